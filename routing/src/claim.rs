@@ -1,0 +1,80 @@
+//! Claims: one Route or Ingress flows in, the hosts and paths it asks for flow out, each already compiled to a rule, with
+//! the problems found on the way. Who gets what it asks for is decided in [`crate::admission`].
+
+mod annotation;
+mod ingress;
+mod route;
+
+pub use ingress::ingress_claims;
+pub use route::route_claims;
+
+use crate::certificate::KeyPair;
+use crate::hostname::HostPattern;
+use crate::object::{Age, ObjectKey};
+use crate::table::CompiledRoute;
+use crate::verdict::Problem;
+use std::sync::Arc;
+
+/// Everything one Route or Ingress asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims {
+    /// The Route or Ingress.
+    pub object: ObjectKey,
+    /// The effective host of a Route, the first host of an Ingress; empty where there is none.
+    pub host: String,
+    /// The rules it asks for, in the order of the object.
+    pub rules: Vec<Claim>,
+    /// The certificates it brings by reference to a Secret.
+    pub certificates: Vec<CertificateClaim>,
+    /// What is wrong with parts of it.
+    pub problems: Vec<Problem>,
+}
+
+/// One rule that an object asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The rule, ready to serve.
+    pub route: Arc<CompiledRoute>,
+    /// The object's place in the order of claims.
+    pub age: Age,
+    /// The field that states the rule, such as `spec.host` or `spec.rules[0].http.paths[1]`.
+    pub field: String,
+    /// The certificate that the rule brings along.
+    pub certificate: ClaimedCertificate,
+}
+
+impl Claim {
+    /// The namespace that asks.
+    pub fn namespace(&self) -> &str {
+        &self.route.source.namespace
+    }
+}
+
+/// The certificate of a Route.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimedCertificate {
+    /// None of its own.
+    Default,
+    /// Written in the Route.
+    Inline(Arc<KeyPair>),
+    /// In a Secret of the Route's namespace; without it the Route is not served.
+    External {
+        /// The Secret's name.
+        secret: Box<str>,
+    },
+    /// Written in the Route and unusable: the Route keeps its claim but is not served.
+    Unusable(Problem),
+}
+
+/// A certificate that an Ingress brings for hosts (`spec.tls[]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateClaim {
+    /// The hosts.
+    pub pattern: HostPattern,
+    /// The Secret's name, in the Ingress's namespace.
+    pub secret: Box<str>,
+    /// The Ingress's place in the order of claims.
+    pub age: Age,
+    /// The field that names the Secret.
+    pub field: String,
+}

@@ -1,0 +1,313 @@
+//! The index: changes of objects flow in, one immutable snapshot flows out. It is the only owner of routing state; it
+//! remembers which hosts and Services a change touches and recomputes only those.
+
+mod hosts;
+mod services;
+
+use crate::address_policy::AddressPolicy;
+use crate::admission::Ownership;
+use crate::endpoints::EndpointTable;
+use crate::hostname::Hostname;
+use crate::object::{IngressClass, Kind, Node, Object, ObjectKey};
+use crate::placement::{NodeState, NodeStates, RouterSelector};
+use crate::published::{PublishedAlias, PublishedHosts, published};
+use crate::table::RouteTable;
+use crate::verdict::Verdict;
+use hosts::HostIndex;
+use services::ServiceIndex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A change of the objects of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The object is new or has changed.
+    Apply(Object),
+    /// The object is gone.
+    Delete(ObjectKey),
+    /// These are all objects of the kind: what is not among them is gone.
+    Reset {
+        /// The kind.
+        kind: Kind,
+        /// Every object of it.
+        objects: Vec<Object>,
+    },
+}
+
+/// What the index is to do with objects. Two programs with equal settings and equal objects agree on every verdict.
+#[derive(Clone, Debug)]
+pub struct IndexConfig {
+    /// The name of our IngressClass for the annotation `kubernetes.io/ingress.class` (`--ingress-class`).
+    pub ingress_class: String,
+    /// Who may claim what on a host that is claimed already.
+    pub ownership: Ownership,
+    /// Where endpoints come from.
+    pub endpoints: EndpointSource,
+    /// Which endpoint addresses are refused.
+    pub addresses: AddressPolicy,
+    /// Which pods are routers; only the controller asks.
+    pub router_selector: RouterSelector,
+}
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            ingress_class: "nearside".into(),
+            ownership: Ownership::Strict,
+            endpoints: EndpointSource::Slices,
+            addresses: AddressPolicy::default(),
+            router_selector: RouterSelector::default(),
+        }
+    }
+}
+
+/// Where the endpoints of Services come from. EndpointSlices that no EndpointSlice controller manages count always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointSource {
+    /// From pods: of this node only, or of every node (`None`, for a directory of manifests, where no EndpointSlice
+    /// controller writes).
+    Pods {
+        /// The node whose pods count.
+        node: Option<Arc<str>>,
+    },
+    /// From every EndpointSlice.
+    Slices,
+}
+
+/// One consistent view of everything. Readers keep the `Arc` they started with.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Grows by one with each published change.
+    pub generation: u64,
+    /// Who answers which host and path.
+    pub routes: Arc<RouteTable>,
+    /// The endpoints of each Service.
+    pub endpoints: Arc<EndpointTable>,
+    /// What DNS says of each host.
+    pub published: Arc<PublishedHosts>,
+    /// The verdict on each Route and each Ingress of our class.
+    pub verdicts: Arc<BTreeMap<ObjectKey, Arc<Verdict>>>,
+    /// The nodes, as placement sees them.
+    pub nodes: Arc<NodeStates>,
+}
+
+/// Something worth a log line about one object that is not a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notice {
+    /// The object.
+    pub object: ObjectKey,
+    /// The path of the field.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// See the module head.
+#[derive(Debug)]
+pub struct Index {
+    hosts: HostIndex,
+    services: ServiceIndex,
+    config: IndexConfig,
+    classes: BTreeMap<ObjectKey, IngressClass>,
+    nodes: BTreeMap<Arc<str>, Node>,
+    published: BTreeMap<ObjectKey, Vec<(Hostname, PublishedAlias)>>,
+    published_changed: bool,
+    notices: BTreeSet<Notice>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new(config: IndexConfig) -> Self {
+        Self {
+            hosts: HostIndex::new(config.ownership),
+            services: ServiceIndex::new(config.endpoints.clone(), config.addresses.clone()),
+            config,
+            classes: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            published: BTreeMap::new(),
+            published_changed: false,
+            notices: BTreeSet::new(),
+            snapshot: Arc::default(),
+        }
+    }
+
+    /// Takes a change in. Nothing is visible before [`Index::publish`].
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Apply(object) => self.put(object),
+            Change::Delete(key) => self.remove(&key),
+            Change::Reset { kind, objects } => {
+                let keep: BTreeSet<ObjectKey> = objects.iter().map(Object::key).collect();
+                for key in self.keys(kind) {
+                    if !keep.contains(&key) {
+                        self.remove(&key);
+                    }
+                }
+                for object in objects.into_iter().filter(|object| object.kind() == kind) {
+                    self.put(object);
+                }
+            }
+        }
+    }
+
+    /// Recomputes what the changes since the last call touched and gives the new snapshot; the same one if nothing
+    /// changed.
+    pub fn publish(&mut self) -> Arc<Snapshot> {
+        let addresses = |node: &str| self.nodes.get(node).map(node_addresses).unwrap_or_default();
+        let mut next = Snapshot::clone(&self.snapshot);
+        let mut changed = false;
+        if let Some((routes, verdicts)) = self.hosts.publish(&next.routes, &next.verdicts) {
+            (next.routes, next.verdicts, changed) = (routes, verdicts, true);
+        }
+        if let Some(endpoints) = self.services.publish(&next.endpoints, &addresses, &mut self.notices) {
+            (next.endpoints, changed) = (endpoints, true);
+        }
+        if std::mem::take(&mut self.published_changed) {
+            let hosts = self.published_hosts();
+            if hosts != *next.published {
+                (next.published, changed) = (Arc::new(hosts), true);
+            }
+        }
+        let nodes = self.node_states();
+        if nodes != *next.nodes {
+            (next.nodes, changed) = (Arc::new(nodes), true);
+        }
+        if changed {
+            next.generation += 1;
+            self.snapshot = Arc::new(next);
+        }
+        Arc::clone(&self.snapshot)
+    }
+
+    /// What came up since the last call and is worth a log line.
+    pub fn take_notices(&mut self) -> BTreeSet<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn put(&mut self, object: Object) {
+        match object {
+            Object::Route(route) => self.hosts.put_route(&route),
+            Object::Ingress(ingress) => {
+                let served = is_of_class(
+                    &ingress.spec.ingress_class_name,
+                    &ingress.metadata.annotations,
+                    |name| self.names_our_class(name),
+                    &self.config.ingress_class,
+                );
+                self.hosts.put_ingress(ingress, served);
+            }
+            Object::IngressClass(class) => {
+                let key = class.metadata.key(Kind::IngressClass);
+                if self.classes.get(&key).map(|known| &known.spec) != Some(&class.spec) {
+                    self.classes.insert(key, class);
+                    self.reclassify();
+                }
+            }
+            Object::Service(service) => self.services.put_service(service),
+            Object::Pod(pod) => self.services.put_pod(pod),
+            Object::EndpointSlice(slice) => self.services.put_slice(slice),
+            Object::Secret(secret) => self.hosts.put_secret(&secret),
+            Object::Node(node) => {
+                let name: Arc<str> = node.metadata.name.as_str().into();
+                let moved = self.nodes.get(&name).map(node_addresses) != Some(node_addresses(&node));
+                self.nodes.insert(name, node);
+                if moved {
+                    self.services.readdress();
+                }
+            }
+            Object::Namespace(_) => {}
+            Object::DnsEndpoint(endpoint) => {
+                let key = endpoint.metadata.key(Kind::DnsEndpoint);
+                let aliases = published(&endpoint);
+                self.published_changed |= self.published.get(&key) != Some(&aliases);
+                self.published.insert(key, aliases);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) {
+        match key.kind {
+            Kind::Route => self.hosts.remove_object(key),
+            Kind::Ingress => self.hosts.remove_ingress(key),
+            Kind::IngressClass => {
+                if self.classes.remove(key).is_some() {
+                    self.reclassify();
+                }
+            }
+            Kind::Service => self.services.remove_service(key),
+            Kind::Pod => self.services.remove_pod(key),
+            Kind::EndpointSlice => self.services.remove_slice(key),
+            Kind::Secret => self.hosts.remove_secret(key),
+            Kind::Node => {
+                if self.nodes.remove(&key.name as &str).is_some() {
+                    self.services.readdress();
+                }
+            }
+            Kind::Namespace => {}
+            Kind::DnsEndpoint => self.published_changed |= self.published.remove(key).is_some(),
+        }
+    }
+
+    fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        match kind {
+            Kind::Route | Kind::Ingress | Kind::Secret => self.hosts.keys(kind),
+            Kind::Service | Kind::Pod | Kind::EndpointSlice => self.services.keys(kind),
+            Kind::IngressClass => self.classes.keys().cloned().collect(),
+            Kind::Node => self.nodes.keys().map(|name| ObjectKey::new(Kind::Node, "", name)).collect(),
+            Kind::Namespace => Vec::new(),
+            Kind::DnsEndpoint => self.published.keys().cloned().collect(),
+        }
+    }
+
+    fn names_our_class(&self, name: &str) -> bool {
+        let key = ObjectKey::new(Kind::IngressClass, "", name);
+        self.classes.get(&key).is_some_and(|class| class.spec.controller == CONTROLLER)
+    }
+
+    /// A change of an IngressClass can bring Ingresses in and put others out.
+    fn reclassify(&mut self) {
+        for ingress in self.hosts.ingresses() {
+            self.put(Object::Ingress(ingress));
+        }
+    }
+
+    fn published_hosts(&self) -> PublishedHosts {
+        let mut hosts: BTreeMap<&Hostname, BTreeSet<&PublishedAlias>> = BTreeMap::new();
+        for (host, alias) in self.published.values().flatten() {
+            hosts.entry(host).or_default().insert(alias);
+        }
+        hosts.into_iter().map(|(host, aliases)| (host.clone(), aliases.into_iter().cloned().collect())).collect()
+    }
+
+    fn node_states(&self) -> NodeStates {
+        let routers = self.services.routers(&self.config.router_selector);
+        self.nodes.iter().map(|(name, node)| (Arc::clone(name), NodeState::of(node, routers.get(name)))).collect()
+    }
+}
+
+/// Whether an Ingress is ours (reference: class rules). The class object decides first, then the annotation of older
+/// manifests; without either the Ingress is somebody else's.
+fn is_of_class(
+    class_name: &Option<String>,
+    annotations: &BTreeMap<String, String>,
+    is_ours: impl Fn(&str) -> bool,
+    our_name: &str,
+) -> bool {
+    match class_name {
+        Some(name) => is_ours(name),
+        None => annotations.get(CLASS_ANNOTATION).is_some_and(|name| name == our_name),
+    }
+}
+
+fn node_addresses(node: &Node) -> Vec<IpAddr> {
+    node.status.addresses.iter().filter_map(|entry| entry.address.parse().ok()).collect()
+}
+
+/// `spec.controller` of the IngressClasses that Nearside serves.
+pub const CONTROLLER: &str = "nearside.dev/ingress";
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! The part of the index that knows Services: Services, pods and EndpointSlices flow in, the endpoint table flows out.
+//! The unit of work is a Service.
+
+use super::{EndpointSource, Notice};
+use crate::address_policy::AddressPolicy;
+use crate::endpoints::{EndpointTable, ServiceEndpoints, ServiceKey, from_pods, from_slices};
+use crate::object::{EndpointSlice, Kind, ObjectKey, Pod, Service};
+use crate::placement::RouterSelector;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct ServiceIndex {
+    source: EndpointSource,
+    addresses: AddressPolicy,
+    services: BTreeMap<ServiceKey, Service>,
+    pods: BTreeMap<ServiceKey, Pod>,
+    slices: BTreeMap<ServiceKey, EndpointSlice>,
+    /// The slices of each Service.
+    slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    dirty: BTreeSet<ServiceKey>,
+}
+
+impl ServiceIndex {
+    pub(super) fn new(source: EndpointSource, addresses: AddressPolicy) -> Self {
+        Self {
+            source,
+            addresses,
+            services: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            slices_of: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn put_service(&mut self, service: Service) {
+        let key = ServiceKey::new(&service.metadata.namespace, &service.metadata.name);
+        if self.services.get(&key).is_none_or(|known| known.spec != service.spec) {
+            self.dirty.insert(key.clone());
+            self.services.insert(key, service);
+        }
+    }
+
+    pub(super) fn remove_service(&mut self, key: &ObjectKey) {
+        let key = ServiceKey::new(&key.namespace, &key.name);
+        if self.services.remove(&key).is_some() {
+            self.dirty.insert(key);
+        }
+    }
+
+    pub(super) fn put_pod(&mut self, pod: Pod) {
+        let key = ServiceKey::new(&pod.metadata.namespace, &pod.metadata.name);
+        if let EndpointSource::Pods { node: Some(node) } = &self.source
+            && *pod.spec.node_name != **node
+        {
+            // In a directory of manifests stand the pods of every node.
+            self.remove_pod(&ObjectKey::new(Kind::Pod, &key.namespace, &key.name));
+            return;
+        }
+        self.touch_selecting(&pod);
+        if let Some(before) = self.pods.insert(key, pod) {
+            self.touch_selecting(&before);
+        }
+    }
+
+    pub(super) fn remove_pod(&mut self, key: &ObjectKey) {
+        if let Some(pod) = self.pods.remove(&ServiceKey::new(&key.namespace, &key.name)) {
+            self.touch_selecting(&pod);
+        }
+    }
+
+    pub(super) fn put_slice(&mut self, slice: EndpointSlice) {
+        let key = ServiceKey::new(&slice.metadata.namespace, &slice.metadata.name);
+        self.forget_slice(&key);
+        if self.source != EndpointSource::Slices && slice.is_derived_from_pods() {
+            return;
+        }
+        let Some(service) = slice.service_name() else {
+            return;
+        };
+        let service = ServiceKey::new(&slice.metadata.namespace, service);
+        self.slices_of.entry(service.clone()).or_default().insert(key.clone());
+        self.dirty.insert(service);
+        self.slices.insert(key, slice);
+    }
+
+    pub(super) fn remove_slice(&mut self, key: &ObjectKey) {
+        self.forget_slice(&ServiceKey::new(&key.namespace, &key.name));
+    }
+
+    pub(super) fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        let keys: Vec<&ServiceKey> = match kind {
+            Kind::Service => self.services.keys().collect(),
+            Kind::Pod => self.pods.keys().collect(),
+            Kind::EndpointSlice => self.slices.keys().collect(),
+            _ => Vec::new(),
+        };
+        keys.into_iter().map(|key| ObjectKey::new(kind, &key.namespace, &key.name)).collect()
+    }
+
+    /// A node's addresses changed, so what is refused can have changed everywhere.
+    pub(super) fn readdress(&mut self) {
+        self.dirty.extend(self.services.keys().chain(self.slices_of.keys()).cloned());
+    }
+
+    /// Whether the router pod of each node is ready; a node without entry has none.
+    pub(super) fn routers(&self, selector: &RouterSelector) -> BTreeMap<Arc<str>, bool> {
+        let mut routers = BTreeMap::new();
+        for pod in self.pods.values().filter(|pod| selector.selects(&pod.metadata) && !pod.spec.node_name.is_empty()) {
+            let ready = pod.is_ready() && !pod.is_terminating();
+            *routers.entry(pod.spec.node_name.as_str().into()).or_insert(false) |= ready;
+        }
+        routers
+    }
+
+    /// The new endpoint table, if any Service's endpoints changed.
+    pub(super) fn publish(
+        &mut self,
+        table: &EndpointTable,
+        node_addresses: &dyn Fn(&str) -> Vec<IpAddr>,
+        notices: &mut BTreeSet<Notice>,
+    ) -> Option<Arc<EndpointTable>> {
+        let mut next: Option<EndpointTable> = None;
+        for key in std::mem::take(&mut self.dirty) {
+            let endpoints = self.endpoints(&key, node_addresses);
+            let known = table.get(&key);
+            if known.map(|known| &**known) == endpoints.as_ref() {
+                continue;
+            }
+            notices.extend(endpoints.iter().flat_map(|endpoints| refusals(&key, endpoints)));
+            let next = next.get_or_insert_with(|| table.clone());
+            match endpoints {
+                Some(endpoints) => drop(next.insert(key, Arc::new(endpoints))),
+                None => drop(next.remove(&key)),
+            }
+        }
+        next.map(Arc::new)
+    }
+
+    fn endpoints(&self, key: &ServiceKey, node_addresses: &dyn Fn(&str) -> Vec<IpAddr>) -> Option<ServiceEndpoints> {
+        let service = self.services.get(key);
+        let slices = self.slices_of.get(key);
+        if service.is_none() && slices.is_none() {
+            return None;
+        }
+        let slices = slices.into_iter().flatten().filter_map(|slice| self.slices.get(slice));
+        let mut endpoints = from_slices(service, slices, node_addresses, &self.addresses);
+        if let (EndpointSource::Pods { .. }, Some(service)) = (&self.source, service) {
+            endpoints.merge(from_pods(service, self.pods_of(&key.namespace), node_addresses, &self.addresses));
+        }
+        Some(endpoints)
+    }
+
+    fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
+        let first = ServiceKey::new(namespace, "");
+        self.pods.range(first..).take_while(move |(key, _)| *key.namespace == *namespace).map(|(_, pod)| pod)
+    }
+
+    fn touch_selecting(&mut self, pod: &Pod) {
+        if self.source == EndpointSource::Slices {
+            return;
+        }
+        let namespace = pod.metadata.namespace.as_str();
+        let first = ServiceKey::new(namespace, "");
+        for (key, service) in self.services.range(first..).take_while(|(key, _)| *key.namespace == *namespace) {
+            let selector = &service.spec.selector;
+            if !selector.is_empty() && selector.iter().all(|(name, value)| pod.metadata.labels.get(name) == Some(value))
+            {
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    fn forget_slice(&mut self, key: &ServiceKey) {
+        let Some(slice) = self.slices.remove(key) else {
+            return;
+        };
+        let Some(service) = slice.service_name() else {
+            return;
+        };
+        let service = ServiceKey::new(&slice.metadata.namespace, service);
+        if let Some(slices) = self.slices_of.get_mut(&service) {
+            slices.remove(key);
+            if slices.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+        self.dirty.insert(service);
+    }
+}
+
+fn refusals<'e>(key: &'e ServiceKey, endpoints: &'e ServiceEndpoints) -> impl Iterator<Item = Notice> + use<'e> {
+    endpoints.refused.iter().map(move |refused| {
+        let (object, field) = if refused.pod.is_empty() {
+            (ObjectKey::new(Kind::Service, &key.namespace, &key.name), "endpoints[].addresses")
+        } else {
+            (ObjectKey::new(Kind::Pod, &key.namespace, &refused.pod), "status.podIP")
+        };
+        let message = format!(
+            "{} is {}, so Service {key} does not use it; --allow-endpoints can allow it",
+            refused.address.ip(),
+            refused.refusal
+        );
+        Notice { object, field: field.into(), message }
+    })
+}

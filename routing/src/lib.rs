@@ -1,0 +1,30 @@
+//! The pure core of Nearside: trimmed Kubernetes objects flow in, and who owns a host, the route table, the endpoints
+//! and the placement flow out. No IO, no clock, no async, no randomness: what two programs must decide identically is
+//! decided here, and nothing else.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod address_policy;
+pub mod admission;
+pub mod certificate;
+pub mod claim;
+pub mod compile;
+pub mod endpoints;
+pub mod hostname;
+pub mod index;
+pub mod node_id;
+pub mod object;
+pub mod path;
+pub mod placement;
+pub mod published;
+pub mod table;
+pub mod verdict;
+
+pub use hostname::{HostPattern, Hostname, HostnameError};
+pub use index::{Change, EndpointSource, Index, IndexConfig, Notice, Snapshot};
+pub use node_id::NodeId;
+pub use object::{Kind, Object, ObjectKey};
+pub use path::{NormalPath, PathError, PathRule};
+pub use placement::{Placement, place};
+pub use table::{CompiledRoute, Decision, RouteTable, Scheme};
+pub use verdict::{Outcome, Problem, Reason, Verdict};

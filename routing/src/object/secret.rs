@@ -1,0 +1,69 @@
+//! core/v1 Secret of type `kubernetes.io/tls`: JSON in, certificate and key out.
+
+use super::meta::{ObjectMeta, null_as_default};
+use base64::Engine;
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+
+/// A TLS Secret; of any other Secret only the metadata and the type are kept.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// The Secret's metadata.
+    pub metadata: ObjectMeta,
+    /// `type`, such as `kubernetes.io/tls`.
+    pub kind: String,
+    /// `data["tls.crt"]`, decoded: the certificate chain as PEM.
+    pub certificate: Vec<u8>,
+    /// `data["tls.key"]`, decoded: the private key as PEM.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Secret {
+    /// Leaves the private key out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("metadata", &self.metadata).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        Ok(Self {
+            metadata: wire.metadata,
+            kind: wire.kind,
+            certificate: value(wire.data.certificate, wire.string_data.certificate, "tls.crt")?,
+            key: value(wire.data.key, wire.string_data.key, "tls.key")?,
+        })
+    }
+}
+
+/// The shape on the wire; `stringData` occurs only in manifests, the API server folds it into `data`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wire {
+    metadata: ObjectMeta,
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
+    kind: String,
+    #[serde(deserialize_with = "null_as_default")]
+    data: KeyPairFields,
+    #[serde(deserialize_with = "null_as_default")]
+    string_data: KeyPairFields,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeyPairFields {
+    #[serde(rename = "tls.crt")]
+    certificate: Option<String>,
+    #[serde(rename = "tls.key")]
+    key: Option<String>,
+}
+
+fn value<E: de::Error>(encoded: Option<String>, plain: Option<String>, name: &str) -> Result<Vec<u8>, E> {
+    if let Some(plain) = plain {
+        return Ok(plain.into_bytes());
+    }
+    base64::engine::general_purpose::STANDARD
+        .decode(encoded.unwrap_or_default().as_bytes())
+        .map_err(|error| E::custom(format!("data[\"{name}\"] is not base64: {error}")))
+}

@@ -1,0 +1,73 @@
+//! A node as placement sees it: a Node object and the readiness of its router flow in, whether the node may be published
+//! and under which addresses flows out.
+
+use crate::node_id::NodeId;
+use crate::object::{Node, NodeAddress, ObjectMeta};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Every node by name.
+pub type NodeStates = BTreeMap<Arc<str>, NodeState>;
+
+/// What placement knows of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// The identifier in per-node aliases.
+    pub id: NodeId,
+    /// `status.addresses[]`.
+    pub addresses: Vec<NodeAddress>,
+    /// The node's `Ready` condition.
+    pub ready: bool,
+    /// An operator withdraws the node (`nearside.dev/drain: "true"`), or excludes it from external traffic
+    /// (label `node.kubernetes.io/exclude-from-external-load-balancers`), or it is being deleted.
+    pub withdrawn: bool,
+    /// Whether the node's router is ready; `None` where it has no router.
+    pub router: Option<bool>,
+}
+
+impl NodeState {
+    pub(crate) fn of(node: &Node, router: Option<&bool>) -> Self {
+        let metadata = &node.metadata;
+        Self {
+            id: NodeId::of(&metadata.name),
+            addresses: node.status.addresses.clone(),
+            ready: node.is_ready(),
+            withdrawn: metadata.annotation(DRAIN).is_some_and(|value| value == "true")
+                || metadata.labels.contains_key(EXCLUDED)
+                || metadata.deletion_timestamp.is_some(),
+            router: router.copied(),
+        }
+    }
+
+    /// Whether clients may be sent to the node: it is Ready, not withdrawn, and its router is ready.
+    pub fn is_eligible(&self) -> bool {
+        self.ready && !self.withdrawn && self.router == Some(true)
+    }
+}
+
+/// Which pods are routers: all of these labels (`--router-selector`), in one namespace or in any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterSelector {
+    /// Labels that a router pod has.
+    pub labels: BTreeMap<String, String>,
+    /// The namespace of the router pods; `None` means any. Set where tenants may create pods.
+    pub namespace: Option<String>,
+}
+
+impl Default for RouterSelector {
+    fn default() -> Self {
+        let label = ("app.kubernetes.io/name".to_owned(), "nearside-proxy".to_owned());
+        Self { labels: [label].into(), namespace: None }
+    }
+}
+
+impl RouterSelector {
+    pub(crate) fn selects(&self, metadata: &ObjectMeta) -> bool {
+        !self.labels.is_empty()
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == metadata.namespace)
+            && self.labels.iter().all(|(name, value)| metadata.labels.get(name) == Some(value))
+    }
+}
+
+const DRAIN: &str = "nearside.dev/drain";
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";

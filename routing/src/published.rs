@@ -1,0 +1,91 @@
+//! What DNS says of a host: DNSEndpoint objects flow in, the aliases of the nodes that can serve each host flow out.
+//! The proxy redirects by it.
+
+use crate::hostname::Hostname;
+use crate::node_id::NodeId;
+use crate::object::DnsEndpoint;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The nodes that are published for each host.
+pub type PublishedHosts = HashMap<Hostname, Arc<[PublishedAlias]>>;
+
+/// One node that can serve a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedAlias {
+    /// The node.
+    pub node: NodeId,
+    /// The name under which the host is reached on that node.
+    pub alias: Hostname,
+}
+
+/// The hosts and aliases of one DNSEndpoint. Only names that are an alias of a host of the same object count, so that no
+/// object can send clients to a foreign name.
+pub fn published(endpoint: &DnsEndpoint) -> Vec<(Hostname, PublishedAlias)> {
+    let managed = endpoint.metadata.labels.get(MANAGED_LABEL).is_some_and(|value| value == MANAGED_VALUE);
+    if !managed {
+        return Vec::new();
+    }
+    let sets = || endpoint.spec.endpoints.iter().filter(|set| matches!(set.record_type.as_str(), "A" | "AAAA"));
+    let mut found = Vec::new();
+    for set in sets().filter(|set| !set.targets.is_empty()) {
+        let Ok(alias) = Hostname::parse(&set.dns_name) else {
+            continue;
+        };
+        let Some((host, node)) = NodeId::split_alias(alias.as_str()) else {
+            continue;
+        };
+        if sets().any(|other| other.dns_name.eq_ignore_ascii_case(&host))
+            && let Ok(host) = Hostname::parse(&host)
+        {
+            found.push((host, PublishedAlias { node, alias }));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The label that marks the DNSEndpoint objects of Nearside.
+pub const MANAGED_LABEL: &str = "nearside.dev/dns";
+/// The value of [`MANAGED_LABEL`].
+pub const MANAGED_VALUE: &str = "managed";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{DnsEndpointSpec, ObjectMeta, RecordSet};
+
+    fn set(name: &str, targets: &[&str]) -> RecordSet {
+        RecordSet {
+            dns_name: name.into(),
+            record_type: "A".into(),
+            targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+            record_ttl: Some(30),
+        }
+    }
+
+    #[test]
+    fn only_aliases_of_hosts_of_the_same_object_count() {
+        let id = NodeId::of("n1");
+        let alias = format!("video--{id}.example.com");
+        let mut endpoint = DnsEndpoint {
+            metadata: ObjectMeta {
+                labels: [(MANAGED_LABEL.to_owned(), MANAGED_VALUE.to_owned())].into(),
+                ..ObjectMeta::default()
+            },
+            spec: DnsEndpointSpec {
+                endpoints: vec![
+                    set("video.example.com", &["198.18.0.1"]),
+                    set(&alias, &["198.18.0.1"]),
+                    set(&format!("bank--{id}.example.com"), &["198.18.0.1"]),
+                ],
+            },
+        };
+        let found = published(&endpoint);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].1.alias.as_str(), alias);
+        endpoint.metadata.labels.clear();
+        assert!(published(&endpoint).is_empty());
+    }
+}

@@ -1,0 +1,270 @@
+//! The route table: compiled hosts flow in, and for each request the decision which Route or Ingress rule answers flows
+//! out. Immutable; a change makes a new table that shares every host that did not change.
+
+use crate::certificate::KeyPair;
+use crate::endpoints::{PortSelector, ServiceKey};
+use crate::hostname::{HostPattern, Hostname, split_first_label};
+use crate::node_id::NodeId;
+use crate::object::{Kind, ObjectKey};
+use crate::path::{NormalPath, PathRule};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Every host that is served.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    // The standard hasher is seeded per process: clients choose the keys they look up.
+    exact: HashMap<Hostname, Arc<HostRoutes>>,
+    wildcard: HashMap<Hostname, Arc<HostRoutes>>,
+    any: Option<Arc<HostRoutes>>,
+}
+
+/// What is served for one host pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostRoutes {
+    /// The hosts.
+    pub pattern: HostPattern,
+    /// The kind that owns the hosts: Route or Ingress.
+    pub kind: Kind,
+    /// The namespace that owns the hosts; `None` only where several share them.
+    pub namespace: Box<str>,
+    /// In the order in which they are tried. A passthrough route is among them.
+    pub routes: Box<[Arc<CompiledRoute>]>,
+    /// The certificate for these hosts; `None` means the default certificate.
+    pub certificate: Option<Arc<KeyPair>>,
+}
+
+/// One rule of one Route or Ingress, ready to serve.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledRoute {
+    /// The Route or Ingress.
+    pub source: ObjectKey,
+    /// The hosts.
+    pub pattern: HostPattern,
+    /// The paths.
+    pub path: PathRule,
+    /// The Services that answer, each with its share.
+    pub backends: Box<[WeightedBackend]>,
+    /// Where TLS ends.
+    pub termination: Termination,
+    /// What a plain HTTP request gets.
+    pub insecure: InsecurePolicy,
+    /// What happens where this node has no ready pod; `None` means the router's default.
+    pub on_miss: Option<MissPolicy>,
+}
+
+impl CompiledRoute {
+    /// Whether the route answers requests of this scheme (a redirect to https is not an answer).
+    pub fn serves(&self, scheme: Scheme) -> bool {
+        match scheme {
+            Scheme::Http => self.termination == Termination::None || self.insecure == InsecurePolicy::Allow,
+            Scheme::Https => matches!(self.termination, Termination::Edge | Termination::Reencrypt { .. }),
+        }
+    }
+
+    /// The status of a redirect to https: 302 for Routes as OpenShift does, 308 for Ingresses.
+    pub fn https_redirect_status(&self) -> u16 {
+        if self.source.kind == Kind::Ingress { 308 } else { 302 }
+    }
+}
+
+/// A Service that answers for a route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WeightedBackend {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Which of its ports.
+    pub port: PortSelector,
+    /// 0 to 256; the share among the backends that have local endpoints.
+    pub weight: u16,
+}
+
+/// Where TLS ends (`spec.tls.termination`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Termination {
+    /// No TLS: plain HTTP only.
+    None,
+    /// At the proxy; plain HTTP to the pod.
+    Edge,
+    /// At the proxy, and again at the pod.
+    Reencrypt {
+        /// PEM of the CA that must have signed the pod's certificate; `None` means no verification.
+        destination_ca: Option<Arc<str>>,
+    },
+    /// At the pod; the proxy only moves bytes.
+    Passthrough,
+}
+
+/// What a plain HTTP request gets where a route has TLS (`spec.tls.insecureEdgeTerminationPolicy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsecurePolicy {
+    /// The route does not exist on plain HTTP.
+    None,
+    /// The same answer as over TLS.
+    Allow,
+    /// A redirect to https.
+    Redirect,
+}
+
+/// What happens to a request for a host that has no ready pod on this node (`nearside.dev/on-miss`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MissPolicy {
+    /// 307 to the alias of a node that has one.
+    Redirect,
+    /// 503 with `Retry-After`; the connection is closed.
+    Reject,
+}
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// Over TLS that ended at the proxy.
+    Https,
+}
+
+/// What the table says of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Decision<'t> {
+    /// This route answers.
+    Serve(&'t Arc<CompiledRoute>),
+    /// Answer with a redirect to https on behalf of this route.
+    RedirectToHttps(&'t Arc<CompiledRoute>),
+    /// No admitted route speaks of the host and path.
+    NoRoute,
+}
+
+/// A decision and the node that the host named, if the host was a per-node alias.
+#[derive(Clone, Debug)]
+pub struct Found<'t> {
+    /// What to do.
+    pub decision: Decision<'t>,
+    /// The alias taken apart: the host it stands for and the node it names.
+    pub alias: Option<(String, NodeId)>,
+}
+
+impl RouteTable {
+    /// Looks a request up. `host` is canonical ([`crate::hostname::canonical_host`]). A host that no rule names but that has the form of a
+    /// per-node alias is looked up as the host it stands for.
+    pub fn find(&self, scheme: Scheme, host: &str, path: &NormalPath<'_>) -> Found<'_> {
+        if !self.exact.contains_key(host)
+            && let Some((original, node)) = NodeId::split_alias(host)
+            && self.names(&original)
+        {
+            let decision = self.decide(scheme, &original, path);
+            return Found { decision, alias: Some((original, node)) };
+        }
+        Found { decision: self.decide(scheme, host, path), alias: None }
+    }
+
+    /// The passthrough route that a TLS connection with this server name belongs to. An exact host decides before a
+    /// wildcard, whatever its termination. `Some` also for a per-node alias of a passthrough host.
+    pub fn passthrough(&self, server_name: &str) -> Option<&Arc<CompiledRoute>> {
+        let host = self.host_of_server_name(server_name)?;
+        host.routes.iter().find(|route| route.termination == Termination::Passthrough)
+    }
+
+    /// The certificate for a server name: the exact host's, else that of the wildcard above it; `None` means the
+    /// default certificate.
+    pub fn certificate(&self, server_name: &str) -> Option<&Arc<KeyPair>> {
+        let of = |name: &str| {
+            let exact = self.exact.get(name).and_then(|host| host.certificate.as_ref());
+            exact.or_else(|| self.wildcard_of(name).and_then(|host| host.certificate.as_ref()))
+        };
+        of(server_name).or_else(|| NodeId::split_alias(server_name).and_then(|(original, _)| of(&original)))
+    }
+
+    /// Whether any rule names this host, exactly, by wildcard, or as a per-node alias.
+    pub fn knows(&self, server_name: &str) -> bool {
+        self.host_of_server_name(server_name).is_some()
+    }
+
+    /// Every host pattern that is served, in no particular order.
+    pub fn hosts(&self) -> impl Iterator<Item = &Arc<HostRoutes>> {
+        self.exact.values().chain(self.wildcard.values()).chain(&self.any)
+    }
+
+    /// What is served for a pattern.
+    pub fn host(&self, pattern: &HostPattern) -> Option<&Arc<HostRoutes>> {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Wildcard(domain) => self.wildcard.get(domain),
+            HostPattern::Any => self.any.as_ref(),
+        }
+    }
+
+    /// Puts a host in or, where nothing is served for it any more, takes it out.
+    pub(crate) fn set(&mut self, pattern: &HostPattern, routes: Option<Arc<HostRoutes>>) {
+        match (pattern, routes) {
+            (HostPattern::Exact(name), Some(routes)) => drop(self.exact.insert(name.clone(), routes)),
+            (HostPattern::Exact(name), None) => drop(self.exact.remove(name)),
+            (HostPattern::Wildcard(domain), Some(routes)) => drop(self.wildcard.insert(domain.clone(), routes)),
+            (HostPattern::Wildcard(domain), None) => drop(self.wildcard.remove(domain)),
+            (HostPattern::Any, routes) => self.any = routes,
+        }
+    }
+
+    fn names(&self, host: &str) -> bool {
+        self.exact.contains_key(host) || self.wildcard_of(host).is_some()
+    }
+
+    fn wildcard_of(&self, host: &str) -> Option<&Arc<HostRoutes>> {
+        self.wildcard.get(split_first_label(host).1?)
+    }
+
+    fn host_of_server_name(&self, name: &str) -> Option<&Arc<HostRoutes>> {
+        let named = |name: &str| self.exact.get(name).or_else(|| self.wildcard_of(name));
+        if let Some(host) = self.exact.get(name) {
+            return Some(host);
+        }
+        NodeId::split_alias(name).and_then(|(original, _)| named(&original)).or_else(|| named(name))
+    }
+
+    fn decide(&self, scheme: Scheme, host: &str, path: &NormalPath<'_>) -> Decision<'_> {
+        if let Some(exact) = self.exact.get(host) {
+            match decide_within(exact, scheme, path) {
+                Decision::NoRoute if exact.kind == Kind::Ingress => {
+                    return self.catch_all_default(scheme);
+                }
+                Decision::NoRoute => {}
+                decision => return decision,
+            }
+        }
+        if let Some(wildcard) = self.wildcard_of(host) {
+            return match decide_within(wildcard, scheme, path) {
+                Decision::NoRoute if wildcard.kind == Kind::Ingress => self.catch_all_default(scheme),
+                decision => decision,
+            };
+        }
+        match &self.any {
+            Some(any) if !self.exact.contains_key(host) => decide_within(any, scheme, path),
+            _ => Decision::NoRoute,
+        }
+    }
+
+    /// The default backend of an Ingress without rules serves what no rule matches, also on the hosts of Ingresses.
+    fn catch_all_default(&self, scheme: Scheme) -> Decision<'_> {
+        let default = self
+            .any
+            .as_ref()
+            .and_then(|any| any.routes.iter().find(|route| route.path == PathRule::Default && route.serves(scheme)));
+        default.map_or(Decision::NoRoute, Decision::Serve)
+    }
+}
+
+/// A more specific route without redirect shields its subtree from the redirect of a broader one: the redirect is
+/// decided by the most specific route of all, the answer by the most specific that serves the scheme.
+fn decide_within<'t>(host: &'t HostRoutes, scheme: Scheme, path: &NormalPath<'_>) -> Decision<'t> {
+    let mut matching = host.routes.iter().filter(|route| route.path.matches(path)).peekable();
+    if scheme == Scheme::Http
+        && let Some(first) = matching.peek()
+        && first.insecure == InsecurePolicy::Redirect
+    {
+        return Decision::RedirectToHttps(first);
+    }
+    matching.find(|route| route.serves(scheme)).map_or(Decision::NoRoute, Decision::Serve)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Verdicts: what admission decided about one Route or Ingress, in words that fit a status condition and an Event.
+
+use crate::object::ObjectKey;
+use std::fmt;
+
+/// What Nearside does with one Route or Ingress. The same objects give the same verdict on every proxy and in the
+/// controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The Route or Ingress.
+    pub object: ObjectKey,
+    /// The effective host of a Route; the first host of an Ingress; empty where there is none.
+    pub host: String,
+    /// Whether the object is served.
+    pub outcome: Outcome,
+    /// Parts that are not served, or not as written, though the object is.
+    pub problems: Vec<Problem>,
+}
+
+/// Whether an object is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one rule of the object is served.
+    Admitted,
+    /// Nothing of the object is served.
+    Rejected(Problem),
+}
+
+/// One thing that is wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The path of the field, such as `spec.tls.certificate` or `metadata.annotations["nearside.dev/on-miss"]`.
+    pub field: String,
+    /// The reason, a single word for machines.
+    pub reason: Reason,
+    /// What is wrong and what to check, for people.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with a field.
+    pub fn new(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.reason, self.field, self.message)
+    }
+}
+
+/// Why something is not served; the first seven are the OpenShift router's own reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A field has a value that this router does not serve.
+    RouteNotAdmitted,
+    /// An older claim holds the host, or the host and path.
+    HostAlreadyClaimed,
+    /// A Route without a host.
+    NoHostValue,
+    /// A host that breaks DNS-1123.
+    InvalidHost,
+    /// TLS material that cannot be used.
+    ExtendedValidationFailed,
+    /// A Secret that a Route names for its certificate cannot be used.
+    ExternalCertificateGetFailed,
+    /// A Secret that a Route names holds no usable certificate.
+    ExternalCertificateValidationFailed,
+    /// A path that no request may have.
+    InvalidPath,
+    /// A backend that is not a Service of the same namespace.
+    InvalidBackend,
+    /// An annotation whose value is not understood; the default holds.
+    InvalidAnnotation,
+    /// A Secret that an Ingress names cannot be used; the default certificate is served.
+    CertificateNotUsable,
+}
+
+impl Reason {
+    /// The reason as it stands in conditions and Events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RouteNotAdmitted => "RouteNotAdmitted",
+            Self::HostAlreadyClaimed => "HostAlreadyClaimed",
+            Self::NoHostValue => "NoHostValue",
+            Self::InvalidHost => "InvalidHost",
+            Self::ExtendedValidationFailed => "ExtendedValidationFailed",
+            Self::ExternalCertificateGetFailed => "ExternalCertificateGetFailed",
+            Self::ExternalCertificateValidationFailed => "ExternalCertificateValidationFailed",
+            Self::InvalidPath => "InvalidPath",
+            Self::InvalidBackend => "InvalidBackend",
+            Self::InvalidAnnotation => "InvalidAnnotation",
+            Self::CertificateNotUsable => "CertificateNotUsable",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
