@@ -1,0 +1,14 @@
+//! What every program of Nearside offers its operator: an admin port with health, readiness, metrics and pages, one log
+//! format, and an orderly reaction to signals. The programs pass their state in; people, probes and Prometheus read it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod log;
+mod readiness;
+mod server;
+mod signal;
+
+pub use log::{LogFormat, init_logging};
+pub use readiness::{Blocker, Readiness};
+pub use server::{AdminError, AdminServer, Page};
+pub use signal::Shutdown;
