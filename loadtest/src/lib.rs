@@ -1,0 +1,8 @@
+//! The outside world of Nearside, for tests, load and the demo: the lab (a cluster on one machine), a fake Kubernetes API, pods,
+//! clients, and the starter of the real programs. Programs under test are started as processes, never linked.
+
+pub mod certificates;
+pub mod client;
+pub mod lab;
+pub mod pods;
+pub mod programs;
