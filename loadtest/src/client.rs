@@ -108,10 +108,17 @@ pub struct Retry {
 impl Client {
     /// A client at `place` of a lab network.
     #[must_use]
-    pub fn new(network: &Network, place: &Place, server: std::net::SocketAddr, tls: Arc<ClientConfig>, ports: Ports) -> Self {
-        let addresses = network.nodes().iter().flat_map(|node| {
-            node.place().addresses().iter().map(|address| (*address, node.name().to_owned()))
-        });
+    pub fn new(
+        network: &Network,
+        place: &Place,
+        server: std::net::SocketAddr,
+        tls: Arc<ClientConfig>,
+        ports: Ports,
+    ) -> Self {
+        let addresses = network
+            .nodes()
+            .iter()
+            .flat_map(|node| node.place().addresses().iter().map(|address| (*address, node.name().to_owned())));
         Self {
             place: place.clone(),
             resolver: Arc::new(Resolver::new(place.clone(), server)),

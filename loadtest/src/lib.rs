@@ -1,6 +1,8 @@
 //! The outside world of Nearside, for tests, load and the demo: the lab (a cluster on one machine), a fake Kubernetes API, pods,
 //! clients, and the starter of the real programs. Programs under test are started as processes, never linked.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that fails here fails as it should"))]
+
 pub mod certificates;
 pub mod client;
 pub mod lab;

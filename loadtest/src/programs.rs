@@ -87,7 +87,11 @@ impl Launch {
     pub fn start(self, directory: &Path) -> Result<Program> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let log = directory.join(format!("{}.log", self.name));
-        let file = File::options().create(true).append(true).open(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::from(self.place.command(&self.path));
         command
             .args(&self.arguments)
@@ -172,7 +176,11 @@ impl Program {
         self.signal(Signal::TERM);
         match timeout(patience, self.child.wait()).await {
             Ok(status) => Ok(status?),
-            Err(_) => bail!("{} did not end within {patience:?} of SIGTERM; the end of its log:\n{}", self.name, self.tail(TAIL)),
+            Err(_) => bail!(
+                "{} did not end within {patience:?} of SIGTERM; the end of its log:\n{}",
+                self.name,
+                self.tail(TAIL)
+            ),
         }
     }
 

@@ -48,7 +48,8 @@ impl Connection {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
         };
-        let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name} cannot be asked for by TLS"))?;
+        let name =
+            ServerName::try_from(name.to_owned()).with_context(|| format!("{name} cannot be asked for by TLS"))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = timeout(HANDSHAKE, connector.connect(name, stream)).await.context("TLS handshake: no answer")?;
         let stream = stream.context("TLS handshake")?;
@@ -58,7 +59,10 @@ impl Connection {
         Self::handshake(stream, protocol).await
     }
 
-    async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, protocol: Protocol) -> Result<Self> {
+    async fn handshake(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        protocol: Protocol,
+    ) -> Result<Self> {
         let io = TokioIo::new(stream);
         Ok(match protocol {
             Protocol::Http1 => {
@@ -67,7 +71,11 @@ impl Connection {
                 Self::Http1(sender)
             }
             Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new()).initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW).handshake(io).await?;
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(WINDOW)
+                    .initial_connection_window_size(WINDOW)
+                    .handshake(io)
+                    .await?;
                 tokio::spawn(connection);
                 Self::Http2(sender)
             }

@@ -74,7 +74,13 @@ async fn reach(client: &Client, call: &Call, target: &Target, record: &mut Recor
 }
 
 /// One exchange with one address, to the body's last byte.
-async fn attempt(client: &Client, call: &Call, target: &Target, address: IpAddr, record: &mut Record) -> Result<Response<()>> {
+async fn attempt(
+    client: &Client,
+    call: &Call,
+    target: &Target,
+    address: IpAddr,
+    record: &mut Record,
+) -> Result<Response<()>> {
     let address = SocketAddr::new(address, target.port);
     let name = target.tls.then_some(target.host.as_str());
     let mut connection = Connection::open(client, address, name, call.protocol).await.context(NotConnected)?;
@@ -93,7 +99,8 @@ async fn attempt(client: &Client, call: &Call, target: &Target, address: IpAddr,
         }
     }
     let (parts, body) = connection.send(request).await?.into_parts();
-    let field = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let field =
+        |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::to_owned);
     record.status = Some(parts.status.as_u16());
     record.answered = field(NODE_HEADER);
     record.pod = field(POD_HEADER);
@@ -110,7 +117,9 @@ async fn attempt(client: &Client, call: &Call, target: &Target, address: IpAddr,
 async fn read(mut body: Incoming, expected: Option<std::ops::Range<u64>>, kept: &mut Bytes) -> Result<u64> {
     let mut bytes = 0;
     let mut text = BytesMut::new();
-    while let Some(frame) = timeout(STALL, body.frame()).await.with_context(|| format!("body stalled after {bytes} bytes"))? {
+    while let Some(frame) =
+        timeout(STALL, body.frame()).await.with_context(|| format!("body stalled after {bytes} bytes"))?
+    {
         let frame = frame.with_context(|| format!("body broke off after {bytes} bytes"))?;
         let Some(data) = frame.data_ref() else { continue };
         match &expected {

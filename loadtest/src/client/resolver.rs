@@ -114,11 +114,12 @@ impl Resolver {
 
     async fn over_udp(&self, question: &Message, bytes: &[u8]) -> Result<Message> {
         let own = self.place.addresses().iter().copied().find(|own| own.is_ipv4() == self.server.is_ipv4());
-        let any = if self.server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+        let any =
+            if self.server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
         let socket = tokio::net::UdpSocket::from_std(self.place.udp_socket(SocketAddr::new(own.unwrap_or(any), 0))?)?;
         socket.connect(self.server).await?;
         socket.send(bytes).await?;
-        let mut buffer = [0; 65_535];
+        let mut buffer = vec![0; 65_535];
         loop {
             let length = socket.recv(&mut buffer).await?;
             // Anything but the answer to this question is noise (RFC 5452 §4).

@@ -128,7 +128,8 @@ impl Cluster {
     pub fn run_pod(&self, spec: PodSpec) -> Result<()> {
         let node = self.node(&spec.node)?.clone();
         let (name, ports) = ((spec.namespace.clone(), spec.name.clone()), spec.ports.clone());
-        let identity = PodIdentity { namespace: spec.namespace.clone(), name: spec.name.clone(), node: spec.node.clone() };
+        let identity =
+            PodIdentity { namespace: spec.namespace.clone(), name: spec.name.clone(), node: spec.node.clone() };
         self.add(spec, false)?;
         let lease = node.pod_addresses()?;
         let mut sockets = Vec::new();
@@ -231,8 +232,10 @@ impl Cluster {
     pub fn pods_on(&self, node: &str) -> Vec<(String, u64)> {
         let state = self.lock();
         let pods = state.pods.values().filter(|pod| pod.spec.node == node);
-        pods.map(|pod| (format!("{}/{}", pod.spec.namespace, pod.spec.name), pod.server.as_ref().map_or(0, PodServer::requests)))
-            .collect()
+        pods.map(|pod| {
+            (format!("{}/{}", pod.spec.namespace, pod.spec.name), pod.server.as_ref().map_or(0, PodServer::requests))
+        })
+        .collect()
     }
 
     /// A node by name.

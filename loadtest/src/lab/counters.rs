@@ -66,14 +66,16 @@ pub(super) fn install(namespace: &Namespace, node: &Node, nodes: &[Node]) -> Res
         let name = other.name();
         writeln!(names, "counter {SENT}{name} {{ }}\ncounter {RECEIVED}{name} {{ }}")?;
         for (family, v4) in [("ip", true), ("ip6", false)] {
-            let own = other.place().addresses().iter().filter(|address| address.is_ipv4() == v4).map(ToString::to_string);
+            let own =
+                other.place().addresses().iter().filter(|address| address.is_ipv4() == v4).map(ToString::to_string);
             let pods = other.pod_ranges().iter().filter(|range| range.addr().is_ipv4() == v4).map(ToString::to_string);
             let set = own.chain(pods).collect::<Vec<_>>().join(", ");
             writeln!(sent, "{family} daddr {{ {set} }} counter name {SENT}{name} return")?;
             writeln!(received, "{family} saddr {{ {set} }} counter name {RECEIVED}{name} return")?;
         }
     }
-    let neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } return";
+    let neighbours =
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } return";
     namespace.nft(&format!(
         "table inet {TABLE} {{
 counter {SENT}{OUTSIDE} {{ }}
@@ -104,8 +106,14 @@ pub(super) fn read(namespace: &Namespace, name: &str) -> Result<Vec<Crossing>> {
         .run(|| Command::new("nft").args(["-j", "list", "counters", "table", "inet", TABLE]).output())
         .context("cannot start `nft`")?;
     ensure!(output.status.success(), "node {name}: nft: {}", String::from_utf8_lossy(&output.stderr).trim());
-    let listing: Listing = serde_json::from_slice(&output.stdout).with_context(|| format!("node {name}: the JSON of nft"))?;
-    Ok(listing.nftables.into_iter().filter_map(|item| item.counter).filter_map(|counter| crossing(name, counter)).collect())
+    let listing: Listing =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("node {name}: the JSON of nft"))?;
+    Ok(listing
+        .nftables
+        .into_iter()
+        .filter_map(|item| item.counter)
+        .filter_map(|counter| crossing(name, counter))
+        .collect())
 }
 
 fn crossing(node: &str, counter: Counter) -> Option<Crossing> {

@@ -128,8 +128,7 @@ pub fn list() -> Vec<(u32, String)> {
 
 /// Ends what a run that died left behind: its programs and its namespaces, known by the process id in the name.
 pub fn remove_stale() {
-    let stale: Vec<String> =
-        list().into_iter().filter(|(pid, _)| !alive(*pid)).map(|(_, name)| name).collect();
+    let stale: Vec<String> = list().into_iter().filter(|(pid, _)| !alive(*pid)).map(|(_, name)| name).collect();
     for name in &stale {
         let Ok(pids) = Command::new("ip").args(["netns", "pids", name]).output() else { continue };
         for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace().filter_map(|pid| pid.parse().ok()) {

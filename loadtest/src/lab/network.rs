@@ -256,7 +256,9 @@ impl PodAddresses {
         self.addresses
             .iter()
             .zip(self.node.ranges.iter())
-            .map(|(address, range)| format!("addr {verb} {address}/{} dev eth0{}\n", range.prefix_len(), option(address)))
+            .map(|(address, range)| {
+                format!("addr {verb} {address}/{} dev eth0{}\n", range.prefix_len(), option(address))
+            })
             .collect()
     }
 }

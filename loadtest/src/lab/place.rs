@@ -62,7 +62,8 @@ impl Place {
     pub fn tcp_listener(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let listener: TcpListener = self
             .run(move || {
-                let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+                let socket =
+                    Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
                 if address.is_ipv6() {
                     socket.set_only_v6(true)?;
                 }

@@ -97,7 +97,10 @@ async fn echo(exchange: &Exchange, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let mut headers = BTreeMap::<String, Vec<String>>::new();
     for (name, value) in &parts.headers {
-        headers.entry(name.as_str().to_owned()).or_default().push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        headers
+            .entry(name.as_str().to_owned())
+            .or_default()
+            .push(String::from_utf8_lossy(value.as_bytes()).into_owned());
     }
     let authority = parts.uri.authority().map(ToString::to_string);
     let host = authority.or_else(|| headers.get("host").and_then(|values| values.first().cloned())).unwrap_or_default();
@@ -174,7 +177,8 @@ fn media<B>(request: &Request<B>, bytes: &str) -> Answer {
 }
 
 fn status(code: &str) -> Answer {
-    let Some(status) = code.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()).filter(|s| !s.is_informational())
+    let Some(status) =
+        code.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()).filter(|s| !s.is_informational())
     else {
         return plain(StatusCode::BAD_REQUEST, "after /status/ comes a code from 200 to 999\n");
     };

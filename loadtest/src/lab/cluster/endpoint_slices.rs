@@ -43,7 +43,15 @@ pub(super) fn slices(service: &Value, pods: &[&PodState]) -> Vec<Value> {
     slices
 }
 
-fn slice(service: &Value, family: &str, ports: &Value, endpoints: &[Value], name: &str, key: &str, index: usize) -> Value {
+fn slice(
+    service: &Value,
+    family: &str,
+    ports: &Value,
+    endpoints: &[Value],
+    name: &str,
+    key: &str,
+    index: usize,
+) -> Value {
     let mut labels = service.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
     labels.insert("kubernetes.io/service-name".into(), json!(name));
     labels.insert("endpointslice.kubernetes.io/managed-by".into(), json!("endpointslice-controller.k8s.io"));
@@ -120,7 +128,9 @@ fn selects(selector: &Map<String, Value>, labels: &BTreeMap<String, String>) -> 
 
 /// Five characters that look like a generated name's and are the same each time (FNV-1a).
 fn suffix(text: &str) -> String {
-    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let mut suffix = String::new();
     for _ in 0..5 {
         suffix.push(char::from(ALPHABET[usize::try_from(hash % ALPHABET.len() as u64).unwrap_or(0)]));

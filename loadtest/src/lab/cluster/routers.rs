@@ -24,7 +24,13 @@ impl Cluster {
     pub fn follow_router(self: &Arc<Self>, node: &str, admin: SocketAddr) -> Result<JoinHandle<()>> {
         let name = format!("nearside-proxy-{node}");
         let labels = [(ROUTER_LABEL.0.to_owned(), ROUTER_LABEL.1.to_owned())].into();
-        self.add_host_pod(PodSpec { namespace: ROUTER_NAMESPACE.into(), name: name.clone(), node: node.into(), labels, ports: Vec::new() })?;
+        self.add_host_pod(PodSpec {
+            namespace: ROUTER_NAMESPACE.into(),
+            name: name.clone(),
+            node: node.into(),
+            labels,
+            ports: Vec::new(),
+        })?;
         let place = self.node(node)?.place().clone();
         let (cluster, node) = (self.clone(), node.to_owned());
         Ok(tokio::spawn(async move {

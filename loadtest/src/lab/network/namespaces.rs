@@ -22,8 +22,12 @@ pub(super) fn build(size: Size) -> Result<Network> {
     let names: Vec<String> = parts.map(|part| namespace::name(serial, &part)).collect();
 
     // Owns the names from here on, so that any failure below removes them.
-    let mut network =
-        Network { nodes: Vec::new(), control: Place::host(), clients: Vec::new(), base: Base::Namespaces(names.clone()) };
+    let mut network = Network {
+        nodes: Vec::new(),
+        control: Place::host(),
+        clients: Vec::new(),
+        base: Base::Namespaces(names.clone()),
+    };
     namespace::add(names.iter().map(String::as_str))?;
     let enter = |part: &str| -> Result<Arc<Namespace>> {
         let namespace = Namespace::enter(&namespace::name(serial, part))?;
@@ -39,7 +43,11 @@ pub(super) fn build(size: Size) -> Result<Network> {
     let plug = |part: &str, number: [u8; 2]| -> Result<(Arc<Namespace>, [IpAddr; 2])> {
         let namespace = enter(part)?;
         let addresses = lan(number);
-        namespace::ip(&format!("link add name eth0 netns {} type veth peer name {part} netns {}\n", namespace.name(), switch.name()))?;
+        namespace::ip(&format!(
+            "link add name eth0 netns {} type veth peer name {part} netns {}\n",
+            namespace.name(),
+            switch.name()
+        ))?;
         switch.ip(&format!("link set {part} master bridge\nlink set {part} up\n"))?;
         namespace.ip(&format!(
             "addr add {}/16 dev eth0\naddr add {}/64 dev eth0 nodad\nlink set eth0 up\n",
@@ -60,15 +68,24 @@ pub(super) fn build(size: Size) -> Result<Network> {
         let ranges = pod_ranges(number);
         namespace.sysctl("ipv4/ip_forward", "1")?;
         namespace.sysctl("ipv6/conf/all/forwarding", "1")?;
-        namespace::ip(&format!("link add name pods netns {} type veth peer name eth0 netns {}\n", namespace.name(), pods.name()))?;
+        namespace::ip(&format!(
+            "link add name pods netns {} type veth peer name eth0 netns {}\n",
+            namespace.name(),
+            pods.name()
+        ))?;
         let [v4, v6] = ranges.map(|range| super::nth(range, GATEWAY));
         namespace.ip(&format!("addr add {v4}/24 dev pods\naddr add {v6}/64 dev pods nodad\nlink set pods up\n"))?;
         let [own4, own6] = ranges.map(|range| super::nth(range, GATEWAY + 1));
         pods.ip(&format!(
-            "addr add {own4}/24 dev eth0\naddr add {own6}/64 dev eth0 nodad\nlink set eth0 up\nroute add default via {v4}\n-6 route add default via {v6}\n"
+            "addr add {own4}/24 dev eth0\naddr add {own6}/64 dev eth0 nodad\nlink set eth0 up\nroute add default via {v4}\nroute add ::/0 via {v6}\n"
         ))?;
         let place = Place::new(name, Some(namespace), &addresses);
-        network.nodes.push(Node::new(number, place, Place::new(&format!("{name}-pods"), Some(pods), &[own4, own6]), &ranges));
+        network.nodes.push(Node::new(
+            number,
+            place,
+            Place::new(&format!("{name}-pods"), Some(pods), &[own4, own6]),
+            &ranges,
+        ));
     }
 
     let everyone = network.clients.iter().chain([&network.control]).chain(network.nodes.iter().map(Node::place));
@@ -102,7 +119,7 @@ fn routes(nodes: &[Node], place: &Place) -> String {
 fn route(node: u8) -> String {
     let [pods4, pods6] = pod_ranges(node);
     let [node4, node6] = lan([1, node]);
-    format!("route replace {pods4} via {node4} dev eth0\n-6 route replace {pods6} via {node6} dev eth0\n")
+    format!("route replace {pods4} via {node4} dev eth0\nroute replace {pods6} via {node6} dev eth0\n")
 }
 
 /// The addresses on the switch: 198.18.a.b and fd00:6e73::a:b.
@@ -114,10 +131,7 @@ fn lan([a, b]: [u8; 2]) -> [IpAddr; 2] {
 /// 198.19.N.0/24 and fd00:6e73:1:N::/64.
 fn pod_ranges(node: u8) -> [IpNet; 2] {
     let v6 = Ipv6Addr::new(0xfd00, 0x6e73, 1, node.into(), 0, 0, 0, 0);
-    [
-        IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(198, 19, node, 0), 24)),
-        IpNet::V6(Ipv6Net::new_assert(v6, 64)),
-    ]
+    [IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(198, 19, node, 0), 24)), IpNet::V6(Ipv6Net::new_assert(v6, 64))]
 }
 
 /// Tells the networks of one process apart.
