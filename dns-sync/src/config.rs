@@ -1,0 +1,267 @@
+//! The command line: flags and environment flow in, a configuration that cannot hold a wrong value flows out, or every
+//! mistake at once. Called by `main` before any port is bound.
+
+use crate::limits::MAX_ZONES;
+use crate::name::Name;
+use crate::zone::build::{NameServer, ZoneSettings};
+use clap::{Args, Parser, Subcommand};
+use nearside_admin::LogFormat;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nearside-dns-sync",
+    version,
+    about = "Publishes the DNSEndpoint objects of Nearside as DNS records",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The ways to publish.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the records from this process, as an authoritative name server
+    #[command(long_about = SERVE_ABOUT, after_long_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+}
+
+/// Flags of `serve`, as typed.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A zone to answer for, such as apps.example.com; repeat it or separate several by commas. A name belongs to the
+    /// longest zone it is within. Delegate the zone here: parent NS records (and glue) that name --name-server
+    #[arg(long = "zone", env = "NEARSIDE_ZONE", value_name = "ZONE", value_delimiter = ',', required = true)]
+    pub zones: Vec<String>,
+
+    /// An address and port to answer on, over UDP and TCP; repeat it or separate several by commas. Bound only after
+    /// the first complete list of objects, so a name is never denied just because it is not known yet
+    #[arg(long, env = "NEARSIDE_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',', required = true)]
+    pub listen: Vec<SocketAddr>,
+
+    /// A name server of every zone with the addresses to hand out for it: NAME or NAME=IP,IP… Repeat it, or separate
+    /// several by spaces in the environment. Default: ns.ZONE at the --listen addresses
+    #[arg(long = "name-server", env = "NEARSIDE_NAME_SERVER", value_name = "NAME[=IP,IP…]", value_delimiter = ' ')]
+    pub name_servers: Vec<String>,
+
+    /// Read objects from this directory of YAML files instead of a cluster, and again when they change; repeatable
+    #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+
+    /// Read only the DNSEndpoints of this namespace. Default: all namespaces
+    #[arg(long, env = "NEARSIDE_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Where to offer /healthz, /healthz/ready and /metrics. Default: nowhere
+    #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// How log lines look
+    #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What `serve` runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// The zones; at least one, no two with the same origin.
+    pub zones: Vec<ZoneSettings>,
+    /// Where to answer; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Directories to read instead of a cluster.
+    pub manifests: Vec<PathBuf>,
+    /// The only namespace to read, if any.
+    pub namespace: Option<String>,
+    /// Where the admin port is, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Flags that cannot be used, all of them in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct UsageError(Vec<String>);
+
+impl TryFrom<ServeArgs> for ServeConfig {
+    type Error = UsageError;
+
+    fn try_from(args: ServeArgs) -> Result<Self, UsageError> {
+        let mut mistakes = Vec::new();
+        let origins = origins(&args.zones, &mut mistakes);
+        let servers = name_servers(&args.name_servers, &origins, &mut mistakes);
+        if let Some(namespace) = args.namespace.as_deref().filter(|namespace| !is_dns_label(namespace)) {
+            mistakes.push(format!("--namespace \"{namespace}\" is not a namespace name"));
+        }
+        for directory in args.manifests.iter().filter(|directory| !directory.is_dir()) {
+            mistakes.push(format!("--manifests {} is not a directory", directory.display()));
+        }
+        let zones = origins.into_iter().map(|origin| {
+            let name_servers = if servers.is_empty() { default_server(&origin, &args.listen) } else { servers.clone() };
+            ZoneSettings { origin, name_servers }
+        });
+        let config = Self {
+            zones: zones.collect(),
+            listen: args.listen,
+            manifests: args.manifests,
+            namespace: args.namespace,
+            admin_listen: args.admin_listen,
+            log_format: args.log_format,
+        };
+        if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }
+    }
+}
+
+fn origins(zones: &[String], mistakes: &mut Vec<String>) -> Vec<Name> {
+    let mut origins: Vec<Name> = Vec::new();
+    for zone in zones {
+        match zone.trim().parse::<Name>() {
+            Ok(origin) if origin.is_wildcard() => {
+                mistakes.push(format!("--zone \"{zone}\" is a wildcard; give the zone it is in"));
+            }
+            Ok(origin) if origins.contains(&origin) => mistakes.push(format!("--zone \"{zone}\" is given twice")),
+            Ok(origin) => origins.push(origin),
+            Err(error) => mistakes.push(format!("--zone \"{zone}\" {error}")),
+        }
+    }
+    if origins.len() > MAX_ZONES {
+        mistakes.push(format!("--zone is given {} times; at most {MAX_ZONES} zones are served", origins.len()));
+    }
+    origins
+}
+
+fn name_servers(given: &[String], origins: &[Name], mistakes: &mut Vec<String>) -> Vec<NameServer> {
+    let mut servers: Vec<NameServer> = Vec::new();
+    for text in given.iter().filter(|text| !text.is_empty()) {
+        let (name, addresses) = text.split_once('=').unwrap_or((text, ""));
+        let name = match name.parse::<Name>() {
+            Ok(name) if !name.is_wildcard() => name,
+            Ok(_) => {
+                mistakes.push(format!("--name-server \"{text}\": the name is a wildcard"));
+                continue;
+            }
+            Err(error) => {
+                mistakes.push(format!("--name-server \"{text}\": the name {error}"));
+                continue;
+            }
+        };
+        let mut parsed = Vec::new();
+        for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+            match address.parse::<IpAddr>() {
+                Ok(address) => parsed.push(address),
+                Err(_) => mistakes.push(format!("--name-server \"{text}\": \"{address}\" is not an IP address")),
+            }
+        }
+        if parsed.is_empty() && origins.iter().any(|origin| name.is_within(origin)) {
+            mistakes.push(format!("--name-server \"{text}\" is inside a served zone and needs addresses: {name}=IP"));
+        }
+        if servers.iter().any(|server| server.name == name) {
+            mistakes.push(format!("--name-server \"{name}\" is given twice"));
+        }
+        servers.push(NameServer { name, addresses: parsed });
+    }
+    servers
+}
+
+/// `ns.<zone>` at the addresses that are listened on, where these are addresses that a client could use.
+fn default_server(origin: &Name, listen: &[SocketAddr]) -> Vec<NameServer> {
+    let name = origin.child("ns").unwrap_or_else(|| origin.clone());
+    let addresses = listen.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified());
+    vec![NameServer { name, addresses: addresses.collect() }]
+}
+
+fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-')
+}
+
+const SERVE_ABOUT: &str = "Serve the records from this process, as an authoritative name server.
+
+Reads DNSEndpoint objects (externaldns.k8s.io/v1alpha1) from the cluster of KUBECONFIG, from the cluster it runs in, or \
+from --manifests, and answers for the given zones over UDP and TCP. A, AAAA, CNAME and TXT records are published; a bad \
+object costs only itself and is named in the log. Changes are visible at once and as a whole. No recursion, no zone \
+transfer, no updates.";
+
+const SERVE_EXAMPLES: &str = "Examples:
+  Serve a zone from a cluster on the node's own address:
+    nearside-dns-sync serve --zone apps.example.com --listen 192.0.2.53:53 --name-server ns1.apps.example.com=192.0.2.53
+  Try it with files and a free port:
+    nearside-dns-sync serve --manifests ./objects --zone apps.example.com --listen 127.0.0.1:5353
+    dig @127.0.0.1 -p 5353 video.apps.example.com
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 when an address cannot be bound, 2 for unusable flags.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<ServeConfig, String> {
+        let line = ["nearside-dns-sync", "serve"].iter().chain(flags);
+        let Command::Serve(args) = Cli::try_parse_from(line).map_err(|error| error.to_string())?.command;
+        ServeConfig::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_zone_and_an_address_suffice() {
+        let config =
+            config(&["--zone", "Apps.Example.COM.", "--listen", "192.0.2.53:53", "--listen", "[::]:53"]).unwrap();
+        assert_eq!(config.zones[0].origin.to_string(), "apps.example.com");
+        let server = &config.zones[0].name_servers[0];
+        assert_eq!(server.name.to_string(), "ns.apps.example.com");
+        assert_eq!(server.addresses, ["192.0.2.53".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_zone_inside_another_is_fine_and_the_same_zone_twice_is_not() {
+        let listen = ["--listen", "127.0.0.1:0", "--zone"];
+        assert_eq!(config(&[&listen[..], &["example.com,apps.example.com"]].concat()).unwrap().zones.len(), 2);
+        let error = config(&[&listen[..], &["example.com,EXAMPLE.com."]].concat()).unwrap_err();
+        assert_eq!(error, "--zone \"EXAMPLE.com.\" is given twice");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_in_one_line() {
+        let error = config(&[
+            "--zone",
+            "a..b,*.example.com,example.org",
+            "--listen",
+            "127.0.0.1:0",
+            "--manifests",
+            "/nowhere/at/all",
+            "--name-server",
+            "ns1.example.org",
+            "--name-server",
+            "ns.example.net=one",
+            "--namespace",
+            "A_b",
+        ])
+        .unwrap_err();
+        assert_eq!(error.lines().count(), 1);
+        for part in [
+            "--zone \"a..b\" has an empty label",
+            "--zone \"*.example.com\" is a wildcard",
+            "--name-server \"ns1.example.org\" is inside a served zone and needs addresses",
+            "\"one\" is not an IP address",
+            "--manifests /nowhere/at/all is not a directory",
+            "--namespace \"A_b\"",
+        ] {
+            assert!(error.contains(part), "{part} not in {error}");
+        }
+    }
+
+    #[test]
+    fn name_servers_come_with_addresses_or_from_elsewhere() {
+        let flags =
+            ["--zone", "example.com", "--listen", "[::]:53", "--name-server", "ns1.example.com=192.0.2.1,2001:db8::1"];
+        let config = config(&[&flags[..], &["--name-server", "ns.example.net"]].concat()).unwrap();
+        let servers = &config.zones[0].name_servers;
+        assert_eq!(servers[0].addresses.len(), 2);
+        assert_eq!(servers[1], NameServer { name: "ns.example.net".parse().unwrap(), addresses: Vec::new() });
+    }
+}

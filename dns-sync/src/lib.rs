@@ -1,0 +1,21 @@
+//! Publishes what DNSEndpoint objects desire as DNS records; today by serving the zones itself.
+//!
+//! Objects come in through [`source`], become RRsets in [`desired`], zones in [`zone`] and one served moment in
+//! [`zone_store`]; queries come in through [`serve`], are read by [`wire`] and answered by [`answer`](mod@answer). What
+//! decides is pure ([`desired`], [`zone`], [`serial`], [`answer`](mod@answer)); the rest moves octets to and from it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod answer;
+pub mod config;
+pub mod desired;
+pub mod limits;
+pub mod metrics;
+pub mod name;
+pub mod record;
+pub mod serial;
+pub mod serve;
+pub mod source;
+pub mod wire;
+pub mod zone;
+pub mod zone_store;

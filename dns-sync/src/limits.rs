@@ -1,0 +1,56 @@
+//! Every constant bound of this crate: what one object, one message, one connection and one source address may cost.
+//! Read by the modules that enforce them; nothing else lives here.
+
+use std::time::Duration;
+
+/// Records of one RRset in one answer. BIND refuses larger RRsets both as authority and as resolver
+/// (`max-records-per-type`, default 100), so a larger set is answered as a rotating window of this size.
+pub const MAX_ANSWER_RECORDS: usize = 100;
+
+/// Targets kept for one name and type, over all objects.
+pub const MAX_TARGETS: usize = 1024;
+
+/// Entries of `spec.endpoints[]` read from one object.
+pub const MAX_ENDPOINTS_PER_OBJECT: usize = 1000;
+
+/// Octets of character data in one TXT RRset: together with the rest of the message always below 64 KiB.
+pub const MAX_TXT_OCTETS: usize = 16 * 1024;
+
+/// Zones one process serves.
+pub const MAX_ZONES: usize = 64;
+
+/// Names in one zone, empty non-terminals included.
+pub const MAX_NAMES: usize = 500_000;
+
+/// CNAMEs followed inside the zone for one answer.
+pub const MAX_CNAME_CHAIN: usize = 8;
+
+/// Octets of a query. A name is 255, an OPT with cookie, client subnet and RFC 8467 padding stays below 700.
+pub const MAX_QUERY_OCTETS: usize = 1232;
+
+/// Octets of a UDP answer, whatever the client advertises (DNS flag day 2020).
+pub const MAX_UDP_OCTETS: u16 = 1232;
+
+/// Octets of a UDP answer to a client without EDNS (RFC 1035 §2.3.4), and the least an advertised size means.
+pub const MIN_UDP_OCTETS: u16 = 512;
+
+/// TCP connections open at once.
+pub const MAX_TCP_CONNECTIONS: usize = 256;
+
+/// TCP connections open at once from one source (an IPv4 address, an IPv6 /64).
+pub const MAX_TCP_CONNECTIONS_PER_SOURCE: usize = 16;
+
+/// How long a TCP connection may take for the next whole query, and for taking its answers.
+pub const TCP_IDLE: Duration = Duration::from_secs(10);
+
+/// Octets of answers gathered for a pipelining client before they are written.
+pub const TCP_WRITE_OCTETS: usize = 64 * 1024;
+
+/// How long the accept loop rests after an error such as too many open files.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long in-flight connections may take to end at shutdown.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Shortest time between two zone builds: a burst of changes costs one build, a lone change waits for nothing.
+pub const BUILD_INTERVAL: Duration = Duration::from_millis(50);

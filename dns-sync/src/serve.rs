@@ -1,0 +1,86 @@
+//! The sockets of the server: bound addresses and the zones of the moment flow in, answers flow out, until shutdown is
+//! asked for. `main` binds after the first full sync and then runs this; `udp` and `tcp` hold the loops.
+
+mod connections;
+mod respond;
+mod tcp;
+mod udp;
+
+pub use respond::{Protocol, Responder};
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Sockets that are bound and not yet served.
+#[derive(Debug)]
+pub struct Listeners {
+    sockets: Vec<(UdpSocket, TcpListener)>,
+}
+
+/// An address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({protocol}): {source}; is another name server bound to it?")]
+pub struct BindError {
+    /// The address asked for.
+    pub address: SocketAddr,
+    /// `UDP` or `TCP`.
+    pub protocol: &'static str,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Listeners {
+    /// Binds every address over UDP and TCP. Port 0 takes a free port, the same one for both.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let mut sockets = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            sockets.push(bind(address).await?);
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The addresses that are bound, in the order they were asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|(_, tcp)| tcp.local_addr().ok()).collect()
+    }
+}
+
+/// Serves until `shutdown` turns true (or its sender is gone), then answers what has already been received and returns.
+pub async fn serve(listeners: Listeners, responder: Arc<Responder>, shutdown: watch::Receiver<bool>) {
+    let connections = connections::Connections::new(responder.metrics().tcp_connections.clone());
+    let mut loops = JoinSet::new();
+    for (udp, tcp) in listeners.sockets {
+        loops.spawn(udp::serve(udp, Arc::clone(&responder), shutdown.clone()));
+        loops.spawn(tcp::serve(tcp, Arc::clone(&responder), Arc::clone(&connections), shutdown.clone()));
+    }
+    while loops.join_next().await.is_some() {}
+}
+
+/// Completes when shutdown is asked for.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left who could ask: the program is ending.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+    let failed = |protocol, source| BindError { address, protocol, source };
+    let mut attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let tcp = TcpListener::bind(address).await.map_err(|source| failed("TCP", source))?;
+        let bound = tcp.local_addr().map_err(|source| failed("TCP", source))?;
+        match UdpSocket::bind(bound).await {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(source) if attempts == 0 => return Err(failed("UDP", source)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The port that is free for TCP may be taken for UDP.
+const FREE_PORT_ATTEMPTS: u32 = 16;

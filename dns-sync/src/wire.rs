@@ -1,0 +1,261 @@
+//! The DNS wire format: octets flow in and a query or a reason not to have one flows out; a query and an answer flow in
+//! and octets flow out. The only module that names `hickory_proto`; `serve` calls it, everything else uses own types.
+
+use crate::answer::{Answer, Data, Owner, Placed, Question, Rcode};
+use crate::limits::{MAX_QUERY_OCTETS, MAX_UDP_OCTETS, MIN_UDP_OCTETS};
+use crate::name::Name;
+use crate::record::{RecordType, RrsetData, Soa};
+use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query as WireQuery, ResponseCode};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS, SOA, TXT};
+use hickory_proto::rr::{Name as WireName, RData, Record};
+
+/// What a received message asks for.
+#[derive(Debug)]
+pub enum Received {
+    /// A question to answer.
+    Query(Box<Query>),
+    /// Nothing this server does; `rcode` says why.
+    Reject(Box<Query>, Rcode),
+    /// Neither a query nor worth an answer: shorter than a header, or itself a response (answering those would let two
+    /// servers talk to each other for ever).
+    Drop,
+}
+
+/// A received message, as far as an answer needs it.
+#[derive(Debug)]
+pub struct Query {
+    question: Option<Question>,
+    metadata: Metadata,
+    asked: Option<WireQuery>,
+    edns: Option<ReceivedEdns>,
+}
+
+#[derive(Debug)]
+struct ReceivedEdns {
+    max_payload: u16,
+    dnssec_ok: bool,
+    subnet: Option<ClientSubnet>,
+}
+
+/// Encoded octets of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The message.
+    pub octets: Vec<u8>,
+    /// Whether TC is set: the answer did not fit and was left out.
+    pub truncated: bool,
+}
+
+impl Query {
+    /// The question, if one could be read.
+    pub fn question(&self) -> Option<&Question> {
+        self.question.as_ref()
+    }
+
+    /// How many octets an answer over UDP may have (RFC 6891 §6.2.3, clamped).
+    pub fn udp_limit(&self) -> usize {
+        let advertised = self.edns.as_ref().map_or(MIN_UDP_OCTETS, |edns| edns.max_payload);
+        usize::from(advertised.clamp(MIN_UDP_OCTETS, MAX_UDP_OCTETS))
+    }
+}
+
+/// Reads a received message. Never fails and never panics: whatever cannot be read is rejected or dropped.
+pub fn decode(octets: &[u8]) -> Received {
+    let Some(header) = Header::read(octets) else { return Received::Drop };
+    if header.is_response() {
+        return Received::Drop;
+    }
+    if octets.len() > MAX_QUERY_OCTETS {
+        return Received::Reject(Box::new(header.query()), Rcode::FormErr);
+    }
+    // The counts come first: a message that cannot be a query is not worth parsing.
+    let is_query = header.opcode() == OPCODE_QUERY;
+    if is_query && !header.counts_are_of_a_query() {
+        return Received::Reject(Box::new(header.query()), Rcode::FormErr);
+    }
+    let Ok(message) = Message::from_vec(octets) else {
+        let rcode = if is_query { Rcode::FormErr } else { refusal(header.opcode()) };
+        return Received::Reject(Box::new(header.query()), rcode);
+    };
+    let mut query = header.query();
+    query.edns = message.edns.as_ref().map(received_edns);
+    query.asked = message.queries.into_iter().next();
+    query.question = query.asked.as_ref().and_then(question);
+    if !is_query {
+        return Received::Reject(Box::new(query), refusal(header.opcode()));
+    }
+    if message.edns.is_some_and(|edns| edns.version() != 0) {
+        return Received::Reject(Box::new(query), Rcode::BadVers);
+    }
+    match query.question {
+        Some(_) => Received::Query(Box::new(query)),
+        None => Received::Reject(Box::new(query), Rcode::FormErr),
+    }
+}
+
+/// Writes an answer of at most `limit` octets. One that does not fit is replaced by an empty one with TC set, the
+/// question and OPT kept (RFC 6891 §7, RFC 2181 §9), so that the client asks again over TCP.
+pub fn encode(query: &Query, answer: &Answer<'_>, limit: usize) -> Encoded {
+    let mut message = skeleton(query, answer.rcode);
+    message.metadata.authoritative = answer.authoritative;
+    let asked = query.asked.as_ref().map_or_else(WireName::root, |asked| asked.name().clone());
+    for (placed, section) in [
+        (&answer.answers, &mut message.answers),
+        (&answer.authorities, &mut message.authorities),
+        (&answer.additionals, &mut message.additionals),
+    ] {
+        placed.iter().for_each(|placed| add_records(placed, &asked, section));
+    }
+    match message.to_vec() {
+        Ok(octets) if octets.len() <= limit && !is_truncated(&octets) => Encoded { octets, truncated: false },
+        _ => {
+            message.answers.clear();
+            message.authorities.clear();
+            message.additionals.clear();
+            message.metadata.truncation = true;
+            // A question was read from octets, so it can be written; an empty answer drops the client's datagram.
+            Encoded { octets: message.to_vec().unwrap_or_default(), truncated: true }
+        }
+    }
+}
+
+/// The fixed part of a message (RFC 1035 §4.1.1), read without the library: what decides whether to parse the rest.
+struct Header<'o>(&'o [u8; 12]);
+
+impl<'o> Header<'o> {
+    fn read(octets: &'o [u8]) -> Option<Self> {
+        octets.first_chunk::<12>().map(Self)
+    }
+
+    fn is_response(&self) -> bool {
+        self.0[2] & 0x80 != 0
+    }
+
+    fn opcode(&self) -> u8 {
+        (self.0[2] >> 3) & 0x0f
+    }
+
+    fn count(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self.0[at], self.0[at + 1]])
+    }
+
+    /// One question, no answer; IXFR has an authority record (RFC 1995 §3), and OPT and TSIG may be additional.
+    fn counts_are_of_a_query(&self) -> bool {
+        self.count(4) == 1 && self.count(6) == 0 && self.count(8) <= 1 && self.count(10) <= MAX_ADDITIONALS
+    }
+
+    fn query(&self) -> Query {
+        let id = u16::from_be_bytes([self.0[0], self.0[1]]);
+        let mut metadata = Metadata::new(id, MessageType::Response, OpCode::from_u8(self.opcode()));
+        metadata.recursion_desired = self.0[2] & 0x01 != 0;
+        Query { question: None, metadata, asked: None, edns: None }
+    }
+}
+
+/// What a message other than a query gets: changes are made elsewhere, the rest does not exist here.
+fn refusal(opcode: u8) -> Rcode {
+    if opcode == OPCODE_UPDATE { Rcode::Refused } else { Rcode::NotImp }
+}
+
+fn received_edns(edns: &Edns) -> ReceivedEdns {
+    let subnet = match edns.option(EdnsCode::Subnet) {
+        Some(EdnsOption::Subnet(subnet)) => Some(ClientSubnet::new(subnet.addr(), subnet.source_prefix(), 0)),
+        _ => None,
+    };
+    ReceivedEdns { max_payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok, subnet }
+}
+
+fn question(asked: &WireQuery) -> Option<Question> {
+    let name = Name::from_labels(asked.name().iter())?;
+    let record_type = RecordType::from(u16::from(asked.query_type()));
+    Some(Question { name, record_type, class: u16::from(asked.query_class()) })
+}
+
+fn skeleton(query: &Query, rcode: Rcode) -> Message {
+    let mut message = Message::response(query.metadata.id, query.metadata.op_code);
+    message.metadata = query.metadata;
+    message.metadata.response_code = response_code(rcode);
+    message.queries.extend(query.asked.clone());
+    message.edns = query.edns.as_ref().map(|received| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(MAX_UDP_OCTETS).set_dnssec_ok(received.dnssec_ok);
+        if let Some(subnet) = received.subnet {
+            edns.options_mut().insert(EdnsOption::Subnet(subnet));
+        }
+        edns
+    });
+    message
+}
+
+fn add_records(placed: &Placed<'_>, asked: &WireName, section: &mut Vec<Record>) {
+    let owner = match placed.owner {
+        Owner::Question => asked.clone(),
+        Owner::Name(name) => wire_name(name),
+    };
+    let mut add = |data: RData| section.push(Record::from_rdata(owner.clone(), placed.ttl.seconds(), data));
+    let (records, first, count) = match placed.data {
+        Data::AnyHinfo => return add(RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()))),
+        Data::Rrset { records, first, count } => (records, first, count),
+    };
+    match records {
+        RrsetData::A(all) => window(all, first, count).for_each(|&address| add(RData::A(A(address)))),
+        RrsetData::Aaaa(all) => window(all, first, count).for_each(|&address| add(RData::AAAA(AAAA(address)))),
+        RrsetData::Txt(all) => window(all, first, count).for_each(|text| {
+            add(RData::TXT(TXT::from_bytes(text.iter().map(|string| &**string).collect())));
+        }),
+        RrsetData::Ns(all) => window(all, first, count).for_each(|server| add(RData::NS(NS(wire_name(server))))),
+        RrsetData::Cname(target) => add(RData::CNAME(CNAME(wire_name(target)))),
+        RrsetData::Soa(soa) => add(RData::SOA(wire_soa(soa))),
+    }
+}
+
+/// `count` items from `first` on, wrapping around.
+fn window<T>(all: &[T], first: usize, count: usize) -> impl Iterator<Item = &T> {
+    all.iter().cycle().skip(first).take(count.min(all.len()))
+}
+
+fn wire_soa(soa: &Soa) -> SOA {
+    let seconds = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    SOA::new(
+        wire_name(&soa.mname),
+        wire_name(&soa.rname),
+        soa.serial,
+        seconds(soa.refresh),
+        seconds(soa.retry),
+        seconds(soa.expire),
+        soa.minimum,
+    )
+}
+
+fn wire_name(name: &Name) -> WireName {
+    let mut wire = WireName::from_labels(name.labels()).expect("a Name keeps the limits of RFC 1035 §2.3.4");
+    wire.set_fqdn(true);
+    wire
+}
+
+fn response_code(rcode: Rcode) -> ResponseCode {
+    match rcode {
+        Rcode::NoError => ResponseCode::NoError,
+        Rcode::FormErr => ResponseCode::FormErr,
+        Rcode::ServFail => ResponseCode::ServFail,
+        Rcode::NxDomain => ResponseCode::NXDomain,
+        Rcode::NotImp => ResponseCode::NotImp,
+        Rcode::Refused => ResponseCode::Refused,
+        Rcode::BadVers => ResponseCode::BADVERS,
+    }
+}
+
+/// Whether TC is set, as the library does when a message outgrows 64 KiB.
+fn is_truncated(octets: &[u8]) -> bool {
+    octets.get(2).is_some_and(|flags| flags & 0x02 != 0)
+}
+
+const OPCODE_QUERY: u8 = 0;
+const OPCODE_UPDATE: u8 = 5;
+
+/// OPT, TSIG, and two that a client may have a reason for.
+const MAX_ADDITIONALS: u16 = 4;
+
+#[cfg(test)]
+mod tests;
