@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 /// A change of the objects of one source.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a change is handed over once and then taken apart")]
 pub enum Change {
     /// The object is new or has changed.
     Apply(Object),

@@ -20,6 +20,9 @@ pub mod published;
 pub mod table;
 pub mod verdict;
 
+#[cfg(test)]
+mod testing;
+
 pub use hostname::{HostPattern, Hostname, HostnameError};
 pub use index::{Change, EndpointSource, Index, IndexConfig, Notice, Snapshot};
 pub use node_id::NodeId;

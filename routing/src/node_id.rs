@@ -80,9 +80,8 @@ mod tests {
     #[test]
     fn an_identifier_is_stable() {
         // The first 25 bits of SHA-256("node-a") in base32; a change here would rename every alias in DNS.
-        assert_eq!(NodeId::of("node-a").as_str(), NodeId::of("node-a").as_str());
+        assert_eq!(NodeId::of("node-a").as_str(), "mzlq7");
         assert_ne!(NodeId::of("node-a"), NodeId::of("node-b"));
-        assert_eq!(NodeId::of("n1").as_str().len(), 5);
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl fmt::Display for ObjectKey {
 /// One object of any kind that Nearside reads.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant is the Kubernetes kind of that name")]
+#[expect(clippy::large_enum_variant, reason = "an object is handed over once and then taken apart")]
 pub enum Object {
     Route(Route),
     Ingress(Ingress),

@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn longer_rules_come_first_and_exact_wins_a_tie() {
-        let mut rules = vec![
+        let mut rules = [
             PathRule::Default,
             PathRule::Any,
             PathRule::ingress_prefix("/foo").unwrap(),

@@ -51,7 +51,7 @@ impl ServiceEndpoints {
     pub(super) fn sort(&mut self) {
         for port in &mut self.ports {
             port.endpoints.sort_unstable();
-            port.endpoints.dedup_by(|b, a| a.address == b.address);
+            port.endpoints.dedup_by(|b, a| a.address == b.address && a.node == b.node);
         }
         self.refused.sort_unstable();
         self.refused.dedup();

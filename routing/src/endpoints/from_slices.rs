@@ -79,7 +79,7 @@ fn family_rank(service: Option<&Service>, slice: &EndpointSlice) -> usize {
     families
         .iter()
         .position(|family| *family == slice.address_type)
-        .unwrap_or(usize::from(slice.address_type == "IPv6"))
+        .unwrap_or_else(|| usize::from(slice.address_type == "IPv6"))
 }
 
 /// An absent `ready` means ready; an absent `serving` means the same as `ready` (EndpointConditions).
