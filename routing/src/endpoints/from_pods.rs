@@ -90,9 +90,7 @@ fn state_of(service: &Service, pod: &Pod) -> Option<EndpointState> {
 }
 
 fn address_of(service: &Service, pod: &Pod) -> Option<IpAddr> {
-    let listed = pod.status.pod_ips.iter().map(|entry| entry.ip.as_str());
-    let addresses: Vec<IpAddr> =
-        listed.chain([pod.status.pod_ip.as_str()]).filter_map(|text| text.parse().ok()).collect();
+    let addresses = pod.addresses();
     let mut families = service.spec.ip_families.iter();
     if service.spec.ip_families.is_empty() {
         return addresses.first().copied();

@@ -20,6 +20,7 @@ pub(super) struct ServiceIndex {
     /// The slices of each Service.
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     dirty: BTreeSet<ServiceKey>,
+    notices: BTreeSet<Notice>,
 }
 
 impl ServiceIndex {
@@ -32,6 +33,7 @@ impl ServiceIndex {
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            notices: BTreeSet::new(),
         }
     }
 
@@ -59,6 +61,10 @@ impl ServiceIndex {
             self.remove_pod(&ObjectKey::new(Kind::Pod, &key.namespace, &key.name));
             return;
         }
+        if pod.is_ready() && !pod.has_ended() && pod.addresses().is_empty() {
+            let message = "the pod is Ready but has no IP address, so no Service can use it";
+            self.note(Kind::Pod, &key, "status.podIP", message);
+        }
         self.touch_selecting(&pod);
         if let Some(before) = self.pods.insert(key, pod) {
             self.touch_selecting(&before);
@@ -81,6 +87,10 @@ impl ServiceIndex {
             return;
         };
         let service = ServiceKey::new(&slice.metadata.namespace, service);
+        if slice.address_type != "FQDN" && slice.endpoints.iter().any(|endpoint| endpoint.node_name.is_none()) {
+            let message = "an endpoint names no node, so no node answers for it";
+            self.note(Kind::EndpointSlice, &key, "endpoints[].nodeName", message);
+        }
         self.slices_of.entry(service.clone()).or_default().insert(key.clone());
         self.dirty.insert(service);
         self.slices.insert(key, slice);
@@ -122,6 +132,7 @@ impl ServiceIndex {
         node_addresses: &dyn Fn(&str) -> Vec<IpAddr>,
         notices: &mut BTreeSet<Notice>,
     ) -> Option<Arc<EndpointTable>> {
+        notices.append(&mut self.notices);
         let mut next: Option<EndpointTable> = None;
         for key in std::mem::take(&mut self.dirty) {
             let endpoints = self.endpoints(&key, node_addresses);
@@ -171,6 +182,11 @@ impl ServiceIndex {
                 self.dirty.insert(key.clone());
             }
         }
+    }
+
+    fn note(&mut self, kind: Kind, key: &ServiceKey, field: &str, message: &str) {
+        let object = ObjectKey::new(kind, &key.namespace, &key.name);
+        self.notices.insert(Notice { object, field: field.to_owned(), message: message.to_owned() });
     }
 
     fn forget_slice(&mut self, key: &ServiceKey) {

@@ -236,6 +236,24 @@ fn pod_churn_does_not_rebuild_routes() {
     assert_eq!(count(&index.publish()), 0, "a pod of another node is not local");
 }
 
+#[test]
+fn objects_that_no_service_can_use_are_noticed() {
+    let mut index =
+        Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
+    apply(
+        &mut index,
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: ns, name: p}\nspec: {nodeName: n1}\n\
+         status: {conditions: [{type: Ready, status: 'True'}]}\n\
+         ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {namespace: ns, name: s, labels: {kubernetes.io/service-name: web}}\n\
+         addressType: IPv4\nendpoints: [{addresses: [198.18.9.9]}]\nports: [{port: 80}]\n",
+    );
+    index.publish();
+    let fields: Vec<String> = index.take_notices().into_iter().map(|n| format!("{} {}", n.object, n.field)).collect();
+    assert_eq!(fields, ["Pod ns/p status.podIP", "EndpointSlice ns/s endpoints[].nodeName"]);
+    assert!(index.take_notices().is_empty());
+}
+
 /// A few objects that contend for few hosts, so that histories meet every conflict.
 fn any_object() -> impl Strategy<Value = String> {
     let hosts = proptest::sample::select(vec![

@@ -2,6 +2,7 @@
 
 use super::meta::{Condition, ObjectMeta, condition_is_true, null_as_default};
 use serde::Deserialize;
+use std::net::IpAddr;
 
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,6 +20,19 @@ impl Pod {
     /// Whether the pod's `Ready` condition is true.
     pub fn is_ready(&self) -> bool {
         condition_is_true(&self.status.conditions, "Ready")
+    }
+
+    /// The pod's addresses, the first family first (`status.podIPs[]`, and `status.podIP` of older servers).
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let listed = self.status.pod_ips.iter().map(|entry| entry.ip.as_str());
+        let all = listed.chain([self.status.pod_ip.as_str()]).filter_map(|text| text.parse().ok());
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in all {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
     }
 
     /// Whether the pod is being deleted.
