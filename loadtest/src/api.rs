@@ -1,0 +1,300 @@
+//! A fake Kubernetes API server: listeners and options go in, a server comes out that kube-rs and `kubectl` take for a
+//! real one, with a handle to its objects and to faults on demand. The lab and the black-box tests of every program
+//! start it. It refuses what a real server refuses, for the kinds of its table; it has no controllers, no authorization
+//! and no garbage collection by owner reference.
+
+mod clock;
+mod defaults;
+mod discovery;
+mod error;
+mod event_conversion;
+mod faults;
+mod http;
+mod kinds;
+mod listener;
+mod managed_fields;
+mod object;
+mod patch;
+mod registry;
+mod representation;
+mod request;
+mod response;
+mod schema;
+mod selector;
+mod server_side_apply;
+mod store;
+mod table;
+mod validation;
+mod watch;
+
+pub use error::ApiError;
+pub use faults::{Fault, Faults, RequestMatch};
+pub use object::ObjectRef;
+
+use self::http::Service;
+use defaults::Allocator;
+use kinds::{Kinds, ResourceKind};
+use listener::Listeners;
+use object::{Key, meta_text, text};
+use registry::{Caller, DeleteOptions, Deleted, ListQuery, Part, Patch, Registry};
+use serde_json::{Value, json};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+
+/// How a server behaves. The defaults suit tests.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Changes that are kept for watches and list pages; older revisions get 410.
+    pub history: usize,
+    /// Changes a watch may be behind before it is closed.
+    pub watch_queue: usize,
+    /// Time between bookmarks.
+    pub bookmark_interval: Duration,
+    /// Pods on a node stay, marked with `deletionTimestamp`, until they are deleted with grace period 0.
+    pub graceful_pod_deletion: bool,
+    /// Bearer token that requests must carry; `None` asks for none.
+    pub token: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            history: 20_000,
+            watch_queue: 8192,
+            bookmark_interval: Duration::from_secs(10),
+            graceful_pod_deletion: false,
+            token: None,
+        }
+    }
+}
+
+/// A running server. Clones are handles to the same one; it stops when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    running: Arc<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    registry: Arc<Registry>,
+    faults: Faults,
+    listeners: Arc<Listeners>,
+    token: Option<String>,
+    /// The listeners hold it weakly, so that both can end.
+    _service: Arc<Service>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.listeners.stop();
+    }
+}
+
+impl ApiServer {
+    /// Serves on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        Self::start_on(vec![TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?], options).await
+    }
+
+    /// Serves on listeners that exist, whatever network namespace they were made in; at least one.
+    ///
+    /// # Errors
+    /// When a listener cannot be used, or there is none.
+    pub async fn start_on(listeners: Vec<TcpListener>, options: Options) -> io::Result<Self> {
+        if listeners.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the API server needs at least one listener"));
+        }
+        let registry = Arc::new(Registry {
+            store: Store::new(options.history, options.watch_queue),
+            kinds: Kinds::builtin(),
+            allocator: Allocator::default(),
+            graceful_pod_deletion: options.graceful_pod_deletion,
+        });
+        let listeners = Arc::new(Listeners::new(listeners)?);
+        let faults = Faults::new(Arc::clone(&registry), Arc::clone(&listeners));
+        let service = Arc::new(Service {
+            registry: Arc::clone(&registry),
+            faults: faults.clone(),
+            token: options.token.clone(),
+            bookmark_interval: options.bookmark_interval,
+        });
+        listeners.start(&service).await?;
+        let running = Running { registry, faults, listeners, token: options.token, _service: service };
+        let server = Self { running: Arc::new(running) };
+        for name in FIRST_NAMESPACES {
+            server
+                .seed(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+                .map_err(io::Error::other)?;
+        }
+        Ok(server)
+    }
+
+    /// The first address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
+
+    /// All addresses it listens on, in the order of the listeners.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.running.listeners.addresses().collect()
+    }
+
+    /// `http://` and the first address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// A kubeconfig that leads to the first address.
+    #[must_use]
+    pub fn kubeconfig_yaml(&self) -> String {
+        self.kubeconfig_yaml_for(self.address())
+    }
+
+    /// A kubeconfig that leads to `address`, one under which a client can reach it.
+    #[must_use]
+    pub fn kubeconfig_yaml_for(&self, address: SocketAddr) -> String {
+        let user = match &self.running.token {
+            Some(token) => json!({"token": token}),
+            None => json!({}),
+        };
+        // JSON is YAML, and needs no escaping rules of its own.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {"server": format!("http://{address}")}}],
+            "users": [{"name": "lab", "user": user}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": "default"}}],
+        });
+        format!("{config:#}\n")
+    }
+
+    /// The switches for faults, and the request counts.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.running.faults
+    }
+
+    /// Makes an object exist as given, `status` and `creationTimestamp` included; replaces what is there, whose status
+    /// stays when none is given. A missing namespace is made. Returns the stored object.
+    ///
+    /// # Errors
+    /// When a real server would refuse the object, or does not know its kind.
+    pub fn seed(&self, object: Value) -> Result<Value, ApiError> {
+        let kind = self.kind(text(&object, "apiVersion"), text(&object, "kind"))?;
+        self.running.registry.seed(&kind, object, &lab())
+    }
+
+    /// Forced server-side apply by the manager `lab`, of everything but the status.
+    ///
+    /// # Errors
+    /// When a real server would refuse the object, or does not know its kind.
+    pub fn apply(&self, object: Value) -> Result<Value, ApiError> {
+        let kind = self.kind(text(&object, "apiVersion"), text(&object, "kind"))?;
+        let key = Key::new(meta_text(&object, "namespace"), meta_text(&object, "name"));
+        let patch = Patch::Apply { config: object, force: true };
+        self.running.registry.patch(&kind, &key, Part::Main, patch, &lab()).map(|(object, _)| object)
+    }
+
+    /// Merge patch (RFC 7386) of everything but the status; may change what is immutable for clients.
+    ///
+    /// # Errors
+    /// When the object does not exist or the result would be refused.
+    pub fn patch(&self, object: ObjectRef<'_>, patch: Value) -> Result<Value, ApiError> {
+        self.merge(object, Part::Main, patch)
+    }
+
+    /// Merge patch (RFC 7386) of the status: `status` is the patch for the field of that name.
+    ///
+    /// # Errors
+    /// When the object does not exist or the result would be refused.
+    pub fn patch_status(&self, object: ObjectRef<'_>, status: Value) -> Result<Value, ApiError> {
+        self.merge(object, Part::Status, json!({ "status": status }))
+    }
+
+    /// Replaces the status.
+    ///
+    /// # Errors
+    /// When the object does not exist or the status would be refused.
+    pub fn set_status(&self, object: ObjectRef<'_>, status: Value) -> Result<Value, ApiError> {
+        let kind = self.kind(object.api_version, object.kind)?;
+        let operations = json!([{"op": "add", "path": "/status", "value": status}]);
+        let key = Key::new(object.namespace, object.name);
+        self.running
+            .registry
+            .patch(&kind, &key, Part::Status, Patch::Json(operations), &lab())
+            .map(|(object, _)| object)
+    }
+
+    fn merge(&self, object: ObjectRef<'_>, part: Part, patch: Value) -> Result<Value, ApiError> {
+        let kind = self.kind(object.api_version, object.kind)?;
+        let key = Key::new(object.namespace, object.name);
+        self.running.registry.patch(&kind, &key, part, Patch::Merge(patch), &lab()).map(|(object, _)| object)
+    }
+
+    /// Deletes an object at once; one with finalizers, or a namespace with such objects, is only marked. `true` when it
+    /// is gone.
+    ///
+    /// # Errors
+    /// When the object does not exist.
+    pub fn delete(&self, object: ObjectRef<'_>) -> Result<bool, ApiError> {
+        self.delete_with_grace(object, 0)
+    }
+
+    /// Deletes an object with a grace period in seconds, which only pods on a node obey, and only with
+    /// [`Options::graceful_pod_deletion`]. `true` when it is gone.
+    ///
+    /// # Errors
+    /// When the object does not exist.
+    pub fn delete_with_grace(&self, object: ObjectRef<'_>, seconds: u64) -> Result<bool, ApiError> {
+        let kind = self.kind(object.api_version, object.kind)?;
+        let options = DeleteOptions { grace_period: Some(seconds), ..DeleteOptions::default() };
+        let key = Key::new(object.namespace, object.name);
+        let deleted = self.running.registry.delete(&kind, &key, &options, &lab())?;
+        Ok(matches!(deleted, Deleted::Gone(_)))
+    }
+
+    /// Reads an object; `None` when it does not exist or its kind is not served.
+    #[must_use]
+    pub fn get(&self, object: ObjectRef<'_>) -> Option<Value> {
+        let kind = self.kind(object.api_version, object.kind).ok()?;
+        self.running.registry.get(&kind, &Key::new(object.namespace, object.name)).ok()
+    }
+
+    /// All objects of a kind in list order, in one namespace or (`""`) all; none when the kind is not served.
+    #[must_use]
+    pub fn list(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<Value> {
+        let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
+        let query = ListQuery { namespace, ..ListQuery::default() };
+        self.kind(api_version, kind)
+            .and_then(|kind| self.running.registry.list(&kind, &query))
+            .map(|page| page.items)
+            .unwrap_or_default()
+    }
+
+    /// The newest `resourceVersion`.
+    #[must_use]
+    pub fn resource_version(&self) -> u64 {
+        self.running.registry.store.lock().revision()
+    }
+
+    fn kind(&self, api_version: &str, kind: &str) -> Result<Arc<ResourceKind>, ApiError> {
+        self.running.registry.kinds.by_type(api_version, kind).ok_or_else(|| {
+            ApiError::new(404, "NotFound", format!("no matches for kind {kind:?} in version {api_version:?}"))
+        })
+    }
+}
+
+fn lab() -> Caller {
+    Caller { manager: "lab".to_owned(), dry_run: false, is_lab: true }
+}
+
+/// Namespaces every cluster has.
+const FIRST_NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];

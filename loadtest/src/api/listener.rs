@@ -1,0 +1,142 @@
+//! The sockets: listeners go in, each connection is served until it ends, the listeners close or the server stops.
+//! A listener is closed and opened again on the same socket, so that one made in a network namespace stays there.
+
+use super::http::Service;
+use super::response::AnswerBody;
+use http::Response;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+/// All listeners of one server.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    sockets: Vec<(TcpListener, SocketAddr)>,
+    running: Mutex<Running>,
+    /// Also reachable without the lock, for the end of the server.
+    aborts: std::sync::Mutex<Vec<AbortHandle>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    service: Weak<Service>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Listeners {
+    pub(crate) fn new(sockets: Vec<TcpListener>) -> io::Result<Self> {
+        let sockets = sockets
+            .into_iter()
+            .map(|socket| {
+                socket.set_nonblocking(true)?;
+                let address = socket.local_addr()?;
+                Ok((socket, address))
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { sockets, running: Mutex::default(), aborts: std::sync::Mutex::default() })
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().map(|(_, address)| *address)
+    }
+
+    /// Serves for the first time; the sockets listen already.
+    pub(crate) async fn start(&self, service: &Arc<Service>) -> io::Result<()> {
+        let mut running = self.running.lock().await;
+        running.service = Arc::downgrade(service);
+        self.accept(&mut running)
+    }
+
+    fn accept(&self, running: &mut Running) -> io::Result<()> {
+        let Some(service) = running.service.upgrade() else { return Ok(()) };
+        for (socket, _) in &self.sockets {
+            let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+            running.tasks.push(tokio::spawn(accept(listener, Arc::clone(&service))));
+        }
+        let mut aborts = self.aborts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *aborts = running.tasks.iter().map(JoinHandle::abort_handle).collect();
+        Ok(())
+    }
+
+    /// Stops listening and cuts every connection.
+    pub(crate) async fn close(&self) {
+        let mut running = self.running.lock().await;
+        if running.tasks.is_empty() {
+            return;
+        }
+        for (socket, address) in &self.sockets {
+            if let Err(error) = SockRef::from(socket).shutdown(Shutdown::Both) {
+                tracing::warn!(%address, %error, "the API listener cannot be closed; connections are still accepted");
+            }
+        }
+        for task in running.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Listens again where it did.
+    pub(crate) async fn open(&self) -> io::Result<()> {
+        let mut running = self.running.lock().await;
+        if !running.tasks.is_empty() {
+            return Ok(());
+        }
+        for (socket, address) in &self.sockets {
+            let listener = SockRef::from(socket);
+            // The kernel takes back a port it chose itself.
+            if socket.local_addr()?.port() == 0 {
+                listener.bind(&(*address).into())?;
+            }
+            listener.listen(BACKLOG)?;
+        }
+        self.accept(&mut running)
+    }
+
+    /// Ends everything at once.
+    pub(crate) fn stop(&self) {
+        for task in self.aborts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// Serves connections; dropping the task drops them too.
+async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let service = Arc::clone(&service);
+                    connections.spawn(serve(stream, service));
+                }
+                // Out of descriptors, or the peer left already: neither lasts.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: tokio::net::TcpStream, service: Arc<Service>) {
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<Response<AnswerBody>, Infallible>(service.answer(request).await) }
+    });
+    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "an API connection ended early");
+    }
+}
+
+const BACKLOG: i32 = 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
