@@ -51,8 +51,8 @@ pub(crate) fn apply(
         let others: FieldSet = owners.iter().flat_map(|entry| entry.fields.iter().cloned()).collect();
         let mut dropped: Vec<&Path> =
             previous.fields.iter().filter(|path| !owner.fields.contains(*path) && !others.contains(*path)).collect();
-        // Longest first, so that an item or map is looked at when what was below it is already gone.
-        dropped.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        // Shortest first: an item goes as a whole, before the fields that tell it apart.
+        dropped.sort_by_key(|path| path.len());
         for path in dropped {
             let kept = |path: &[String]| {
                 owner
@@ -61,7 +61,7 @@ pub(crate) fn apply(
                     .chain(&others)
                     .any(|other| other.len() >= path.len() && other[..path.len()] == *path)
             };
-            if !kept(path) {
+            if !kept(path) && !is_key_of_item(path) {
                 remove(kind, &mut merged, path, &kept);
             }
         }
@@ -78,6 +78,13 @@ pub(crate) fn apply(
     }
     owners.retain(|entry| !entry.fields.is_empty());
     Ok((merged, owners))
+}
+
+/// `true` for a field by which its list item is told apart; it goes with the item only.
+fn is_key_of_item(path: &Path) -> bool {
+    let [.., item, field] = path.as_slice() else { return false };
+    let keys: Option<Map<String, Value>> = item.strip_prefix("k:").and_then(|keys| serde_json::from_str(keys).ok());
+    keys.is_some_and(|keys| field.strip_prefix("f:").is_some_and(|field| keys.contains_key(field)))
 }
 
 fn conflict(entry: &Entry, path: &Path) -> Cause {
