@@ -1,0 +1,199 @@
+//! The DNSEndpoint of a host: the wanted records and the object as it stands flow in, the object to write flows out, or
+//! nothing where it is right already. Used by both writers.
+
+use super::basis_word;
+use nearside_routing::object::DnsEndpointSpec;
+use nearside_routing::placement::{Basis, dns_endpoint_name};
+use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::{HostPattern, Kind};
+use serde_json::{Map, Value, json};
+
+/// What the DNSEndpoint of one host should be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DnsEndpointIntent {
+    /// The host.
+    pub(crate) pattern: HostPattern,
+    /// Its records.
+    pub(crate) records: Records,
+}
+
+/// What should be published for a host.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Records {
+    /// These records.
+    Publish {
+        /// Never without endpoints.
+        spec: DnsEndpointSpec,
+        /// Why these nodes.
+        basis: Basis,
+    },
+    /// Whatever is published now.
+    Hold(HoldReason),
+}
+
+/// Why the published records of a host are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HoldReason {
+    /// No node has a ready router.
+    NoReadyRouter,
+    /// The nodes of the host have no address of a type that is published.
+    NoAddress,
+    /// An object claims the host but cannot be served.
+    NotServed,
+}
+
+impl HoldReason {
+    /// The word for conditions and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoReadyRouter => "NoReadyRouter",
+            Self::NoAddress => "NoAddress",
+            Self::NotServed => "NotServed",
+        }
+    }
+}
+
+/// The object to write in place of `current`, or `None` where `current` is right. Labels, annotations and finalizers of
+/// others stay. The generation grows by one when the records change, and only then.
+pub(crate) fn next_object(
+    current: Option<&Value>,
+    namespace: &str,
+    pattern: &HostPattern,
+    spec: &DnsEndpointSpec,
+    basis: Basis,
+) -> Option<Value> {
+    let name = dns_endpoint_name(pattern);
+    let mut next = current.cloned().unwrap_or_else(|| {
+        json!({
+            "apiVersion": Kind::DnsEndpoint.api_version(),
+            "kind": Kind::DnsEndpoint.name(),
+            "metadata": {"name": &*name, "namespace": namespace},
+        })
+    });
+    let known = current.and_then(|object| object.get("spec")).cloned().unwrap_or_default();
+    let same_records = serde_json::from_value::<DnsEndpointSpec>(known).is_ok_and(|known| known == *spec);
+    let generation = current.map_or(0, generation);
+    let generation = if same_records && generation > 0 { generation } else { generation + 1 };
+    set(&mut next, "labels", MANAGED_LABEL, MANAGED_VALUE);
+    set(&mut next, "annotations", HOST, &pattern.to_string());
+    set(&mut next, "annotations", GENERATION, &generation.to_string());
+    set(&mut next, "annotations", BASIS, basis_word(basis));
+    if !same_records {
+        let endpoints = serde_json::to_value(&spec.endpoints).unwrap_or_default();
+        next["spec"] = json!({ "endpoints": endpoints });
+    }
+    (current != Some(&next)).then_some(next)
+}
+
+/// Whether an object was written by Nearside for the host that it names, and may be changed and deleted.
+pub(crate) fn is_ours(object: &Value) -> bool {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let host = annotation(object, HOST).and_then(|host| HostPattern::parse(host).ok());
+    host.is_some_and(|pattern| *dns_endpoint_name(&pattern) == *name)
+}
+
+/// The host and the generation that an object states, for logs.
+pub(crate) fn summary(object: &Value) -> (String, u64) {
+    (annotation(object, HOST).unwrap_or_default().to_owned(), generation(object))
+}
+
+fn generation(object: &Value) -> u64 {
+    annotation(object, GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {
+    object.get("metadata")?.get("annotations")?.get(name)?.as_str()
+}
+
+fn set(object: &mut Value, map: &str, name: &str, value: &str) {
+    let entries = &mut object["metadata"][map];
+    if !entries.is_object() {
+        *entries = Value::Object(Map::new());
+    }
+    entries[name] = value.into();
+}
+
+const HOST: &str = "nearside.dev/host";
+const GENERATION: &str = "nearside.dev/gen";
+const BASIS: &str = "nearside.dev/basis";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearside_routing::object::RecordSet;
+    use proptest::prelude::*;
+
+    fn spec(targets: &[&str]) -> DnsEndpointSpec {
+        DnsEndpointSpec {
+            endpoints: vec![RecordSet {
+                dns_name: "video.example.com".into(),
+                record_type: "A".into(),
+                targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+                record_ttl: Some(30),
+            }],
+        }
+    }
+
+    fn pattern() -> HostPattern {
+        HostPattern::parse("video.example.com").unwrap()
+    }
+
+    fn next(current: Option<&Value>, targets: &[&str], basis: Basis) -> Option<Value> {
+        next_object(current, "nearside", &pattern(), &spec(targets), basis)
+    }
+
+    #[test]
+    fn the_generation_counts_changes_of_the_records_only() {
+        let first = next(None, &["198.18.0.1"], Basis::AllServices).unwrap();
+        assert_eq!(summary(&first), ("video.example.com".into(), 1));
+        assert!(is_ours(&first));
+        assert_eq!(next(Some(&first), &["198.18.0.1"], Basis::AllServices), None);
+        let other_basis = next(Some(&first), &["198.18.0.1"], Basis::Terminating).unwrap();
+        assert_eq!(summary(&other_basis).1, 1);
+        let moved = next(Some(&first), &["198.18.0.2"], Basis::AllServices).unwrap();
+        assert_eq!(summary(&moved).1, 2);
+    }
+
+    #[test]
+    fn what_others_wrote_into_the_object_stays() {
+        let mut current = next(None, &["198.18.0.1"], Basis::AllServices).unwrap();
+        current["metadata"]["finalizers"] = json!(["nearside.dev/dns"]);
+        current["metadata"]["annotations"]["example.com/note"] = "keep".into();
+        current["metadata"]["labels"] = Value::Null;
+        let next = next(Some(&current), &["198.18.0.2"], Basis::AllServices).unwrap();
+        assert_eq!(next["metadata"]["finalizers"], json!(["nearside.dev/dns"]));
+        assert_eq!(next["metadata"]["annotations"]["example.com/note"], "keep");
+        assert_eq!(next["metadata"]["labels"][MANAGED_LABEL], MANAGED_VALUE);
+    }
+
+    #[test]
+    fn an_object_for_another_host_than_its_name_says_is_not_ours() {
+        let mut object = next(None, &["198.18.0.1"], Basis::AllServices).unwrap();
+        object["metadata"]["annotations"][HOST] = "bank.example.com".into();
+        assert!(!is_ours(&object));
+        assert!(!is_ours(&json!({"metadata": {"name": "mine"}})));
+    }
+
+    proptest! {
+        #[test]
+        fn a_second_write_of_the_same_changes_nothing_and_generations_never_fall(
+            steps in proptest::collection::vec((0_u8..3, 0_u8..2), 1..20)
+        ) {
+            let mut current: Option<Value> = None;
+            for (address, basis) in steps {
+                let target = format!("198.18.0.{address}");
+                let basis = if basis == 0 { Basis::AllServices } else { Basis::NoReadyPods };
+                let before = current.as_ref().map_or(0, generation);
+                let records_differ = current.as_ref().is_none_or(|object| {
+                    object["spec"]["endpoints"][0]["targets"][0] != target.as_str()
+                });
+                if let Some(object) = next(current.as_ref(), &[&target], basis) {
+                    current = Some(object);
+                }
+                let object = current.as_ref().unwrap();
+                prop_assert_eq!(generation(object), before + u64::from(records_differ));
+                prop_assert_eq!(next(Some(object), &[&target], basis), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The status of a Route: its verdict and placement flow in, our wanted entry of `status.ingress` flows out, and with the
+//! list as it stands, the list to write. Entries of other routers are never touched.
+
+use super::event::shortened;
+use super::{EventIntent, HoldReason, basis_word};
+use nearside_routing::placement::{Basis, HostPlacement};
+use nearside_routing::verdict::Verdict;
+use nearside_routing::{HostPattern, Outcome, Placement};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What our entry in the status of a Route should say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteIntent {
+    /// The effective host.
+    pub(crate) host: String,
+    /// `spec.wildcardPolicy` as it is served; `None` for a Route that is not served.
+    pub(crate) wildcard_policy: Option<&'static str>,
+    /// One for each type of ours that holds or does not; a type that is not named is removed.
+    pub(crate) conditions: Vec<ConditionIntent>,
+    /// What to tell its owner.
+    pub(crate) events: BTreeSet<EventIntent>,
+}
+
+/// A condition without its time, which depends on what stood there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConditionIntent {
+    pub(crate) kind: &'static str,
+    pub(crate) status: bool,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// How we sign our entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouterIdentity {
+    /// `routerName` (`--router-name`).
+    pub(crate) name: String,
+    /// `routerCanonicalHostname` (`--router-canonical-hostname`), empty for none.
+    pub(crate) canonical_hostname: String,
+}
+
+/// The intent for a Route.
+pub(super) fn intent(
+    verdict: &Verdict,
+    hosts: &BTreeSet<HostPattern>,
+    placement: &Placement,
+    held: &BTreeMap<HostPattern, HoldReason>,
+    events: BTreeSet<EventIntent>,
+) -> RouteIntent {
+    let mut conditions = Vec::new();
+    match &verdict.outcome {
+        // OpenShift's router gives no reason for what is as it should be.
+        Outcome::Admitted => {
+            conditions.push(ConditionIntent { kind: ADMITTED, status: true, reason: "", message: String::new() });
+        }
+        Outcome::Rejected(problem) => conditions.push(ConditionIntent {
+            kind: ADMITTED,
+            status: false,
+            reason: problem.reason.as_str(),
+            message: shortened(&format!("{}: {}", problem.field, problem.message)),
+        }),
+    }
+    // A Route has one host.
+    let pattern = hosts.first();
+    if let Some((pattern, host)) = pattern.and_then(|pattern| placement.hosts.get_key_value(pattern)) {
+        conditions.push(placed(host, held.get(pattern).copied()));
+    }
+    let wildcard_policy = pattern.map(|pattern| match pattern {
+        HostPattern::Wildcard(_) => "Subdomain",
+        _ => "None",
+    });
+    RouteIntent { host: verdict.host.clone(), wildcard_policy, conditions, events }
+}
+
+fn placed(host: &HostPlacement, held: Option<HoldReason>) -> ConditionIntent {
+    let nodes = node_list(host);
+    let condition = |status, reason, message: String| ConditionIntent { kind: PLACED, status, reason, message };
+    if held == Some(HoldReason::NoAddress) {
+        let message = format!("{nodes} have no address of a type that is published; the last known records stay");
+        return condition(false, HoldReason::NoAddress.as_str(), message);
+    }
+    let reason = basis_word(host.basis);
+    match host.basis {
+        Basis::AllServices => condition(true, reason, nodes),
+        Basis::MostServices { held, total } => {
+            condition(false, reason, format!("no node holds pods of all {total} Services; {nodes} hold {held}"))
+        }
+        Basis::Terminating => condition(false, reason, format!("no pod is ready; {nodes} hold pods that end")),
+        Basis::NoReadyPods => {
+            condition(false, reason, "no node holds a ready pod; every node with a ready router is published".into())
+        }
+        Basis::NoReadyRouter => {
+            condition(false, reason, "no node has a ready router; the last known records stay".into())
+        }
+    }
+}
+
+fn node_list(host: &HostPlacement) -> String {
+    let shown: Vec<&str> = host.nodes.iter().take(SHOWN_NODES).map(|name| &**name).collect();
+    let more = host.nodes.len().saturating_sub(SHOWN_NODES);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shortened(&format!("nodes {}{rest}", shown.join(", ")))
+}
+
+/// The list to write in place of `current` (`status.ingress`), or `None` where it is right. `intent` is `None` for a Route
+/// that has left our scope: our entry goes. `now` is RFC 3339 with whole seconds; it marks conditions whose status changes.
+pub(crate) fn next_entries(
+    current: &[Value],
+    intent: Option<&RouteIntent>,
+    router: &RouterIdentity,
+    now: &str,
+) -> Option<Vec<Value>> {
+    let is_ours = |entry: &&Value| entry["routerName"] == router.name.as_str();
+    let own = current.iter().find(is_ours);
+    let wanted = intent.map(|intent| entry(intent, own, router, now));
+    let mut next: Vec<Value> = Vec::with_capacity(current.len() + 1);
+    let mut wanted = wanted;
+    for existing in current {
+        if is_ours(&existing) {
+            next.extend(wanted.take());
+        } else {
+            next.push(existing.clone());
+        }
+    }
+    next.extend(wanted);
+    (next != current).then_some(next)
+}
+
+fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now: &str) -> Value {
+    let no_conditions = Vec::new();
+    let known = own.and_then(|entry| entry["conditions"].as_array()).unwrap_or(&no_conditions);
+    let mut conditions: Vec<Value> = intent
+        .conditions
+        .iter()
+        .map(|condition| {
+            let status = if condition.status { "True" } else { "False" };
+            let before = known.iter().find(|old| old["type"] == condition.kind && old["status"] == status);
+            let since = before.and_then(|old| old["lastTransitionTime"].as_str()).unwrap_or(now);
+            let mut value = json!({"type": condition.kind, "status": status, "lastTransitionTime": since});
+            for (field, text) in [("reason", condition.reason), ("message", &condition.message)] {
+                if !text.is_empty() {
+                    value[field] = text.into();
+                }
+            }
+            value
+        })
+        .collect();
+    conditions.extend(known.iter().filter(|old| old["type"] != ADMITTED && old["type"] != PLACED).cloned());
+    let mut entry = Map::new();
+    entry.insert("host".into(), intent.host.as_str().into());
+    entry.insert("routerName".into(), router.name.as_str().into());
+    if !router.canonical_hostname.is_empty() {
+        entry.insert("routerCanonicalHostname".into(), router.canonical_hostname.as_str().into());
+    }
+    if let Some(policy) = intent.wildcard_policy {
+        entry.insert("wildcardPolicy".into(), policy.into());
+    }
+    entry.insert("conditions".into(), conditions.into());
+    entry.into()
+}
+
+const ADMITTED: &str = "Admitted";
+const PLACED: &str = "nearside.dev/Placed";
+/// Node names in a message; the others are counted.
+const SHOWN_NODES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn router() -> RouterIdentity {
+        RouterIdentity { name: "default".into(), canonical_hostname: String::new() }
+    }
+
+    fn admitted(status: bool, message: &str) -> RouteIntent {
+        RouteIntent {
+            host: "video.example.com".into(),
+            wildcard_policy: Some("None"),
+            conditions: vec![ConditionIntent {
+                kind: ADMITTED,
+                status,
+                reason: if status { "" } else { "HostAlreadyClaimed" },
+                message: message.into(),
+            }],
+            events: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_condition_changes_with_its_status_only() {
+        let first = next_entries(&[], Some(&admitted(false, "a")), &router(), "2026-01-01T00:00:00Z").unwrap();
+        assert_eq!(next_entries(&first, Some(&admitted(false, "a")), &router(), "2026-01-01T00:00:09Z"), None);
+        let reworded = next_entries(&first, Some(&admitted(false, "b")), &router(), "2026-01-01T00:00:09Z").unwrap();
+        assert_eq!(reworded[0]["conditions"][0]["lastTransitionTime"], "2026-01-01T00:00:00Z");
+        let turned = next_entries(&reworded, Some(&admitted(true, "")), &router(), "2026-01-01T00:00:09Z").unwrap();
+        assert_eq!(turned[0]["conditions"][0]["lastTransitionTime"], "2026-01-01T00:00:09Z");
+        assert_eq!(turned[0]["conditions"][0].get("reason"), None);
+    }
+
+    #[test]
+    fn conditions_of_others_in_our_entry_stay() {
+        let current = [json!({"host": "x", "routerName": "default", "conditions": [
+            {"type": "DNSPublished", "status": "True"}, {"type": PLACED, "status": "True"}]})];
+        let next = next_entries(&current, Some(&admitted(true, "")), &router(), "2026-01-01T00:00:00Z").unwrap();
+        let kinds: Vec<_> = next[0]["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+        assert_eq!(kinds, [ADMITTED, "DNSPublished"]);
+    }
+
+    proptest! {
+        #[test]
+        fn entries_of_other_routers_are_never_touched(
+            names in proptest::collection::vec(prop_oneof!["default", "public", "internal"], 0..6),
+            leaves in any::<bool>(),
+        ) {
+            let current: Vec<Value> = names.iter().enumerate()
+                .map(|(place, name)| json!({"routerName": name, "extra": place}))
+                .collect();
+            let intent = (!leaves).then(|| admitted(true, ""));
+            let next = next_entries(&current, intent.as_ref(), &router(), "2026-01-01T00:00:00Z")
+                .unwrap_or_else(|| current.clone());
+            let foreign = |list: &[Value]| {
+                list.iter().filter(|entry| entry["routerName"] != "default").cloned().collect::<Vec<_>>()
+            };
+            prop_assert_eq!(foreign(&next), foreign(&current));
+            prop_assert_eq!(next.len() - foreign(&next).len(), usize::from(!leaves));
+            prop_assert_eq!(next_entries(&next, intent.as_ref(), &router(), "2026-01-01T00:00:09Z"), None);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `nearside-controller`: reads the options, builds the parts and joins them. Snapshots flow from the source to the
+//! placement task, desired content from there to the reconciler, and writes from the reconciler to the API or to a
+//! directory; leader election says when the reconciler may write.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod clock;
+mod desired;
+mod leader;
+mod limits;
+mod metrics;
+mod options;
+mod out;
+mod placement;
+mod reconcile;
+mod writer;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use desired::{Planner, RouterIdentity};
+use leader::Candidate;
+use metrics::Metrics;
+use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, init_logging};
+use nearside_watch::{Source, SourceError, snapshots};
+use options::{Arguments, Options, Surroundings};
+use out::{LockError, OutDirectory, OutLock};
+use prometheus::Registry;
+use reconcile::{Reconciler, Term};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+use writer::{ApiWriter, Writer};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
+        Err(error) => return unusable(&[first_line(&error.to_string())]),
+    };
+    let options = match Options::new(arguments, Surroundings::read()) {
+        Ok(options) => options,
+        Err(mistakes) => return unusable(&mistakes),
+    };
+    init_logging(options.log_format);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(options));
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_usage() => unusable(&[error.to_string()]),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Out(#[from] LockError),
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("signals cannot be taken: {0}")]
+    Signals(std::io::Error),
+}
+
+impl StartError {
+    /// Whether other flags would help.
+    fn is_usage(&self) -> bool {
+        matches!(self, Self::Admin(_) | Self::Out(_) | Self::Source(_))
+    }
+}
+
+async fn run(options: Options) -> Result<(), StartError> {
+    let shutdown = Shutdown::on_signals().map_err(StartError::Signals)?;
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry)?;
+    let readiness = Readiness::default();
+    let first_sync = readiness.block("first sync");
+    let (desired_sender, desired) = watch::channel(None);
+    let admin = match options.admin_listen {
+        Some(address) => Some(AdminServer::bind(address, readiness.clone(), registry).await?),
+        None => None,
+    };
+    let source = Source::from_options(&options.manifests).await?;
+    let router = RouterIdentity {
+        name: options.router_name.clone(),
+        canonical_hostname: options.router_canonical_hostname.clone(),
+    };
+    let identity = identity();
+    let client = source.client();
+    let writer = match (&client, &options.out) {
+        (Some(client), _) => Writer::Api(ApiWriter::new(client.clone(), &options.namespace, router, &identity)),
+        (None, Some(out)) => Writer::Directory(OutDirectory::new(OutLock::take(out)?, &options.namespace, router)),
+        (None, None) => unreachable!("options refuse --manifests without --out"),
+    };
+    if let Some(admin) = admin {
+        let desired = desired.clone();
+        let page = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
+        admin.page("/placement", page).spawn();
+    }
+    let snapshots =
+        snapshots(source.clone(), placement::selections(&source, &options), placement::index_config(&source, &options));
+    let planner = Planner::new(options.records.clone());
+    tokio::spawn(placement::run(snapshots, planner, desired_sender, metrics.clone(), first_sync));
+
+    let (term_sender, term) = watch::channel::<Term>(None);
+    let (stop, stopped) = oneshot::channel();
+    let election = match client.filter(|_| options.leader_elect) {
+        Some(client) => {
+            let candidate = Candidate::new(client, &options.namespace, &identity, metrics.clone());
+            tokio::spawn(candidate.run(term_sender, stopped))
+        }
+        None => {
+            metrics.leads(true);
+            term_sender.send_replace(Some(1));
+            tokio::spawn(async move {
+                drop(stopped.await);
+                drop(term_sender);
+            })
+        }
+    };
+    Reconciler::new(Arc::new(writer), metrics).run(desired, term, shutdown.clone()).await;
+    // Only now: a Lease given back with writes in flight would let two processes write.
+    drop(stop);
+    if let Err(error) = election.await {
+        tracing::warn!(%error, "leader election ended badly");
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// A name that no other process has: the pod's or host's name and a random part.
+fn identity() -> String {
+    let named = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|variable| std::env::var(variable).ok());
+    let name = named.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    let name = name.as_deref().map(str::trim).filter(|name| !name.is_empty()).unwrap_or("controller");
+    format!("{name}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// Exit code 2, and one line per mistake.
+fn unusable(mistakes: &[String]) -> ExitCode {
+    let mut stderr = std::io::stderr().lock();
+    for mistake in mistakes {
+        // Nobody is left to tell if standard error is closed.
+        drop(writeln!(stderr, "nearside-controller: {mistake}"));
+    }
+    ExitCode::from(2)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}

@@ -1,0 +1,81 @@
+//! The controller's metrics: counts and states flow in from its tasks, Prometheus reads them on the admin port.
+
+use crate::desired::{Desired, basis_word};
+use prometheus::{
+    Error, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Handles of every metric; clones count into the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    leader: IntGauge,
+    generation: IntGauge,
+    hosts: IntGaugeVec,
+    held: IntGauge,
+    writes: IntCounterVec,
+    placement: Histogram,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, Error> {
+        let metrics = Self {
+            leader: IntGauge::new("nearside_controller_leader", "1 while this process writes.")?,
+            generation: IntGauge::new(
+                "nearside_controller_generation",
+                "Generation of the snapshot that was placed last; 0 before the first sync.",
+            )?,
+            hosts: IntGaugeVec::new(
+                Opts::new("nearside_controller_hosts", "Hosts by the basis on which their nodes were chosen."),
+                &["basis"],
+            )?,
+            held: IntGauge::new(
+                "nearside_controller_held_hosts",
+                "Hosts whose published records are kept because the snapshot gives none.",
+            )?,
+            writes: IntCounterVec::new(
+                Opts::new("nearside_controller_writes_total", "Attempts to bring an object up to date, by result."),
+                &["kind", "result"],
+            )?,
+            placement: Histogram::with_opts(
+                HistogramOpts::new("nearside_controller_placement_seconds", "Time to place all hosts of a snapshot.")
+                    .buckets(exponential_buckets(0.000_1, 4.0, 9)?),
+            )?,
+        };
+        registry.register(Box::new(metrics.leader.clone()))?;
+        registry.register(Box::new(metrics.generation.clone()))?;
+        registry.register(Box::new(metrics.hosts.clone()))?;
+        registry.register(Box::new(metrics.held.clone()))?;
+        registry.register(Box::new(metrics.writes.clone()))?;
+        registry.register(Box::new(metrics.placement.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Whether this process writes.
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// A snapshot was placed.
+    pub(crate) fn placed(&self, desired: &Desired, took: Duration) {
+        self.placement.observe(took.as_secs_f64());
+        self.generation.set(desired.generation.try_into().unwrap_or(i64::MAX));
+        self.held.set(desired.held.len().try_into().unwrap_or(i64::MAX));
+        let mut by_basis: BTreeMap<&str, i64> = BASES.into_iter().map(|basis| (basis, 0)).collect();
+        for host in desired.placement.hosts.values() {
+            *by_basis.entry(basis_word(host.basis)).or_insert(0) += 1;
+        }
+        for (basis, hosts) in by_basis {
+            self.hosts.with_label_values(&[basis]).set(hosts);
+        }
+    }
+
+    /// An object was brought up to date, or not.
+    pub(crate) fn wrote(&self, kind: &str, result: &str) {
+        self.writes.with_label_values(&[kind, result]).inc();
+    }
+}
+
+const BASES: [&str; 5] = ["AllServices", "MostServices", "Terminating", "NoReadyPods", "NoReadyRouter"];

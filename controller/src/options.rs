@@ -1,0 +1,337 @@
+//! The command line, in two steps: what was typed flows in, valid settings flow out, or every mistake at once, one line
+//! each. Each flag can be given as environment variable `NEARSIDE_` and its name.
+
+use clap::{ArgAction, Parser};
+use nearside_admin::LogFormat;
+use nearside_routing::address_policy::AddressPolicy;
+use nearside_routing::admission::Ownership;
+use nearside_routing::hostname::Hostname;
+use nearside_routing::placement::{AddressTypes, RecordPolicy, RouterSelector};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Publishes in DNS the nodes that hold ready pods of each host, and writes the status of Routes and Ingresses.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "nearside-controller", version, about)]
+pub(crate) struct Arguments {
+    /// A directory of manifests to read instead of a cluster; may be given several times
+    #[arg(long, value_name = "DIR", env = "NEARSIDE_MANIFESTS", value_delimiter = ',')]
+    manifests: Vec<PathBuf>,
+    /// Where to write what would go to the API; needed with --manifests
+    #[arg(long, value_name = "DIR", env = "NEARSIDE_OUT")]
+    out: Option<PathBuf>,
+    /// Address of health, metrics and the page /placement
+    #[arg(long, value_name = "ADDRESS:PORT", env = "NEARSIDE_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
+    /// Labels of the router pods: NAME=VALUE, several joined by commas
+    #[arg(long, value_name = "LABELS", env = "NEARSIDE_ROUTER_SELECTOR", default_value = ROUTER_LABELS)]
+    router_selector: String,
+    /// Namespace of the router pods; any if not given
+    #[arg(long, value_name = "NAMESPACE", env = "NEARSIDE_ROUTER_NAMESPACE")]
+    router_namespace: Option<String>,
+    /// Types of node addresses to publish; the first type that a node has counts
+    #[arg(long, value_name = "TYPES", env = "NEARSIDE_NODE_ADDRESS_TYPE", default_value = "ExternalIP,InternalIP")]
+    node_address_type: String,
+    /// Time to live of the records in seconds, at least 5
+    #[arg(long, value_name = "SECONDS", env = "NEARSIDE_RECORD_TTL", default_value = "30")]
+    record_ttl: String,
+    /// Most addresses of one family under one name, at most 100
+    #[arg(long, value_name = "N", env = "NEARSIDE_MAX_ADDRESSES", default_value = "24")]
+    max_addresses: String,
+    /// Namespace of the DNSEndpoints and the Lease [default: $POD_NAMESPACE, else that of the service account, else nearside]
+    #[arg(long, value_name = "NAMESPACE", env = "NEARSIDE_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of our entry in the status of Routes
+    #[arg(long, value_name = "NAME", env = "NEARSIDE_ROUTER_NAME", default_value = "default")]
+    router_name: String,
+    /// Host that our entry in the status of Routes names as the target for CNAMEs
+    #[arg(long, value_name = "HOST", env = "NEARSIDE_ROUTER_CANONICAL_HOSTNAME")]
+    router_canonical_hostname: Option<String>,
+    /// Class of Ingresses that name it by annotation
+    #[arg(long, value_name = "NAME", env = "NEARSIDE_INGRESS_CLASS", default_value = "nearside")]
+    ingress_class: String,
+    /// strict: a host belongs to one namespace; inter: namespaces may share it
+    #[arg(long, value_name = "strict|inter", env = "NEARSIDE_NAMESPACE_OWNERSHIP", default_value = "strict")]
+    namespace_ownership: String,
+    /// Endpoint addresses to allow although they look unsafe; must be the same for the proxies
+    #[arg(long, value_name = "CIDR", env = "NEARSIDE_ALLOW_ENDPOINTS", value_delimiter = ',')]
+    allow_endpoints: Vec<String>,
+    /// Write only while holding the Lease; false where there is one controller for certain
+    #[arg(
+        long, value_name = "true|false", env = "NEARSIDE_LEADER_ELECT", default_value = "true",
+        default_missing_value = "true", num_args = 0..=1, require_equals = false, action = ArgAction::Set
+    )]
+    leader_elect: String,
+    /// Log lines for people or for machines
+    #[arg(long, value_name = "text|json", env = "NEARSIDE_LOG_FORMAT", default_value = "text")]
+    log_format: String,
+}
+
+/// What the process is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) manifests: Vec<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) admin_listen: Option<SocketAddr>,
+    pub(crate) router_selector: RouterSelector,
+    pub(crate) records: RecordPolicy,
+    pub(crate) namespace: String,
+    pub(crate) router_name: String,
+    pub(crate) router_canonical_hostname: String,
+    pub(crate) ingress_class: String,
+    pub(crate) ownership: Ownership,
+    pub(crate) addresses: AddressPolicy,
+    pub(crate) leader_elect: bool,
+    pub(crate) log_format: LogFormat,
+}
+
+/// What the surroundings say of the namespace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// `POD_NAMESPACE`.
+    pub(crate) pod_namespace: Option<String>,
+    /// The namespace of the mounted service account.
+    pub(crate) service_account_namespace: Option<String>,
+}
+
+impl Surroundings {
+    /// Reads them.
+    pub(crate) fn read() -> Self {
+        let non_empty = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        Self {
+            pod_namespace: std::env::var("POD_NAMESPACE").ok().and_then(non_empty),
+            service_account_namespace: std::fs::read_to_string(SERVICE_ACCOUNT).ok().and_then(non_empty),
+        }
+    }
+}
+
+impl Options {
+    /// Settings from what was typed.
+    ///
+    /// # Errors
+    /// Every mistake, one line each, naming the flag.
+    pub(crate) fn new(arguments: Arguments, surroundings: Surroundings) -> Result<Self, Vec<String>> {
+        let mut mistakes = Mistakes::default();
+        match (arguments.manifests.is_empty(), &arguments.out) {
+            (false, None) => mistakes.add("--manifests", "needs --out, the directory to write to"),
+            (true, Some(_)) => {
+                mistakes.add("--out", "is for --manifests; with a cluster, objects are written to its API")
+            }
+            _ => {}
+        }
+        for directory in &arguments.manifests {
+            if !directory.exists() {
+                mistakes.add("--manifests", format!("{} does not exist", directory.display()));
+            }
+            if arguments.out.as_ref().is_some_and(|out| out.starts_with(directory)) {
+                let message = "must not be inside a --manifests directory, or its files would be read as input";
+                mistakes.add("--out", message);
+            }
+        }
+        let namespace = arguments.namespace.or(surroundings.pod_namespace).or(surroundings.service_account_namespace);
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        mistakes.check_label("--namespace", &namespace);
+        if let Some(namespace) = &arguments.router_namespace {
+            mistakes.check_label("--router-namespace", namespace);
+        }
+        if arguments.router_name.is_empty() {
+            mistakes.add("--router-name", "must not be empty");
+        }
+        let canonical = arguments.router_canonical_hostname.unwrap_or_default();
+        if !canonical.is_empty()
+            && let Err(error) = Hostname::parse(&canonical)
+        {
+            mistakes.add("--router-canonical-hostname", error);
+        }
+        let labels = mistakes.labels(&arguments.router_selector);
+        let ttl: u32 = mistakes.parse("--record-ttl", &arguments.record_ttl).unwrap_or(MIN_TTL);
+        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+            mistakes.add("--record-ttl", format!("{ttl}: from {MIN_TTL} to {MAX_TTL} seconds"));
+        }
+        let max_addresses: usize = mistakes.parse("--max-addresses", &arguments.max_addresses).unwrap_or(1);
+        if !(1..=MAX_ADDRESSES).contains(&max_addresses) {
+            let message = format!("{max_addresses}: from 1 to {MAX_ADDRESSES}; resolvers answer SERVFAIL beyond");
+            mistakes.add("--max-addresses", message);
+        }
+        let address_types = mistakes.address_types(&arguments.node_address_type);
+        let ownership = mistakes.choose(
+            "--namespace-ownership",
+            &arguments.namespace_ownership,
+            &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
+        );
+        let leader_elect =
+            mistakes.choose("--leader-elect", &arguments.leader_elect, &[("true", true), ("false", false)]);
+        let log_format = mistakes.choose(
+            "--log-format",
+            &arguments.log_format,
+            &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+        );
+        let allowed = arguments.allow_endpoints.iter().filter(|range| !range.is_empty());
+        let allowed = allowed.filter_map(|range| mistakes.parse("--allow-endpoints", range)).collect();
+        let admin_listen = arguments.admin_listen.and_then(|address| mistakes.parse("--admin-listen", &address));
+        mistakes.none()?;
+        Ok(Self {
+            manifests: arguments.manifests,
+            out: arguments.out,
+            admin_listen,
+            router_selector: RouterSelector { labels, namespace: arguments.router_namespace },
+            records: RecordPolicy { address_types, ttl, max_addresses },
+            namespace,
+            router_name: arguments.router_name,
+            router_canonical_hostname: canonical,
+            ingress_class: arguments.ingress_class,
+            ownership,
+            addresses: AddressPolicy { allowed },
+            leader_elect,
+            log_format,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, flag: &str, message: impl Display) {
+        self.0.push(format!("{flag}: {message}"));
+    }
+
+    fn none(self) -> Result<(), Vec<String>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.add(flag, format!("{text:?}: {error}"))).ok()
+    }
+
+    fn choose<T: Copy>(&mut self, flag: &str, text: &str, choices: &[(&str, T); 2]) -> T {
+        let [(first, default), (second, _)] = choices;
+        choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).unwrap_or_else(|| {
+            self.add(flag, format!("{text:?} is not one of {first}, {second}"));
+            *default
+        })
+    }
+
+    fn check_label(&mut self, flag: &str, text: &str) {
+        match Hostname::parse(text) {
+            Ok(name) if name.split_first_label().1.is_none() && name.as_str() == text => {}
+            _ => self.add(flag, format!("{text:?} is not the name of a namespace")),
+        }
+    }
+
+    fn labels(&mut self, text: &str) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for pair in text.split(',').map(str::trim) {
+            match pair.split_once('=') {
+                Some((name, value)) if !name.is_empty() && !name.contains(['!', ' ']) && !value.starts_with('=') => {
+                    labels.insert(name.to_owned(), value.to_owned());
+                }
+                _ => self.add("--router-selector", format!("{pair:?} is not of the form NAME=VALUE")),
+            }
+        }
+        labels
+    }
+
+    fn address_types(&mut self, text: &str) -> AddressTypes {
+        let types: Vec<String> = text.split(',').map(|kind| kind.trim().to_owned()).collect();
+        for kind in types.iter().filter(|kind| !ADDRESS_TYPES.contains(&kind.as_str())) {
+            self.add("--node-address-type", format!("{kind:?} is not one of {}", ADDRESS_TYPES.join(", ")));
+        }
+        AddressTypes(types)
+    }
+}
+
+const ROUTER_LABELS: &str = "app.kubernetes.io/name=nearside-proxy";
+const DEFAULT_NAMESPACE: &str = "nearside";
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// Types of `Node.status.addresses[]` that hold addresses; the others hold names.
+const ADDRESS_TYPES: [&str; 2] = ["ExternalIP", "InternalIP"];
+const MIN_TTL: u32 = 5;
+const MAX_TTL: u32 = 86_400;
+/// BIND's `max-records-per-type`.
+const MAX_ADDRESSES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, Vec<String>> {
+        let arguments = Arguments::try_parse_from(std::iter::once(&"nearside-controller").chain(arguments)).unwrap();
+        Options::new(arguments, Surroundings::default())
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let options = options(&[]).unwrap();
+        assert_eq!(options.namespace, "nearside");
+        assert_eq!(options.router_selector, RouterSelector::default());
+        assert_eq!(options.records, RecordPolicy::default());
+        assert!(options.leader_elect);
+    }
+
+    #[test]
+    fn every_mistake_is_told_and_names_its_flag() {
+        let mistakes = options(&[
+            "--manifests=/nowhere",
+            "--record-ttl=4",
+            "--max-addresses=101",
+            "--router-selector=app",
+            "--node-address-type=Hostname",
+            "--namespace-ownership=all",
+            "--allow-endpoints=10.0.0.0/33",
+            "--admin-listen=here",
+            "--leader-elect=maybe",
+            "--log-format=xml",
+            "--namespace=a.b",
+            "--router-canonical-hostname=a_b",
+            "--router-name=",
+        ])
+        .unwrap_err();
+        for flag in [
+            "--manifests: needs --out",
+            "--manifests: /nowhere",
+            "--record-ttl: 4",
+            "--max-addresses: 101",
+            "--router-selector: \"app\"",
+            "--node-address-type: \"Hostname\"",
+            "--namespace-ownership: \"all\"",
+            "--allow-endpoints: \"10.0.0.0/33\"",
+            "--admin-listen: \"here\"",
+            "--leader-elect: \"maybe\"",
+            "--log-format: \"xml\"",
+            "--namespace: \"a.b\"",
+            "--router-canonical-hostname: ",
+            "--router-name: ",
+        ] {
+            assert!(mistakes.iter().any(|mistake| mistake.starts_with(flag)), "{flag} not in {mistakes:#?}");
+        }
+        assert!(mistakes.iter().all(|mistake| !mistake.contains('\n')));
+    }
+
+    #[test]
+    fn the_namespace_comes_from_the_flag_then_the_pod_then_the_account() {
+        let arguments = |flag: Option<&str>| {
+            let flag = flag.map(|namespace| format!("--namespace={namespace}"));
+            Arguments::try_parse_from(std::iter::once("nearside-controller".to_owned()).chain(flag)).unwrap()
+        };
+        let surroundings =
+            Surroundings { pod_namespace: Some("pod".into()), service_account_namespace: Some("account".into()) };
+        let namespace =
+            |flag, surroundings: &Surroundings| Options::new(arguments(flag), surroundings.clone()).unwrap().namespace;
+        assert_eq!(namespace(Some("flag"), &surroundings), "flag");
+        assert_eq!(namespace(None, &surroundings), "pod");
+        let account = Surroundings { pod_namespace: None, ..surroundings };
+        assert_eq!(namespace(None, &account), "account");
+    }
+
+    #[test]
+    fn out_must_not_be_read_as_input() {
+        let root = tempfile::tempdir().unwrap();
+        let manifests = format!("--manifests={}", root.path().display());
+        let out = format!("--out={}", root.path().join("out").display());
+        assert!(options(&[&manifests, &out]).unwrap_err()[0].starts_with("--out: must not be inside"));
+    }
+}

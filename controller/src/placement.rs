@@ -1,0 +1,101 @@
+//! The placement task: snapshots of the source flow in, for each the desired content flows out to the reconciler and to
+//! the admin page. Followers run it as well, so that a new leader can write at once.
+
+use crate::desired::{Desired, Planner, basis_word};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use nearside_admin::Blocker;
+use nearside_routing::object::Kind;
+use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::{EndpointSource, IndexConfig};
+use nearside_watch::{Selection, Snapshots, Source};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What the controller reads. Manifests are small and read whole; from a cluster only what placement needs.
+pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
+    let plain = [Kind::Route, Kind::Ingress, Kind::IngressClass, Kind::Service, Kind::EndpointSlice, Kind::Node];
+    let mut selections: Vec<Selection> = plain.into_iter().map(Selection::all).collect();
+    if source.client().is_none() {
+        selections.extend([Kind::Secret, Kind::Pod].map(Selection::all));
+        return selections;
+    }
+    // The same TLS material as the proxies', so that the verdicts agree.
+    selections.push(Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"));
+    let labels: Vec<String> =
+        options.router_selector.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let routers = Selection::all(Kind::Pod).labels(labels.join(","));
+    selections.push(match &options.router_selector.namespace {
+        Some(namespace) => routers.namespace(namespace.as_str()),
+        None => routers,
+    });
+    let published = Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
+    selections.push(published.namespace(options.namespace.as_str()));
+    selections
+}
+
+/// How the index reads them.
+pub(crate) fn index_config(source: &Source, options: &Options) -> IndexConfig {
+    let endpoints = match source {
+        Source::Cluster(_) => EndpointSource::Slices,
+        // No EndpointSlice controller writes into a directory.
+        Source::Manifests(_) => EndpointSource::Pods { node: None },
+    };
+    IndexConfig {
+        ingress_class: options.ingress_class.clone(),
+        ownership: options.ownership,
+        endpoints,
+        addresses: options.addresses.clone(),
+        router_selector: options.router_selector.clone(),
+    }
+}
+
+/// Places each snapshot for ever. `first_sync` is released with the first one.
+pub(crate) async fn run(
+    mut snapshots: Snapshots,
+    mut planner: Planner,
+    desired: watch::Sender<Option<Arc<Desired>>>,
+    metrics: Metrics,
+    first_sync: Blocker,
+) {
+    let mut first_sync = Some(first_sync);
+    loop {
+        let snapshot = snapshots.next().await;
+        let begin = Instant::now();
+        let next = planner.plan(&snapshot);
+        metrics.placed(&next, begin.elapsed());
+        log_holds(desired.borrow().as_deref(), &next);
+        desired.send_replace(Some(Arc::new(next)));
+        first_sync.take();
+    }
+}
+
+fn log_holds(before: Option<&Desired>, next: &Desired) {
+    for (host, reason) in &next.held {
+        if before.and_then(|before| before.held.get(host)) != Some(reason) {
+            tracing::warn!(%host, reason = reason.as_str(), "the published records of the host are kept");
+        }
+    }
+    for host in before.iter().flat_map(|before| before.held.keys()).filter(|host| !next.held.contains_key(host)) {
+        tracing::info!(%host, "the published records of the host are no longer kept");
+    }
+}
+
+/// The admin page `/placement`: each host with its nodes, the basis, and why its records are kept if they are.
+pub(crate) fn page(desired: Option<&Desired>) -> Value {
+    let Some(desired) = desired else {
+        return json!({"generation": 0, "hosts": {}});
+    };
+    let mut hosts = Map::new();
+    for (pattern, host) in &desired.placement.hosts {
+        let nodes: Vec<&str> = host.nodes.iter().map(|name| &**name).collect();
+        hosts.insert(pattern.to_string(), json!({"nodes": nodes, "basis": basis_word(host.basis)}));
+    }
+    for (pattern, reason) in &desired.held {
+        let entry = hosts.entry(pattern.to_string()).or_insert_with(|| json!({"nodes": []}));
+        entry["held"] = reason.as_str().into();
+    }
+    json!({"generation": desired.generation, "hosts": hosts})
+}

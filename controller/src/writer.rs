@@ -1,0 +1,137 @@
+//! Writers: one target and what it should be flow in, a write flows out where something differs. Two implementations: the
+//! Kubernetes API and, for a source of manifests, a directory. The reconciler calls them.
+
+mod api;
+mod dns_endpoint;
+mod event;
+mod status;
+
+pub(crate) use api::ApiWriter;
+
+use crate::desired::{Intent, Target};
+use crate::out::OutDirectory;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where writes go.
+pub(crate) enum Writer {
+    /// The Kubernetes API.
+    Api(ApiWriter),
+    /// A directory (`--out`).
+    Directory(OutDirectory),
+}
+
+impl Writer {
+    /// Learns which DNSEndpoints of ours exist, and gives their names.
+    pub(crate) async fn refresh(&self) -> Result<Vec<Arc<str>>, WriteError> {
+        match self {
+            Self::Api(api) => api.refresh().await,
+            Self::Directory(directory) => directory.refresh(),
+        }
+    }
+
+    /// Makes a target what it should be. Without an intent the target is withdrawn; `previous` is what it was last.
+    pub(crate) async fn write(
+        &self,
+        target: &Target,
+        intent: Option<&Intent>,
+        previous: Option<&Intent>,
+    ) -> Result<Written, WriteError> {
+        match self {
+            Self::Api(api) => api.write(target, intent, previous).await,
+            Self::Directory(directory) => directory.write(target, intent),
+        }
+    }
+
+    /// Forgets what is known of existing objects; another process may have changed them.
+    pub(crate) fn forget(&self) {
+        if let Self::Api(api) = self {
+            api.forget();
+        }
+    }
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The target is as it should be.
+    Unchanged,
+    /// The object is new.
+    Created,
+    /// The object has changed.
+    Updated,
+    /// The object, or our part of it, is gone.
+    Deleted,
+}
+
+impl Written {
+    /// The value of the label `result` in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// Why a target is not what it should be. Every one is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// Somebody else was faster.
+    #[error("{object}: changed by someone else meanwhile")]
+    Conflict {
+        /// The object.
+        object: String,
+    },
+    /// The cluster does not know the kind.
+    #[error("the API server does not serve {plural}.{group}; install its CustomResourceDefinition")]
+    NoSuchKind {
+        /// The resource.
+        plural: &'static str,
+        /// Its API group.
+        group: &'static str,
+    },
+    /// The name is taken.
+    #[error("{object} exists but was not written by Nearside; it is left alone, delete it to have its host published")]
+    Foreign {
+        /// The object.
+        object: String,
+    },
+    /// The API server refused or did not answer.
+    #[error("{object}: {source}; check the API server and the permissions of this account")]
+    Api {
+        /// The object.
+        object: String,
+        /// What the client says.
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("{object}: no answer from the API server in time")]
+    Timeout {
+        /// The object.
+        object: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}; check --out", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl WriteError {
+    /// Whether reading again and trying again is all there is to do.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// The value of the label `result` in metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        if self.is_conflict() { "conflict" } else { "failed" }
+    }
+}
