@@ -1,0 +1,33 @@
+//! Objects from a cluster or from a directory of manifests flow in, trimmed at the door; [`Change`]s or whole
+//! [`Snapshot`]s flow out. The only crate that lists kinds: the proxy, the controller and dns-sync call it, and nothing
+//! behind it can tell the two sources apart.
+//!
+//! [`changes`] is the plain stream; [`snapshots`] owns a `nearside_routing::Index` on top of it. Both spawn their tasks
+//! on the Tokio runtime of the caller and stop them when dropped.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod backoff;
+mod changes;
+mod cluster;
+mod limits;
+mod manifests;
+mod merge;
+mod selection;
+mod selector;
+mod snapshots;
+mod source;
+mod state;
+mod verdict_log;
+
+pub use changes::{Batch, Changes, changes};
+pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
+pub use selection::Selection;
+pub use snapshots::{Snapshots, snapshots};
+pub use source::{ClusterConfig, Source, SourceError};
+pub use state::{KindState, SyncState};
+
+/// The objects as `nearside-routing` trims them, so that dns-sync needs no dependency on it.
+pub mod object {
+    pub use nearside_routing::object::{DnsEndpoint, DnsEndpointSpec, ObjectMeta, RecordSet};
+}

@@ -1,0 +1,150 @@
+//! Unites the selections of one kind: what each selection saw flows in, changes of whole kinds flow out. A list of one
+//! selection must not delete what another one holds, and an object that cannot be decoded keeps its last good version.
+
+use crate::{Change, Kind, Object, ObjectKey, Selection};
+use std::collections::HashSet;
+
+/// What a source saw of one selection.
+#[derive(Debug)]
+pub(crate) struct Update {
+    /// The position of the selection in the list that the program gave.
+    pub(crate) selection: usize,
+    pub(crate) event: Event,
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Apply(Box<Object>),
+    Delete(ObjectKey),
+    /// A complete list. What is neither in `objects` nor in `kept` is gone.
+    List {
+        objects: Vec<Object>,
+        /// Objects that exist but could not be decoded.
+        kept: Vec<ObjectKey>,
+    },
+}
+
+/// Which objects each selection holds.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    selections: Vec<Selected>,
+}
+
+#[derive(Debug)]
+struct Selected {
+    kind: Kind,
+    listed: bool,
+    keys: HashSet<ObjectKey>,
+}
+
+impl Merge {
+    pub(crate) fn new(selections: &[Selection]) -> Self {
+        let selected = |s: &Selection| Selected { kind: s.kind, listed: false, keys: HashSet::new() };
+        Self { selections: selections.iter().map(selected).collect() }
+    }
+
+    /// Whether every selection was listed.
+    pub(crate) fn synced(&self) -> bool {
+        self.selections.iter().all(|selected| selected.listed)
+    }
+
+    /// Appends what an update means for its kind.
+    pub(crate) fn take(&mut self, update: Update, changes: &mut Vec<Change>) {
+        let Update { selection, event } = update;
+        match event {
+            Event::Apply(object) => {
+                self.selections[selection].keys.insert(object.key());
+                changes.push(Change::Apply(*object));
+            }
+            Event::Delete(key) => {
+                self.selections[selection].keys.remove(&key);
+                self.delete(selection, key, changes);
+            }
+            Event::List { objects, kept } => self.list(selection, objects, &kept, changes),
+        }
+    }
+
+    fn list(&mut self, selection: usize, objects: Vec<Object>, kept: &[ObjectKey], changes: &mut Vec<Change>) {
+        let kind = self.selections[selection].kind;
+        let alone = self.selections.iter().filter(|selected| selected.kind == kind).count() == 1;
+        let selected = &mut self.selections[selection];
+        let mut keys: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
+        let known = kept.iter().filter(|key| selected.keys.contains(*key) && !keys.contains(*key)).cloned();
+        let known: Vec<ObjectKey> = known.collect();
+        let whole = alone && known.is_empty();
+        keys.extend(known);
+        let gone = std::mem::replace(&mut selected.keys, keys);
+        selected.listed = true;
+        if whole {
+            changes.push(Change::Reset { kind, objects });
+            return;
+        }
+        for key in gone {
+            if !self.selections[selection].keys.contains(&key) {
+                self.delete(selection, key, changes);
+            }
+        }
+        changes.extend(objects.into_iter().map(Change::Apply));
+    }
+
+    /// Deletes an object unless another selection of its kind holds it.
+    fn delete(&self, selection: usize, key: ObjectKey, changes: &mut Vec<Change>) {
+        let held = |(other, selected): (usize, &Selected)| other != selection && selected.keys.contains(&key);
+        if !self.selections.iter().enumerate().any(held) {
+            changes.push(Change::Delete(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str) -> Object {
+        Object::decode(Kind::Pod, json!({"metadata": {"namespace": "shop", "name": name}})).unwrap()
+    }
+
+    fn list(selection: usize, names: &[&str], kept: &[&str]) -> Update {
+        let objects = names.iter().copied().map(pod).collect();
+        Update { selection, event: Event::List { objects, kept: kept.iter().map(|name| pod(name).key()).collect() } }
+    }
+
+    fn take(merge: &mut Merge, update: Update) -> Vec<Change> {
+        let mut changes = Vec::new();
+        merge.take(update, &mut changes);
+        changes
+    }
+
+    #[test]
+    fn the_list_of_a_kind_with_one_selection_is_a_reset() {
+        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        assert!(!merge.synced());
+        let changes = take(&mut merge, list(0, &["a"], &["never-good"]));
+        assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: vec![pod("a")] }]);
+        assert!(merge.synced());
+    }
+
+    #[test]
+    fn a_list_keeps_what_could_not_be_decoded() {
+        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        take(&mut merge, list(0, &["a", "b", "c"], &[]));
+        let changes = take(&mut merge, list(0, &["a"], &["b"]));
+        assert_eq!(changes, [Change::Delete(pod("c").key()), Change::Apply(pod("a"))]);
+        let changes = take(&mut merge, list(0, &["a"], &[]));
+        assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: vec![pod("a")] }]);
+    }
+
+    #[test]
+    fn an_object_that_two_selections_hold_goes_with_the_second() {
+        let both = [Selection::all(Kind::Pod).namespace("shop"), Selection::all(Kind::Pod).labels("app=router")];
+        let mut merge = Merge::new(&both);
+        assert_eq!(take(&mut merge, list(0, &["a"], &[])), [Change::Apply(pod("a"))]);
+        assert!(!merge.synced());
+        assert_eq!(take(&mut merge, list(1, &["a"], &[])), [Change::Apply(pod("a"))]);
+        assert!(merge.synced());
+        assert_eq!(take(&mut merge, list(0, &[], &[])), []);
+        let delete = Update { selection: 1, event: Event::Delete(pod("a").key()) };
+        assert_eq!(take(&mut merge, delete), [Change::Delete(pod("a").key())]);
+    }
+}

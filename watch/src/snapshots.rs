@@ -1,0 +1,113 @@
+//! One writer, many readers: changes of a source flow into an `Index` that one task owns, immutable snapshots flow out
+//! to the proxy and the controller.
+
+use crate::backoff::Backoff;
+use crate::changes::{Batch, changes_into};
+use crate::verdict_log::VerdictLog;
+use crate::{IndexConfig, Selection, Snapshot, Source, SyncState};
+use nearside_routing::Index;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+/// Starts to read a source into an index. Must run on a Tokio runtime.
+pub fn snapshots(source: Source, selections: Vec<Selection>, config: IndexConfig) -> Snapshots {
+    let state = SyncState::new(&selections);
+    let (publisher, receiver) = watch::channel(None);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(source, selections, config, state.clone(), publisher));
+    Snapshots { receiver, state, _tasks: Arc::new(tasks) }
+}
+
+/// A reader of snapshots. Clones share one index; it stops when the last of them is dropped.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    receiver: watch::Receiver<Option<Arc<Snapshot>>>,
+    state: SyncState,
+    _tasks: Arc<JoinSet<()>>,
+}
+
+impl Snapshots {
+    /// Waits for a snapshot that this reader has not seen; the first one comes when every kind has completed its first
+    /// list. Versions between two calls are skipped. Safe to cancel.
+    pub async fn next(&mut self) -> Arc<Snapshot> {
+        loop {
+            if self.receiver.changed().await.is_err() {
+                // The writer ends only with the runtime; nothing newer will come.
+                return std::future::pending().await;
+            }
+            if let Some(snapshot) = &*self.receiver.borrow_and_update() {
+                return Arc::clone(snapshot);
+            }
+        }
+    }
+
+    /// The latest snapshot; `None` before every kind has completed its first list.
+    pub fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.receiver.borrow().clone()
+    }
+
+    /// The state of each kind, for readiness pages and metrics.
+    pub fn state(&self) -> SyncState {
+        self.state.clone()
+    }
+}
+
+type Publisher = watch::Sender<Option<Arc<Snapshot>>>;
+
+/// Reads the source for ever. An index that panics is rebuilt from a fresh list while readers keep the last snapshot.
+async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, state: SyncState, publisher: Publisher) {
+    let mut backoff = Backoff::default();
+    let mut log = VerdictLog::default();
+    loop {
+        let mut changes = changes_into(source.clone(), selections.clone(), state.clone());
+        let mut index = Index::new(config.clone());
+        loop {
+            let Some(batch) = changes.next().await else {
+                tracing::error!("the tasks that read the source have ended; starting over");
+                break;
+            };
+            match take(index, log, batch, &publisher).await {
+                Ok((kept_index, kept_log)) => (index, log) = (kept_index, kept_log),
+                Err(error) => {
+                    tracing::error!(%error, "the index has failed; starting over from a fresh list");
+                    log = VerdictLog::default();
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Applies a batch and publishes. Compiling ten thousand routes takes long enough to stall a runtime thread, so it
+/// happens on a blocking one.
+async fn take(
+    mut index: Index,
+    mut log: VerdictLog,
+    batch: Batch,
+    publisher: &Publisher,
+) -> Result<(Index, VerdictLog), JoinError> {
+    let publisher = publisher.clone();
+    let work = move || {
+        for change in batch.changes {
+            index.apply(change);
+        }
+        if batch.synced {
+            let snapshot = index.publish();
+            for notice in index.take_notices() {
+                tracing::warn!(object = %notice.object, field = notice.field, "{}", notice.message);
+            }
+            log.note(&snapshot.verdicts);
+            publisher.send_if_modified(|latest| {
+                let changed = latest.as_ref().is_none_or(|latest| !Arc::ptr_eq(latest, &snapshot));
+                if changed {
+                    *latest = Some(snapshot);
+                }
+                changed
+            });
+        }
+        (index, log)
+    };
+    spawn_blocking(work).await
+}

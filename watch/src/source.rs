@@ -1,0 +1,114 @@
+//! Where objects come from: options of a program flow in, a [`Source`] that [`crate::changes`] reads flows out.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+/// A cluster, or directories of manifests.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The API server of a cluster.
+    Cluster(ClusterConfig),
+    /// Directories of YAML and JSON files, or single files, in order of precedence.
+    Manifests(Vec<PathBuf>),
+}
+
+impl Source {
+    /// The manifests if there are any, else the cluster that `KUBECONFIG`, `~/.kube/config` or the service account of
+    /// the pod name. Must run on a Tokio runtime. The API server need not answer yet.
+    ///
+    /// # Errors
+    /// [`SourceError`] if no configuration of a cluster can be read.
+    pub async fn from_options(manifests: &[PathBuf]) -> Result<Self, SourceError> {
+        if manifests.is_empty() {
+            return Ok(Self::Cluster(ClusterConfig::infer().await?));
+        }
+        Ok(Self::Manifests(manifests.to_vec()))
+    }
+
+    /// The client of the cluster, for what the controller writes; `None` for manifests.
+    pub fn client(&self) -> Option<kube::Client> {
+        match self {
+            Self::Cluster(cluster) => Some(cluster.client.clone()),
+            Self::Manifests(_) => None,
+        }
+    }
+}
+
+/// How to reach the API server.
+#[derive(Clone)]
+pub struct ClusterConfig {
+    pub(crate) client: kube::Client,
+    pub(crate) server: String,
+}
+
+impl std::fmt::Debug for ClusterConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClusterConfig").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl ClusterConfig {
+    /// The configuration from the environment; see [`Source::from_options`].
+    ///
+    /// # Errors
+    /// [`SourceError`] if there is none or it cannot be used.
+    pub async fn infer() -> Result<Self, SourceError> {
+        Self::new(kube::Config::infer().await.map_err(|error| SourceError::NoCluster(error.into()))?)
+    }
+
+    /// A given configuration. No connection is opened yet. Must run on a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`SourceError::Unusable`] if its certificates or credentials cannot be read.
+    pub fn new(config: kube::Config) -> Result<Self, SourceError> {
+        let server = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config)
+            .map_err(|error| SourceError::Unusable { server: server.clone(), error: error.into() })?;
+        Ok(Self { client, server })
+    }
+
+    /// The address of the API server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+}
+
+/// Why there is nothing to read from.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Neither a kubeconfig nor a service account.
+    #[error(
+        "no cluster is configured: {}. Check that KUBECONFIG names a readable kubeconfig with a current context; in a pod, \
+         that KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are set and the service account token is mounted; or \
+         give --manifests DIR",
+        describe(&**.0)
+    )]
+    NoCluster(#[source] Box<dyn Error + Send + Sync>),
+    /// A configuration whose certificates or credentials cannot be used.
+    #[error(
+        "the configuration for the API server {server} cannot be used: {}. Check the certificates and the credentials in \
+         the kubeconfig", describe(&**.error)
+    )]
+    Unusable {
+        /// The address of the API server.
+        server: String,
+        /// What is wrong.
+        #[source]
+        error: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// An error and its causes in one line; causes that repeat what was said are left out.
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
