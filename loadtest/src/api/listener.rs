@@ -91,9 +91,10 @@ impl Listeners {
         }
         for (socket, address) in &self.sockets {
             let listener = SockRef::from(socket);
-            // The kernel takes back a port it chose itself.
-            if socket.local_addr()?.port() == 0 {
-                listener.bind(&(*address).into())?;
+            // The kernel takes back a port that it chose itself; one that was asked for is still bound (EINVAL).
+            match listener.bind(&(*address).into()) {
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+                Ok(()) | Err(_) => {}
             }
             listener.listen(BACKLOG)?;
         }
