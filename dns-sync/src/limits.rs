@@ -54,3 +54,6 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Shortest time between two zone builds: a burst of changes costs one build, a lone change waits for nothing.
 pub const BUILD_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often a list that was held back, because the API server refused to give one, is looked at again.
+pub const REFUSAL_CHECK: Duration = Duration::from_secs(1);

@@ -1,3 +1,135 @@
-//! Placeholder.
+//! Wires the program: flags in, parts built and joined, an exit code out. Decides nothing itself.
 
-fn main() {}
+use clap::Parser;
+use clap::error::ErrorKind;
+use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging};
+use nearside_dns_sync::config::{Cli, Command, ServeConfig};
+use nearside_dns_sync::metrics::Metrics;
+use nearside_dns_sync::serve::{BindError, Listeners, Responder, serve};
+use nearside_dns_sync::source::{Endpoints, follow};
+use nearside_dns_sync::zone_store::ZoneStore;
+use nearside_watch::SourceError;
+use prometheus::Registry;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help.exit(),
+        Err(error) if error.use_stderr() => return usage(&first_paragraph(&error.to_string())),
+        Err(help) => help.exit(),
+    };
+    let Command::Serve(args) = cli.command;
+    let config = match ServeConfig::try_from(args) {
+        Ok(config) => config,
+        Err(error) => return usage(&format!("error: {error}")),
+    };
+    init_logging(config.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "the threads of the program cannot be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the program ends without having been asked to.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("reading DNSEndpoints has ended, which is a defect of this program")]
+    SourceEnded,
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("signals cannot be received: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+async fn run(config: ServeConfig) -> Result<(), RunError> {
+    let shutdown = Shutdown::on_signals()?;
+    let registry = Registry::new();
+    let metrics = Arc::new(Metrics::register(&registry)?);
+    let readiness = Readiness::default();
+    let unsynced = readiness.block("the first complete list of DNSEndpoints");
+    if let Some(address) = config.admin_listen {
+        AdminServer::bind(address, readiness.clone(), registry).await?.spawn();
+    }
+    for zone in &config.zones {
+        for server in zone.name_servers.iter().filter(|server| server.addresses.is_empty()) {
+            warn!(zone = %zone.origin, name_server = %server.name, "no address is handed out for this name server");
+        }
+    }
+
+    let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
+    let responder = Arc::new(Responder::new(store.zones(), metrics));
+    let endpoints = Endpoints::open(&config).await?;
+    let (synced, mut first_sync) = watch::channel(false);
+    let follower = tokio::spawn(follow(store, endpoints, synced));
+    tokio::select! {
+        () = shutdown.requested() => return Ok(()),
+        // The sender goes only with the follower, which ends only with its source.
+        result = first_sync.wait_for(|synced| *synced) => if result.is_err() { return Err(RunError::SourceEnded) },
+    }
+
+    let listeners = Listeners::bind(&config.listen)?;
+    for address in listeners.addresses() {
+        info!(%address, "answering queries");
+    }
+    drop(unsynced);
+    let (stop, stopped) = watch::channel(false);
+    let ending = async {
+        shutdown.requested().await;
+        stop.send_replace(true);
+        readiness.block("shutting down")
+    };
+    // The last zones stay in service: stale addresses are better than none.
+    let watching = async {
+        tokio::select! {
+            () = shutdown.requested() => None,
+            () = closed(&mut first_sync) => {
+                error!("{}; the last zones stay", RunError::SourceEnded);
+                Some(readiness.block("DNSEndpoints are no longer read"))
+            }
+        }
+    };
+    let (_not_ready, _ended, ()) = tokio::join!(ending, watching, serve(listeners, responder, stopped));
+    follower.abort();
+    info!("all queries answered, ending");
+    Ok(())
+}
+
+/// Completes when the sender is gone.
+async fn closed(receiver: &mut watch::Receiver<bool>) {
+    while receiver.changed().await.is_ok() {}
+}
+
+/// Says in one line what is wrong with the flags.
+fn usage(line: &str) -> ExitCode {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line} (see nearside-dns-sync serve --help)");
+    ExitCode::from(USAGE)
+}
+
+/// The part of a message before the hints, in one line.
+fn first_paragraph(message: &str) -> String {
+    message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+const USAGE: u8 = 2;

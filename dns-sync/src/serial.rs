@@ -66,7 +66,6 @@ fn fold(digest: u64) -> u16 {
     low16(digest ^ (digest >> 16) ^ (digest >> 32) ^ (digest >> 48))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to 16 bits")]
 fn low16(value: u64) -> u16 {
     (value & 0xffff) as u16
 }

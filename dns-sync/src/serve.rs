@@ -2,23 +2,26 @@
 //! asked for. `main` binds after the first full sync and then runs this; `udp` and `tcp` hold the loops.
 
 mod connections;
+mod datagram;
 mod respond;
 mod tcp;
 mod udp;
 
 pub use respond::{Protocol, Responder};
 
+use datagram::DatagramSocket;
+use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: Vec<(UdpSocket, TcpListener)>,
+    sockets: Vec<(DatagramSocket, TcpListener)>,
 }
 
 /// An address could not be bound.
@@ -36,10 +39,16 @@ pub struct BindError {
 
 impl Listeners {
     /// Binds every address over UDP and TCP. Port 0 takes a free port, the same one for both.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+    ///
+    /// `[::]` answers IPv4 too, unless an IPv4 address with the same port is among the addresses.
+    ///
+    /// # Errors
+    /// [`BindError`] names the first address that cannot be bound. Must be called within a tokio runtime.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
         let mut sockets = Vec::with_capacity(addresses.len());
         for &address in addresses {
-            sockets.push(bind(address).await?);
+            let only_v6 = addresses.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+            sockets.push(bind(address, only_v6)?);
         }
         Ok(Self { sockets })
     }
@@ -67,14 +76,14 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
-async fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+fn bind(address: SocketAddr, only_v6: bool) -> Result<(DatagramSocket, TcpListener), BindError> {
     let failed = |protocol, source| BindError { address, protocol, source };
     let mut attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let tcp = TcpListener::bind(address).await.map_err(|source| failed("TCP", source))?;
+        let tcp = listen(address, only_v6).map_err(|source| failed("TCP", source))?;
         let bound = tcp.local_addr().map_err(|source| failed("TCP", source))?;
-        match UdpSocket::bind(bound).await {
+        match DatagramSocket::bind(bound, only_v6) {
             Ok(udp) => return Ok((udp, tcp)),
             Err(source) if attempts == 0 => return Err(failed("UDP", source)),
             Err(_) => {}
@@ -82,5 +91,21 @@ async fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError
     }
 }
 
+fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Connections of an earlier process that linger must not keep a restarted server from its port.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
 /// The port that is free for TCP may be taken for UDP.
 const FREE_PORT_ATTEMPTS: u32 = 16;
+
+/// Connections the system keeps for the accept loop.
+const BACKLOG: i32 = 256;

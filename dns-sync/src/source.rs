@@ -1,20 +1,132 @@
-//! Where desired objects come from: changes flow in, builds of the zone store flow out, at most one every
-//! `BUILD_INTERVAL`. Started by `main`.
+//! Where desired objects come from: the changes of a cluster or of a directory flow in through `nearside-watch`, builds
+//! of the zone store flow out, at most one every `BUILD_INTERVAL`. Started by `main`.
 
-use crate::limits::BUILD_INTERVAL;
+use crate::config::ServeConfig;
+use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
+use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
 use crate::zone_store::{Change, ZoneStore};
-use tokio::sync::{mpsc, watch};
+use nearside_watch::object::DnsEndpoint;
+use nearside_watch::{Changes, Kind, Object, Selection, Source, SourceError, SyncState, changes};
+use tokio::sync::watch;
 
-/// Feeds the store until the sender of changes is gone. `synced` turns true when the zones of the first complete list
-/// are published.
-pub async fn follow(mut store: ZoneStore, mut changes: mpsc::Receiver<Change>, synced: watch::Sender<bool>) {
-    while let Some(change) = changes.recv().await {
-        store.take(change);
-        while let Ok(more) = changes.try_recv() {
-            store.take(more);
+/// A stream of the DNSEndpoints that the configuration names.
+#[derive(Debug)]
+pub struct Endpoints {
+    changes: Changes,
+    state: SyncState,
+    /// Whether an empty list may stand for "the API server refused to list".
+    may_stand_in: bool,
+    /// Whether such a list came and has not been explained yet.
+    held: bool,
+}
+
+impl Endpoints {
+    /// Starts to read. An API server that does not answer is retried for ever.
+    ///
+    /// # Errors
+    /// [`SourceError`] if neither manifests nor a cluster are configured.
+    pub async fn open(config: &ServeConfig) -> Result<Self, SourceError> {
+        let source = Source::from_options(&config.manifests).await?;
+        let may_stand_in = matches!(source, Source::Cluster(_));
+        let selection = match &config.namespace {
+            Some(namespace) => Selection::all(Kind::DnsEndpoint).namespace(namespace),
+            None => Selection::all(Kind::DnsEndpoint),
+        };
+        let changes = changes(source, vec![selection]);
+        let state = changes.state();
+        Ok(Self { changes, state, may_stand_in, held: false })
+    }
+
+    /// Waits for changes. `None` when the source has ended, which only a panic makes it do.
+    ///
+    /// Where a cluster lacks the kind or the permission, `nearside-watch` gives an empty list. A name server that took it
+    /// would deny every name because of a missing ClusterRole, so such a list is held back until the server does list.
+    async fn next(&mut self) -> Option<Vec<Change>> {
+        loop {
+            let mut changes = Vec::new();
+            tokio::select! {
+                batch = self.changes.next() => {
+                    for change in batch?.changes.into_iter().filter_map(convert) {
+                        let is_empty_list = matches!(&change, Change::Reset(objects) if objects.is_empty());
+                        match change {
+                            _ if is_empty_list && self.is_refused() => self.held = true,
+                            Change::Reset(_) => {
+                                self.held = false;
+                                changes.push(change);
+                            }
+                            _ => changes.push(change),
+                        }
+                    }
+                }
+                () = tokio::time::sleep(REFUSAL_CHECK), if self.held => {}
+            }
+            if self.held && !self.is_refused() {
+                self.held = false;
+                changes.insert(0, Change::Reset(Vec::new()));
+            }
+            if !changes.is_empty() {
+                return Some(changes);
+            }
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.may_stand_in && self.state.kinds().get(&Kind::DnsEndpoint).is_some_and(|state| state.error.is_some())
+    }
+}
+
+/// Feeds the store until the source ends. `synced` turns true when the zones of the first complete list are published.
+pub async fn follow(mut store: ZoneStore, mut endpoints: Endpoints, synced: watch::Sender<bool>) {
+    while let Some(changes) = endpoints.next().await {
+        for change in changes {
+            store.take(change);
         }
         store.publish();
-        synced.send_if_modified(|synced| !std::mem::replace(synced, store.is_synced()) && store.is_synced());
+        synced.send_if_modified(|synced| !std::mem::replace(synced, store.is_synced()) && *synced);
         tokio::time::sleep(BUILD_INTERVAL).await;
     }
 }
+
+fn convert(change: nearside_watch::Change) -> Option<Change> {
+    match change {
+        nearside_watch::Change::Apply(Object::DnsEndpoint(endpoint)) => Some(match desired(&endpoint) {
+            Some(object) => Change::Apply(object),
+            None => Change::Delete(key(&endpoint)),
+        }),
+        nearside_watch::Change::Delete(key) if key.kind == Kind::DnsEndpoint => {
+            Some(Change::Delete(ObjectKey { namespace: key.namespace.into(), name: key.name.into() }))
+        }
+        nearside_watch::Change::Reset { kind: Kind::DnsEndpoint, objects } => {
+            let objects = objects.iter().filter_map(|object| match object {
+                Object::DnsEndpoint(endpoint) => desired(endpoint),
+                _ => None,
+            });
+            Some(Change::Reset(objects.collect()))
+        }
+        _ => None,
+    }
+}
+
+/// What an object asks for; nothing once its deletion has begun, whatever finalizers still hold it.
+fn desired(endpoint: &DnsEndpoint) -> Option<DesiredObject> {
+    let metadata = &endpoint.metadata;
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let annotated = metadata.annotation(GENERATION).and_then(|value| value.parse().ok());
+    let generation = annotated.unwrap_or_else(|| u64::try_from(metadata.generation).unwrap_or(0));
+    let endpoints = endpoint.spec.endpoints.iter().map(|records| DesiredEndpoint {
+        dns_name: records.dns_name.clone(),
+        record_type: records.record_type.clone(),
+        targets: records.targets.clone(),
+        record_ttl: records.record_ttl,
+    });
+    Some(DesiredObject { key: key(endpoint), generation, endpoints: endpoints.collect() })
+}
+
+fn key(endpoint: &DnsEndpoint) -> ObjectKey {
+    ObjectKey { namespace: endpoint.metadata.namespace.clone(), name: endpoint.metadata.name.clone() }
+}
+
+/// Annotation with the generation of the placement that wrote the object.
+const GENERATION: &str = "nearside.dev/gen";

@@ -1,23 +1,22 @@
 //! The UDP loop: datagrams flow in, answers flow out of the same socket. Started by `serve`, one task for each address;
 //! no error of a single datagram ends it.
 
+use super::datagram::{DatagramSocket, Peer};
 use super::respond::{Protocol, Responder};
 use super::stopped;
 use crate::limits::{ACCEPT_PAUSE, MAX_QUERY_OCTETS};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tracing::debug;
 
-pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, mut shutdown: watch::Receiver<bool>) {
+pub(super) async fn serve(socket: DatagramSocket, responder: Arc<Responder>, mut shutdown: watch::Receiver<bool>) {
     let mut buffer = [0; BUFFER];
     loop {
         tokio::select! {
             () = stopped(&mut shutdown) => break,
-            received = socket.recv_from(&mut buffer) => match received {
-                Ok((length, client)) => reply(&socket, &responder, &buffer[..length], client).await,
+            received = socket.receive(&mut buffer) => match received {
+                Ok((length, peer)) => reply(&socket, &responder, &buffer[..length], peer).await,
                 Err(error) => {
                     debug!(%error, "receiving a datagram failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -26,23 +25,23 @@ pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, mut shut
         }
     }
     for _ in 0..LAST_DATAGRAMS {
-        match socket.try_recv_from(&mut buffer) {
-            Ok((length, client)) => reply(&socket, &responder, &buffer[..length], client).await,
+        match socket.try_receive(&mut buffer) {
+            Ok((length, peer)) => reply(&socket, &responder, &buffer[..length], peer).await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(_) => {}
         }
     }
 }
 
-async fn reply(socket: &UdpSocket, responder: &Responder, octets: &[u8], client: SocketAddr) {
+async fn reply(socket: &DatagramSocket, responder: &Responder, octets: &[u8], peer: Peer) {
     // Nobody can receive on port 0; sending there only costs an error.
-    if client.port() == 0 {
+    if peer.client.port() == 0 {
         return;
     }
     if let Some(answer) = responder.respond(octets, Protocol::Udp)
-        && let Err(error) = socket.send_to(&answer, client).await
+        && let Err(error) = socket.send(&answer, peer).await
     {
-        debug!(%client, %error, "sending an answer failed");
+        debug!(client = %peer.client, %error, "sending an answer failed");
     }
 }
 
