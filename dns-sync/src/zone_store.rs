@@ -10,7 +10,7 @@ use crate::zone::build::{ZoneSettings, assemble};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// One change of the set of DNSEndpoint objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,15 +91,20 @@ impl ZoneStore {
             let digest = draft.digest();
             let previous = self.published.get(draft.origin()).copied();
             let serial = serial::next(previous, draft.generation(), digest);
-            changed |= previous != Some((serial, digest));
-            self.published.insert(draft.origin().clone(), (serial, digest));
-            zones.push(draft.finish(serial));
+            let zone = draft.finish(serial);
+            if previous != Some((serial, digest)) {
+                changed = true;
+                self.published.insert(zone.origin().clone(), (serial, digest));
+                self.metrics.set_zone(zone.origin(), serial, zone.name_count());
+                let names = zone.name_count();
+                match previous {
+                    None => info!(zone = %zone.origin(), serial, names, "zone published"),
+                    Some(_) => debug!(zone = %zone.origin(), serial, names, "zone changed"),
+                }
+            }
+            zones.push(zone);
         }
         if changed {
-            for zone in &zones {
-                self.metrics.set_zone(zone.origin(), zone.serial(), zone.name_count());
-                info!(zone = %zone.origin(), serial = zone.serial(), names = zone.name_count(), "zone published");
-            }
             self.zones.store(Arc::new(Zones::new(zones)));
         }
         self.report(conflicts);

@@ -207,13 +207,9 @@ fn two_replicas_with_the_same_objects_have_the_same_serial() {
     assert_eq!(serial(one.server()), serial(other.server()));
 }
 
-#[test]
-fn an_api_server_that_is_absent_keeps_the_port_closed() {
-    // A port on which nothing answers, and a listener for the queries that must not come to be.
-    let free = |()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (api, listen) = (free(()), free(()));
-    let directory = tempfile::tempdir().unwrap();
-    let kubeconfig = directory.path().join("kubeconfig");
+/// The command for a cluster at this address; the directory holds its kubeconfig.
+fn with_cluster(api: SocketAddr, directory: &Path, arguments: &[&str]) -> Command {
+    let kubeconfig = directory.join("kubeconfig");
     std::fs::write(
         &kubeconfig,
         format!(
@@ -222,14 +218,90 @@ fn an_api_server_that_is_absent_keeps_the_port_closed() {
         ),
     )
     .unwrap();
-    let mut command = command(&["serve", "--zone", "apps.test", "--admin-listen", "127.0.0.1:0"]);
-    command.env("KUBECONFIG", &kubeconfig).env("NEARSIDE_LISTEN", listen.to_string());
+    let mut command = command(arguments);
+    command.env("KUBECONFIG", &kubeconfig);
+    command
+}
+
+#[test]
+fn an_api_server_that_is_absent_keeps_the_port_closed() {
+    // Ports on which nothing listens.
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (api, listen) = (free(), free());
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--zone", "apps.test", "--admin-listen", "127.0.0.1:0"];
+    let mut command = with_cluster(api, directory.path(), &arguments);
+    command.env("NEARSIDE_LISTEN", listen.to_string());
     let mut program = Program::spawn(command);
     eventually("the log names the server", || program.logged(&api.to_string()).is_some());
     assert!(program.page("/healthz/ready").starts_with("HTTP/1.1 503"));
     assert!(program.page("/healthz/ready").contains("the first complete list of DNSEndpoints"));
     assert!(TcpStream::connect(listen).is_err(), "the port is open before the first complete list");
     assert_eq!(program.terminate(), Some(0));
+}
+
+/// An API server that knows one list, or refuses to give it.
+struct ApiServer {
+    address: SocketAddr,
+    /// Status and body of the next answers.
+    answer: Arc<Mutex<(u16, String)>>,
+}
+
+impl ApiServer {
+    fn start(status: u16, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new((status, body.to_owned())));
+        let answers = Arc::clone(&answer);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let answers = Arc::clone(&answers);
+                // A client that goes away in between ends only its own thread.
+                std::thread::spawn(move || Self::answer(stream, &answers));
+            }
+        });
+        Self { address, answer }
+    }
+
+    fn answer(mut stream: TcpStream, answers: &Mutex<(u16, String)>) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let request = lines.next().transpose()?.unwrap_or_default();
+        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        if request.contains("watch=") {
+            // Held open without an event, until the client goes away.
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")?;
+            return stream.read_to_end(&mut Vec::new()).map(|_| ());
+        }
+        let (status, body) = answers.lock().unwrap().clone();
+        write!(
+            stream,
+            "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn set(&self, status: u16, body: &str) {
+        *self.answer.lock().unwrap() = (status, body.to_owned());
+    }
+}
+
+#[test]
+fn a_cluster_that_refuses_to_list_denies_no_name() {
+    let missing = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no such kind","reason":"NotFound","code":404}"#;
+    let list = r#"{"kind":"DNSEndpointList","apiVersion":"externaldns.k8s.io/v1alpha1","metadata":{"resourceVersion":"7"},"items":[]}"#;
+    let api = ApiServer::start(404, missing);
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--zone", "apps.test", "--admin-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    let program = Program::spawn(with_cluster(api.address, directory.path(), &arguments));
+    eventually("the refusal is logged", || program.logged("does not serve").is_some());
+    assert!(program.page("/healthz/ready").starts_with("HTTP/1.1 503"));
+    // An empty list that the server does give is an answer: nothing is published, so nothing exists.
+    api.set(200, list);
+    let answer = udp(program.server(), &query("video.apps.test.", RecordType::A, None));
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    let log = program.log.lock().unwrap();
+    let line = |text: &str| log.iter().position(|line| line.contains(text));
+    assert!(line("listing works again").unwrap() < line("answering queries").unwrap(), "{log:#?}");
 }
 
 #[test]
