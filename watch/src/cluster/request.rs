@@ -145,3 +145,29 @@ struct PageMetadata {
     #[serde(rename = "continue")]
     continue_token: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_falls_silent_is_given_up() {
+        let patience = WATCH_TIMEOUT + WATCH_GRACE;
+        let mut stream = WatchStream { events: futures::stream::pending().boxed(), patience };
+        let began = tokio::time::Instant::now();
+        assert!(matches!(stream.next().await, Err(Failure::Unreachable(_))));
+        assert_eq!(began.elapsed().as_secs(), patience.as_secs());
+    }
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        let path = |selection: Selection| path(&selection);
+        assert_eq!(path(Selection::all(Kind::Pod)), "/api/v1/pods");
+        assert_eq!(path(Selection::all(Kind::Node).namespace("shop")), "/api/v1/nodes");
+        assert_eq!(
+            path(Selection::all(Kind::Route).namespace("shop")),
+            "/apis/route.openshift.io/v1/namespaces/shop/routes"
+        );
+    }
+}
