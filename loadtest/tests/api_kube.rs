@@ -4,14 +4,17 @@
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
-use kube::api::{Api, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchParams};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
+    WatchParams,
+};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, WatchEvent};
 use kube::runtime::events::{Event as NewEvent, EventType, Recorder};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
-use nearside_loadtest::api::{ApiServer, ObjectRef, Options, RequestMatch};
+use nearside_loadtest::api::{ApiServer, Fault, ObjectRef, Options, RequestMatch};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -149,8 +152,7 @@ async fn a_watch_sees_objects_enter_and_leave_its_selector() {
     server.seed(pod("p", "n1")).expect("valid");
     let api = Api::<Pod>::all(client);
     let start = server.resource_version().to_string();
-    let mut events =
-        api.watch(&WatchParams::default().fields("spec.nodeName=n2"), &start).await.expect("200").boxed();
+    let mut events = api.watch(&WatchParams::default().fields("spec.nodeName=n2"), &start).await.expect("200").boxed();
     let object = ObjectRef::new("v1", "Pod", "default", "p");
     server.patch(object, json!({"metadata": {"labels": {"unseen": "1"}}})).expect("valid");
     server.patch(object, json!({"spec": {"nodeName": "n2"}})).expect("valid");
@@ -158,7 +160,8 @@ async fn a_watch_sees_objects_enter_and_leave_its_selector() {
     server.patch(object, json!({"spec": {"nodeName": "n3"}})).expect("valid");
     let mut seen = Vec::new();
     while seen.len() < 3 {
-        let event = tokio::time::timeout(PATIENCE, events.try_next()).await.expect("in time").expect("readable").expect("open");
+        let event =
+            tokio::time::timeout(PATIENCE, events.try_next()).await.expect("in time").expect("readable").expect("open");
         match event {
             WatchEvent::Added(pod) => seen.push(("ADDED", pod)),
             WatchEvent::Modified(pod) => seen.push(("MODIFIED", pod)),
@@ -169,7 +172,11 @@ async fn a_watch_sees_objects_enter_and_leave_its_selector() {
     let words: Vec<_> = seen.iter().map(|(word, _)| *word).collect();
     assert_eq!(words, ["ADDED", "MODIFIED", "DELETED"]);
     let last = &seen[2].1;
-    assert_eq!(last.spec.as_ref().and_then(|spec| spec.node_name.as_deref()), Some("n2"), "as it was when it last matched");
+    assert_eq!(
+        last.spec.as_ref().and_then(|spec| spec.node_name.as_deref()),
+        Some("n2"),
+        "as it was when it last matched"
+    );
     assert_eq!(last.resource_version(), Some(server.resource_version().to_string()), "at the revision of the change");
 }
 
@@ -197,9 +204,10 @@ async fn pages_of_one_list_agree_and_an_old_token_gets_410() {
 async fn two_holders_of_a_lease_conflict() {
     let (_server, client) = server().await;
     let api = Api::<Lease>::namespaced(client, "default");
-    let mut lease: Lease =
-        serde_json::from_value(json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15}}))
-            .expect("a lease");
+    let mut lease: Lease = serde_json::from_value(
+        json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15}}),
+    )
+    .expect("a lease");
     let created = api.create(&PostParams::default(), &lease).await.expect("201");
     assert_eq!(code(api.create(&PostParams::default(), &lease).await), 409);
     assert_eq!(code(api.replace("l", &PostParams::default(), &lease).await), 422, "no revision given");
@@ -214,7 +222,8 @@ async fn two_holders_of_a_lease_conflict() {
 async fn server_side_apply_conflicts_and_forces() {
     let (_server, client) = server().await;
     let api = Api::<ConfigMap>::namespaced(client, "default");
-    let config = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": value}});
+    let config =
+        |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": value}});
     api.patch("c", &PatchParams::apply("one"), &Patch::Apply(config("1"))).await.expect("created");
     let two = PatchParams::apply("two");
     assert_eq!(code(api.patch("c", &two, &Patch::Apply(config("2"))).await), 409);
@@ -232,7 +241,8 @@ async fn server_side_apply_conflicts_and_forces() {
 #[tokio::test]
 async fn status_and_specification_are_written_apart() {
     let (server, client) = server().await;
-    let route = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("route.openshift.io", "v1", "Route"), "routes");
+    let route =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("route.openshift.io", "v1", "Route"), "routes");
     let api = Api::<DynamicObject>::namespaced_with(client, "default", &route);
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "r"},
@@ -329,7 +339,9 @@ async fn a_namespace_takes_its_objects_along() {
     assert!(maps.get_opt("a").await.expect("readable").is_none());
     let new: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "new"}})).expect("a map");
     assert_eq!(code(maps.create(&PostParams::default(), &new).await), 403, "terminating");
-    server.patch(ObjectRef::new("v1", "ConfigMap", "gone", "held"), json!({"metadata": {"finalizers": null}})).expect("valid");
+    server
+        .patch(ObjectRef::new("v1", "ConfigMap", "gone", "held"), json!({"metadata": {"finalizers": null}}))
+        .expect("valid");
     assert_eq!(server.get(ObjectRef::new("v1", "Namespace", "", "gone")), None);
     assert_eq!(code(maps.create(&PostParams::default(), &new).await), 404, "gone");
 }
@@ -403,10 +415,9 @@ async fn refusals_name_what_is_wrong() {
         other => panic!("{other:?}"),
     }
     let maps = Api::<ConfigMap>::namespaced(client, "default");
-    let huge: ConfigMap = serde_json::from_value(
-        json!({"metadata": {"name": "huge"}, "binaryData": {"k": "A".repeat(4 * 1024 * 1024)}}),
-    )
-    .expect("a map");
+    let huge: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "huge"}, "binaryData": {"k": "A".repeat(4 * 1024 * 1024)}}))
+            .expect("a map");
     let refused = maps.create(&PostParams::default(), &huge).await;
     assert!(refused.is_err(), "over the body limit");
     assert!(server.list("v1", "ConfigMap", "").is_empty());
@@ -442,7 +453,6 @@ async fn faulty_answers_reach_the_client() {
     server.seed(config_map("a")).expect("valid");
     let api = Api::<ConfigMap>::all(client);
     let list = RequestMatch::any().verb("list").resource("configmaps");
-    use nearside_loadtest::api::Fault;
     server.faults().add(list.clone(), Fault::EmptyList, Some(1));
     assert!(api.list(&ListParams::default()).await.expect("200").items.is_empty());
     server.faults().add(list.clone(), Fault::TruncatedBody, Some(1));

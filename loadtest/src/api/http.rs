@@ -59,6 +59,7 @@ impl Service {
             Target::Other(path) => match path.as_str() {
                 "version" => Some(discovery::version()),
                 "healthz" | "readyz" | "livez" => return response::text(200, "ok"),
+                "openapi/v2" => return response::empty_protobuf(),
                 "openapi/v3" => Some(discovery::openapi_paths(kinds)),
                 path => path.strip_prefix("openapi/v3/").and_then(|root| discovery::openapi(kinds, root)),
             },

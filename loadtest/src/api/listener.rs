@@ -6,7 +6,7 @@ use super::response::AnswerBody;
 use http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::convert::Infallible;
 use std::io;
@@ -133,7 +133,7 @@ async fn serve(stream: tokio::net::TcpStream, service: Arc<Service>) {
         let service = Arc::clone(&service);
         async move { Ok::<Response<AnswerBody>, Infallible>(service.answer(request).await) }
     });
-    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
+    let connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "an API connection ended early");
     }

@@ -116,6 +116,18 @@ pub(crate) fn has_finalizers(object: &Value) -> bool {
     !items(object, "metadata.finalizers").is_empty()
 }
 
+/// Removes fields that are `null`: for the API they are absent.
+pub(crate) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
 /// A number nobody can foresee; enough for uids and generated names.
 pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()

@@ -1,26 +1,25 @@
-//! The verbs that change objects: a decoded request goes in, the stored object or a refusal comes out. Create, update
-//! and patch are here, deletion and listing in the files below. `http` calls them for clients, `ApiServer` for the lab.
+//! The verbs that change objects: a decoded request goes in, the stored object or a refusal comes out. Create and
+//! update are here, the others in the files below. `http` calls them for clients, `ApiServer` for the lab.
 
 mod deletion;
+mod identity;
 mod listing;
+mod patching;
 
 pub(crate) use deletion::{DeleteOptions, Deleted};
 pub(crate) use listing::{ListQuery, Page, parse_revision};
+pub(crate) use patching::Patch;
 
 use super::clock;
 use super::defaults::{self, Allocator};
-use super::error::{ApiError, Cause};
+use super::error::ApiError;
 use super::event_conversion::{to_served, to_stored};
 use super::kinds::{Kinds, ResourceKind};
 use super::managed_fields::{self, Entry, FieldSet};
-use super::object::{
-    Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, resource_version, set_field, set_meta,
-    text,
-};
-use super::patch;
-use super::server_side_apply;
+use super::object::{Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, set_field, set_meta};
 use super::store::{State, Store};
 use super::validation;
+use identity::{check_name, check_revision, check_type, place};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -60,15 +59,6 @@ impl Part {
     fn subresource(self) -> &'static str {
         if self == Self::Status { "status" } else { "" }
     }
-}
-
-/// A patch, by its media type.
-#[derive(Clone, Debug)]
-pub(crate) enum Patch {
-    Json(Value),
-    Merge(Value),
-    Strategic(Value),
-    Apply { config: Value, force: bool },
 }
 
 /// What an object is to become, and who then owns its fields when the change decides that.
@@ -194,104 +184,6 @@ impl Registry {
         self.change(kind, key, part, caller, |_| Ok(Proposal { object, owners: None, is_update: true }))
     }
 
-    /// PATCH; an apply creates what does not exist. `true` when it did.
-    pub(crate) fn patch(
-        &self,
-        kind: &ResourceKind,
-        key: &Key,
-        part: Part,
-        patch: Patch,
-        caller: &Caller,
-    ) -> Result<(Value, bool), ApiError> {
-        let plain = |object| Ok(Proposal { object, owners: None, is_update: false });
-        let changed = match patch {
-            Patch::Json(operations) => self.change(kind, key, part, caller, |live| {
-                let mut object = live.clone();
-                patch::json_patch(&mut object, &operations)?;
-                plain(object)
-            }),
-            Patch::Merge(fields) => self.change(kind, key, part, caller, |live| {
-                let mut object = live.clone();
-                patch::merge(&mut object, &fields);
-                plain(object)
-            }),
-            Patch::Strategic(fields) => self.change(kind, key, part, caller, |live| {
-                let mut object = live.clone();
-                patch::strategic(kind, &mut object, &fields)?;
-                plain(object)
-            }),
-            Patch::Apply { config, force } => return self.apply(kind, key, part, config, force, caller),
-        };
-        changed.map(|object| (object, false))
-    }
-
-    fn apply(
-        &self,
-        kind: &ResourceKind,
-        key: &Key,
-        part: Part,
-        mut config: Value,
-        force: bool,
-        caller: &Caller,
-    ) -> Result<(Value, bool), ApiError> {
-        if caller.manager.is_empty() {
-            let cause = Cause::required("fieldManager", "is required for apply patch");
-            return Err(ApiError::invalid(kind, &key.name, &[cause]));
-        }
-        if text(&config, "apiVersion").is_empty() || text(&config, "kind").is_empty() {
-            return Err(ApiError::bad_request("apiVersion and kind must be set on the applied object"));
-        }
-        check_type(kind, &mut config)?;
-        if meta(&config, "managedFields").is_some_and(|fields| fields != &json!([])) {
-            return Err(ApiError::bad_request("metadata.managedFields must be nil"));
-        }
-        place(kind, &key.namespace, &mut config)?;
-        if meta_text(&config, "name").is_empty() {
-            set_meta(&mut config, "name", Some(json!(key.name)));
-        }
-        check_name(key, &config)?;
-        let now = clock::now();
-        let owner = owner(kind, caller, "Apply", part.subresource(), &now);
-        let mut owned = config.clone();
-        match part {
-            Part::Main if kind.status => set_field(&mut owned, "status", None),
-            Part::Status => {
-                if let Some(fields) = owned.as_object_mut() {
-                    fields.retain(|field, _| ["apiVersion", "kind", "status"].contains(&field.as_str()));
-                }
-            }
-            Part::Main | Part::Whole => {}
-        }
-        let exists = self.store.lock().get(&kind.storage, key).is_some();
-        if exists || part == Part::Status {
-            return self
-                .change(kind, key, part, caller, |live| {
-                    let (mut object, owners) = server_side_apply::apply(kind, live, &owned, owner, force)?;
-                    for field in ["resourceVersion", "uid"] {
-                        if let Some(wanted) = meta(&config, field) {
-                            set_meta(&mut object, field, Some(wanted.clone()));
-                        }
-                    }
-                    Ok(Proposal { object, owners: Some(owners), is_update: false })
-                })
-                .map(|object| (object, false));
-        }
-        if !meta_text(&config, "resourceVersion").is_empty() || !meta_text(&config, "uid").is_empty() {
-            return Err(ApiError::stale(kind, &key.name));
-        }
-        let (object, owners) = server_side_apply::apply(kind, &owned, &owned, owner, force)?;
-        let mut object = to_stored(kind, object);
-        for field in SET_BY_SERVER {
-            set_meta(&mut object, field, None);
-        }
-        defaults::fill(kind, &mut object, &self.allocator);
-        let status = defaults::initial_status(kind, &object, &now);
-        set_field(&mut object, "status", status);
-        validation::create(kind, &object)?;
-        validation::size(&object)?;
-        self.insert(kind, object, &owners, caller, &now).map(|object| (object, true))
-    }
-
     /// Read, change, check and store one object under the lock.
     fn change(
         &self,
@@ -318,9 +210,11 @@ impl Registry {
             Part::Main | Part::Whole => {}
         }
         for field in SET_BY_SERVER.iter().chain(&["generateName"]) {
-            set_meta(&mut object, field, meta(&live, field).cloned());
+            let is_given = part == Part::Whole && *field == "creationTimestamp" && meta(&object, field).is_some();
+            if !is_given {
+                set_meta(&mut object, field, meta(&live, field).cloned());
+            }
         }
-        set_meta(&mut object, "resourceVersion", meta(&live, "resourceVersion").cloned());
         if part == Part::Status {
             validation::status(kind, &object)?;
         } else {
@@ -409,89 +303,6 @@ fn specification(object: &Value) -> Value {
         fields.retain(|field, _| !["metadata", "status", "apiVersion", "kind"].contains(&field.as_str()));
     }
     rest
-}
-
-/// `apiVersion` and `kind` must be those of the URL; typed kinds may leave them out.
-fn check_type(kind: &ResourceKind, object: &mut Value) -> Result<(), ApiError> {
-    if !object.is_object() {
-        return Err(ApiError::bad_request("the object provided is unrecognized (must be of type Object)"));
-    }
-    if object.get("metadata").is_some_and(|metadata| !metadata.is_object()) {
-        return Err(ApiError::bad_request("metadata must be an object"));
-    }
-    let (api_version, name) = (text(object, "apiVersion").to_owned(), text(object, "kind").to_owned());
-    if !kind.typed && name.is_empty() {
-        return Err(ApiError::bad_request("Object 'Kind' is missing"));
-    }
-    let matches =
-        (api_version.is_empty() || api_version == kind.api_version()) && (name.is_empty() || name == kind.kind);
-    if !matches {
-        let (api_version, name, wanted, expected) = (&api_version, &name, kind.api_version(), &kind.kind);
-        return Err(ApiError::bad_request(format!(
-            "{name} in version {api_version:?} cannot be handled as a {expected}: the API version in the data ({api_version}) and kind ({name}) do not match the expected {wanted}, {expected}"
-        )));
-    }
-    set_field(object, "apiVersion", Some(json!(kind.api_version())));
-    set_field(object, "kind", Some(json!(kind.kind)));
-    Ok(())
-}
-
-/// The namespace of the URL is the object's; another one in the object is refused.
-fn place(kind: &ResourceKind, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
-    let own = meta_text(object, "namespace").to_owned();
-    if !kind.namespaced {
-        if own.is_empty() {
-            return Ok(());
-        }
-        let cause = Cause::forbidden("metadata.namespace", "not allowed on this type");
-        return Err(ApiError::invalid(kind, meta_text(object, "name"), &[cause]));
-    }
-    if !own.is_empty() && own != namespace {
-        return Err(ApiError::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
-    set_meta(object, "namespace", Some(json!(namespace)));
-    Ok(())
-}
-
-fn check_name(key: &Key, object: &Value) -> Result<(), ApiError> {
-    let name = meta_text(object, "name");
-    if name != key.name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            key.name
-        )));
-    }
-    let namespace = meta_text(object, "namespace");
-    if !namespace.is_empty() && namespace != key.namespace {
-        return Err(ApiError::bad_request("the namespace of the object does not match the namespace on the URL"));
-    }
-    Ok(())
-}
-
-fn check_revision(
-    kind: &ResourceKind,
-    key: &Key,
-    live: &Value,
-    object: &Value,
-    must_name_it: bool,
-) -> Result<(), ApiError> {
-    let wanted = meta_text(object, "resourceVersion");
-    if matches!(wanted, "" | "0") {
-        if must_name_it && !kind.unconditional_update {
-            let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(ApiError::invalid(kind, &key.name, &[cause]));
-        }
-    } else if wanted != resource_version(live).to_string() {
-        return Err(ApiError::stale(kind, &key.name));
-    }
-    let (uid, held) = (meta_text(object, "uid"), meta_text(live, "uid"));
-    if !uid.is_empty() && uid != held {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
-        return Err(ApiError::conflict(kind, &key.name, &why));
-    }
-    Ok(())
 }
 
 /// Metadata that clients cannot set; kept from the stored object on every change.

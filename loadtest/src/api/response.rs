@@ -60,6 +60,12 @@ pub(crate) fn text(status: u16, text: &'static str) -> Response<AnswerBody> {
     response(status, "text/plain; charset=utf-8", AnswerBody::Whole(Some(Bytes::from_static(text.as_bytes()))))
 }
 
+/// An OpenAPI v2 document without any definition: in protocol buffers, the only form `kubectl` asks for, that is no
+/// bytes at all. It then leaves validation to the server.
+pub(crate) fn empty_protobuf() -> Response<AnswerBody> {
+    response(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", AnswerBody::Whole(None))
+}
+
 /// A watch.
 pub(crate) fn stream(lines: mpsc::Receiver<io::Result<Bytes>>) -> Response<AnswerBody> {
     response(200, "application/json", AnswerBody::Stream(lines))

@@ -4,6 +4,7 @@
 use super::error::{ApiError, Cause};
 use super::kinds::ResourceKind;
 use super::managed_fields::{Entry, FieldSet, Path, entries, item_element, leaves, spell};
+use super::object::drop_nulls;
 use super::patch::join;
 use super::schema::{self, ListType};
 use serde_json::{Map, Value};
@@ -73,9 +74,7 @@ pub(crate) fn apply(
     for entry in &mut owners {
         entry.fields.retain(|path| remaining.contains_key(path));
     }
-    if !owner.fields.is_empty() {
-        owners.push(owner);
-    }
+    owners.insert(position.unwrap_or(owners.len()), owner);
     owners.retain(|entry| !entry.fields.is_empty());
     Ok((merged, owners))
 }
@@ -99,17 +98,6 @@ fn conflict(entry: &Entry, path: &Path) -> Cause {
         reason: "FieldManagerConflict",
         field: spell(path),
         message: format!("conflict with {:?}{using}", entry.manager),
-    }
-}
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
-        _ => {}
     }
 }
 
@@ -277,6 +265,8 @@ mod tests {
     fn applying_the_same_again_changes_nothing() {
         let config = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"ports": [{"port": 80, "name": "http"}]}});
         let live = applied_by("services", &json!({}), "a", &config, false).expect("new");
+        assert_eq!(applied_by("services", &live, "a", &config, false).expect("again"), live);
+        let live = applied_by("services", &live, "b", &json!({"spec": {"type": "ClusterIP"}}), false).expect("more");
         assert_eq!(applied_by("services", &live, "a", &config, false).expect("again"), live);
     }
 }

@@ -5,7 +5,7 @@ use super::error::{ApiError, Cause};
 use super::event_conversion::to_served;
 use super::faults::{Faults, WatchSignal};
 use super::kinds::ResourceKind;
-use super::object::set_meta;
+use super::object::{Key, set_meta};
 use super::registry::Registry;
 use super::representation::Form;
 use super::selector::Selectors;
@@ -38,14 +38,21 @@ pub(crate) struct WatchQuery {
 pub(crate) struct Watch {
     kind: Arc<ResourceKind>,
     query: WatchQuery,
-    /// Lines that are due at once.
-    initial: Vec<Bytes>,
+    /// What is due at once; made into lines when the lock is released.
+    initial: Vec<Initial>,
     feed: ChangeFeed,
     signals: broadcast::Receiver<WatchSignal>,
     is_hung: bool,
     is_over: bool,
     sent_revision: u64,
     bookmark_interval: Duration,
+}
+
+/// One of the first things a watch sends.
+enum Initial {
+    Object(Key, Arc<Value>),
+    Change(Arc<Change>),
+    Line(Bytes),
 }
 
 impl WatchQuery {
@@ -108,15 +115,13 @@ impl Watch {
         }
         match state.follow(&kind.storage, begin) {
             Ok((backlog, feed)) => {
-                for change in backlog {
-                    watch.initial.extend(watch.event(&change));
-                    watch.sent_revision = change.revision;
-                }
+                watch.sent_revision = backlog.last().map_or(begin, |change| change.revision);
+                watch.initial.extend(backlog.into_iter().map(Initial::Change));
                 watch.feed = feed;
             }
             // The real server has sent its headers by then.
             Err(error) => {
-                watch.initial = vec![line("ERROR", &error.status())];
+                watch.initial = vec![Initial::Line(line("ERROR", &error.status()))];
                 watch.is_over = true;
             }
         }
@@ -125,14 +130,12 @@ impl Watch {
 
     fn send_all(&mut self, state: &State) {
         for (key, object) in state.collection(&self.kind.storage) {
-            if self.query.sees(&self.kind, &key.namespace, object) {
-                self.initial.push(self.query.line(&self.kind, "ADDED", Value::clone(object)));
-            }
+            self.initial.push(Initial::Object(key.clone(), Arc::clone(object)));
         }
         if self.query.send_initial_events == Some(true) && self.query.bookmarks {
             let mut end = self.bookmark(state.revision());
             end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-            self.initial.push(line("BOOKMARK", &self.query.form.object(&self.kind, end)));
+            self.initial.push(Initial::Line(line("BOOKMARK", &self.query.form.object(&self.kind, end))));
         }
     }
 
@@ -162,8 +165,18 @@ impl Watch {
 
     /// Sends events until the watch is over. Ends by itself; dropping the receiver of `lines` ends it too.
     pub(crate) async fn run(mut self, registry: Arc<Registry>, lines: mpsc::Sender<io::Result<Bytes>>) {
-        for line in std::mem::take(&mut self.initial) {
-            if !self.is_hung && lines.send(Ok(line)).await.is_err() {
+        for first in std::mem::take(&mut self.initial) {
+            let line = match first {
+                Initial::Object(key, object) => self
+                    .query
+                    .sees(&self.kind, &key.namespace, &object)
+                    .then(|| self.query.line(&self.kind, "ADDED", Value::clone(&object))),
+                Initial::Change(change) => self.event(&change),
+                Initial::Line(line) => Some(line),
+            };
+            if let Some(line) = line.filter(|_| !self.is_hung)
+                && lines.send(Ok(line)).await.is_err()
+            {
                 return;
             }
         }

@@ -77,18 +77,31 @@ impl Registry {
         let start = token.map_or(Bound::Unbounded, |token| Bound::Excluded(Key::new(token.namespace, token.name)));
         // The watch cache, which answers "any revision", knows no pages.
         let limit = if query.resource_version == "0" || query.limit == 0 { usize::MAX } else { query.limit };
-        Ok(page(kind, query, objects, start, limit, revision))
+        let chosen = choose(kind, query, objects, start, limit);
+        drop(state);
+        let continue_token = match chosen.objects.last() {
+            Some((key, _)) if chosen.rest > 0 => {
+                Token { revision, namespace: key.namespace.clone(), name: key.name.clone() }.encode()
+            }
+            _ => String::new(),
+        };
+        Ok(Page {
+            items: chosen.objects.into_iter().map(|(_, object)| to_served(kind, Value::clone(&object))).collect(),
+            revision,
+            continue_token,
+            remaining: (chosen.rest > 0 && query.selectors.is_empty()).then_some(chosen.rest),
+        })
     }
 }
 
-fn page(
-    kind: &ResourceKind,
-    query: &ListQuery,
-    objects: &Collection,
-    start: Bound<Key>,
-    limit: usize,
-    revision: u64,
-) -> Page {
+/// What goes on a page, shared with the store so that the lock is held for no copy.
+struct Chosen {
+    objects: Vec<(Key, Arc<Value>)>,
+    /// How many more match.
+    rest: usize,
+}
+
+fn choose(kind: &ResourceKind, query: &ListQuery, objects: &Collection, start: Bound<Key>, limit: usize) -> Chosen {
     let is_wanted = |(key, object): &(&Key, &Arc<Value>)| {
         let here = query.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
         here && if is_converted(kind) {
@@ -98,20 +111,8 @@ fn page(
         }
     };
     let mut wanted = objects.range((start, Bound::Unbounded)).filter(is_wanted);
-    let chosen: Vec<_> = wanted.by_ref().take(limit).collect();
-    let rest = wanted.count();
-    let continue_token = match chosen.last() {
-        Some((key, _)) if rest > 0 => {
-            Token { revision, namespace: key.namespace.clone(), name: key.name.clone() }.encode()
-        }
-        _ => String::new(),
-    };
-    Page {
-        items: chosen.iter().map(|(_, object)| to_served(kind, Value::clone(object))).collect(),
-        revision,
-        continue_token,
-        remaining: (rest > 0 && query.selectors.is_empty()).then_some(rest),
-    }
+    let objects = wanted.by_ref().take(limit).map(|(key, object)| (key.clone(), Arc::clone(object))).collect();
+    Chosen { objects, rest: wanted.count() }
 }
 
 impl Token {
@@ -173,3 +174,76 @@ pub(crate) fn parse_revision(text: &str) -> Result<u64, ApiError> {
 }
 
 const TOKEN_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::defaults::Allocator;
+    use super::super::super::kinds::Kinds;
+    use super::super::super::object::meta_text;
+    use super::super::super::store::Store;
+    use super::super::Caller;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn registry() -> Registry {
+        Registry {
+            store: Store::new(1000, 10),
+            kinds: Kinds::builtin(),
+            allocator: Allocator::default(),
+            graceful_pod_deletion: false,
+        }
+    }
+
+    fn names(items: &[Value]) -> Vec<String> {
+        items.iter().map(|object| format!("{}/{}", meta_text(object, "namespace"), meta_text(object, "name"))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_pages_of_a_list_are_the_whole_list_as_it_was_when_it_began(
+            seeds in prop::collection::btree_set(("[ab]", "[a-f]{1,2}", any::<bool>()), 0..30),
+            churn in prop::collection::vec(("[ab]", "[a-f]{1,2}", any::<bool>()), 0..20),
+            limit in 1_usize..8,
+            labelled_only in any::<bool>(),
+        ) {
+            let registry = registry();
+            let caller = Caller { manager: "test".into(), dry_run: false, is_lab: true };
+            let kind = registry.kinds.by_type("v1", "ConfigMap").expect("in the table");
+            let seed = |namespace: &str, name: &str, labelled: bool| {
+                let labels = if labelled { json!({"x": "1"}) } else { json!({}) };
+                let object = json!({"metadata": {"namespace": namespace, "name": name, "labels": labels}});
+                registry.seed(&kind, object, &caller).expect("valid");
+            };
+            for (namespace, name, labelled) in &seeds {
+                seed(namespace, name, *labelled);
+            }
+            let labels = if labelled_only { "x=1" } else { "" };
+            let selectors = Selectors::parse(&kind, labels, "").expect("valid");
+            let all = ListQuery { selectors, ..ListQuery::default() };
+            let whole = registry.list(&kind, &all).expect("no pages");
+
+            let mut churn = churn.into_iter();
+            let mut paged = Vec::new();
+            let mut query = ListQuery { limit, ..all };
+            loop {
+                let page = registry.list(&kind, &query).expect("in the history");
+                prop_assert_eq!(page.revision, whole.revision);
+                prop_assert!(page.items.len() == limit || page.continue_token.is_empty());
+                if let Some(remaining) = page.remaining {
+                    prop_assert_eq!(remaining, whole.items.len() - paged.len() - page.items.len());
+                }
+                paged.extend(page.items);
+                if page.continue_token.is_empty() {
+                    break;
+                }
+                query.continue_token = page.continue_token;
+                for (namespace, name, labelled) in churn.by_ref().take(3) {
+                    if registry.delete(&kind, &Key::new(&*namespace, &*name), &Default::default(), &caller).is_err() {
+                        seed(&namespace, &name, labelled);
+                    }
+                }
+            }
+            prop_assert_eq!(names(&paged), names(&whole.items));
+        }
+    }
+}
