@@ -1,0 +1,54 @@
+//! Two controllers: one writes, the other takes over.
+
+use crate::objects::{addresses, route, service, slice};
+use crate::process::{Cluster, Controller};
+use nearside_loadtest::api::ObjectRef;
+use serde_json::Value;
+
+const HOST: &str = "video.example.com";
+
+async fn one_host() -> Cluster {
+    let cluster = Cluster::new().await;
+    cluster.seed([service("shop", "web"), slice("shop", "web", &[1]), route("shop", "web", HOST, "web")]);
+    cluster
+}
+
+fn lease(cluster: &Cluster) -> Value {
+    let lease = ObjectRef::new("coordination.k8s.io/v1", "Lease", "nearside", "nearside-controller");
+    cluster.api.get(lease).unwrap_or_default()
+}
+
+async fn leads(controller: &mut Controller) -> bool {
+    controller.metric("nearside_controller_leader").await == Some(1.0)
+}
+
+#[tokio::test]
+async fn a_follower_takes_over_from_a_leader_that_was_killed() {
+    let cluster = one_host().await;
+    let mut first = cluster.controller("first").await;
+    first.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+    let mut second = cluster.controller("second").await;
+    assert!(leads(&mut first).await);
+    cluster.seed([slice("shop", "web", &[2])]);
+    first.until("published", addresses(&[2]), || cluster.published(HOST)).await;
+    assert!(!leads(&mut second).await);
+    assert_eq!(second.metric("nearside_controller_writes_total{kind=\"DNSEndpoint\",result=\"created\"}").await, None);
+    first.kill().await;
+    cluster.seed([slice("shop", "web", &[3])]);
+    second.until("published", addresses(&[3]), || cluster.published(HOST)).await;
+    assert!(leads(&mut second).await);
+    assert_eq!(lease(&cluster)["spec"]["leaseTransitions"], 1);
+}
+
+#[tokio::test]
+async fn a_leader_that_ends_in_order_gives_the_lease_back() {
+    let cluster = one_host().await;
+    let first = cluster.controller("first").await;
+    first.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+    assert_eq!(lease(&cluster)["spec"]["leaseDurationSeconds"], 15);
+    assert_eq!(first.terminate().await, Some(0));
+    assert_eq!(lease(&cluster)["spec"]["holderIdentity"].as_str().unwrap_or_default(), "");
+    let second = cluster.controller("second").await;
+    cluster.seed([slice("shop", "web", &[2])]);
+    second.until("published", addresses(&[2]), || cluster.published(HOST)).await;
+}

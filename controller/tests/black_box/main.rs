@@ -1,0 +1,13 @@
+//! Black-box tests of the real `nearside-controller`: objects go in through a fake Kubernetes API or a directory of
+//! manifests, what the controller writes is compared. One file per topic.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
+
+mod conflicts;
+mod leadership;
+mod manifests;
+mod objects;
+mod placement;
+mod process;
+mod status;
+mod unavailable;
