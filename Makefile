@@ -1,0 +1,55 @@
+# The one list of commands; CI calls the same ones. `make help` explains.
+
+# Debian keeps name servers and network tools where not every user looks.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Tool of `make check`; kept in the checkout.
+DENY := $(shell command -v cargo-deny 2>/dev/null || echo .tools/bin/cargo-deny)
+# What the demo is started with, such as: make demo DEMO_FLAGS="--nodes 5 --keep"
+DEMO_FLAGS ?=
+
+.PHONY: help demo test check lint deny audit build release clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: ## install what is missing, build, and show the whole path on an embedded cluster
+	@scripts/setup demo
+	cargo build --locked --workspace --bins
+	@$(TARGET_DIR)/debug/nearside-loadtest demo $(DEMO_FLAGS)
+
+test: ## install what is missing, build, and run every test
+	@scripts/setup test
+	cargo build --locked --workspace --bins
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  echo "cargo nextest run --locked --workspace"; \
+	  cargo nextest run --locked --workspace --no-fail-fast --status-level fail --final-status-level fail; \
+	else \
+	  echo "cargo test --locked --workspace"; \
+	  cargo test --locked --workspace --no-fail-fast; \
+	fi
+
+check: lint deny ## formatting, lints and dependency rules
+
+lint: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## licences, sources and banned or duplicate dependencies (builds cargo-deny once)
+	@scripts/setup check
+	@test -x "$(DENY)" || cargo install --locked --root .tools cargo-deny
+	$(DENY) --offline check bans licenses sources
+
+audit: ## known vulnerabilities in dependencies; fetches the RustSec database
+	@test -x "$(DENY)" || cargo install --locked --root .tools cargo-deny
+	$(DENY) check advisories
+
+build: ## debug binaries of all programs
+	cargo build --locked --workspace --bins
+
+release: ## optimised binaries of the three programs
+	cargo build --locked --release -p nearside-proxy -p nearside-controller -p nearside-dns-sync
+
+clean: ## remove what was built
+	cargo clean
