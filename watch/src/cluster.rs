@@ -35,7 +35,7 @@ pub(crate) fn spawn(
     let reachability = Arc::new(Reachability::new(config.server()));
     for (position, selection) in selections.iter().enumerate() {
         let watch = KindWatch {
-            client: config.client.clone(),
+            client: config.watcher.clone(),
             selection: selection.clone(),
             position,
             updates: updates.clone(),
@@ -105,7 +105,7 @@ impl KindWatch {
         let (mut objects, mut kept) = (Vec::new(), Vec::new());
         let mut listing = Listing::new(&self.selection);
         while let Some(page) = listing.next_page(&self.client).await? {
-            self.state.contact(self.position);
+            self.state.answered(self.position, None);
             for value in page {
                 let key = key_of(&self.selection, &value);
                 match self.decode(&key, value) {
@@ -157,7 +157,7 @@ impl KindWatch {
                 Ok(None) => return Ok(Ok(())),
                 Err(failure) => return Ok(Err(failure)),
             };
-            self.state.contact(self.position);
+            self.state.answered(self.position, None);
             self.backoff.reset();
             let (seen, event) = match event {
                 request::WatchEvent::Put(value) => {
@@ -230,7 +230,7 @@ impl KindWatch {
     /// Notes that the server answers as it should.
     fn healed(&mut self) {
         self.reachability.reached();
-        self.state.contact(self.position);
+        self.state.answered(self.position, None);
         if self.reported.take().is_some() {
             tracing::info!(kind = %self.selection.kind, server = self.reachability.server(), "listing works again");
         }
@@ -245,8 +245,7 @@ impl KindWatch {
             return;
         }
         self.reachability.reached();
-        self.state.contact(self.position);
-        self.state.set_error(self.position, failure.to_string());
+        self.state.answered(self.position, Some(failure.to_string()));
         let kind = self.selection.kind;
         if self.reported.as_ref().is_some_and(|reported| reported.is_like(failure)) {
             return;

@@ -50,6 +50,9 @@ pub(crate) const MANIFEST_FILES: usize = 100_000;
 /// How often the manifests are compared with what was read, for file systems that notify nobody.
 pub(crate) const RESCAN_PERIOD: Duration = Duration::from_secs(2);
 
+/// The periodic comparison takes at most one part in so many of a processor's time.
+pub(crate) const RESCAN_SHARE: u32 = 50;
+
 /// How long the files must be quiet before they are read, and how long a restless directory is waited for.
 pub(crate) const SETTLE: Duration = Duration::from_millis(30);
 /// See [`SETTLE`].

@@ -9,7 +9,7 @@ mod file;
 mod library;
 mod scan;
 
-use crate::limits::{LONGEST_SETTLE, RESCAN_PERIOD, SETTLE};
+use crate::limits::{LONGEST_SETTLE, RESCAN_PERIOD, RESCAN_SHARE, SETTLE};
 use crate::merge::{Event, Update};
 use crate::selector::Selector;
 use crate::{Kind, Object, Selection, SyncState};
@@ -20,6 +20,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -36,19 +37,18 @@ pub(crate) async fn run(
     loop {
         directories.watch();
         let reload = move || {
+            let began = Instant::now();
             let difference = library.reload();
-            (library, difference)
+            (library, difference, began.elapsed())
         };
-        let difference;
-        (library, difference) = match tokio::task::spawn_blocking(reload).await {
+        let (difference, cost);
+        (library, difference, cost) = match tokio::task::spawn_blocking(reload).await {
             Ok(reloaded) => reloaded,
             Err(error) => return tracing::error!(%error, "reading the manifests has failed"),
         };
+        let error = library.error();
         for position in 0..selections.len() {
-            state.contact(position);
-            if let Some(error) = library.error() {
-                state.set_error(position, error);
-            }
+            state.answered(position, error.clone());
         }
         let sent = if first {
             send_all(&selections, &updates, &state, difference).await
@@ -59,7 +59,7 @@ pub(crate) async fn run(
             return;
         }
         first = false;
-        directories.changed().await;
+        directories.changed(RESCAN_PERIOD.max(cost * RESCAN_SHARE)).await;
     }
 }
 
@@ -167,8 +167,8 @@ impl Directories {
     }
 
     /// Waits for a change that has settled, or for the next periodic comparison.
-    async fn changed(&self) {
-        if timeout(RESCAN_PERIOD, self.changed.notified()).await.is_err() {
+    async fn changed(&self, period: Duration) {
+        if timeout(period, self.changed.notified()).await.is_err() {
             return;
         }
         let latest = Instant::now() + LONGEST_SETTLE;

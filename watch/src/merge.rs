@@ -99,7 +99,10 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn pod(name: &str) -> Object {
         Object::decode(Kind::Pod, json!({"metadata": {"namespace": "shop", "name": name}})).unwrap()
@@ -146,5 +149,51 @@ mod tests {
         assert_eq!(take(&mut merge, list(0, &[], &[])), []);
         let delete = Update { selection: 1, event: Event::Delete(pod("a").key()) };
         assert_eq!(take(&mut merge, delete), [Change::Delete(pod("a").key())]);
+    }
+
+    /// What a selection sees next, in small numbers so that selections overlap.
+    fn updates() -> impl Strategy<Value = Vec<Update>> {
+        let key = |name: u8| pod(&name.to_string()).key();
+        let event = prop_oneof![
+            (0_u8..5).prop_map(|name| Event::Apply(Box::new(pod(&name.to_string())))),
+            (0_u8..5).prop_map(move |name| Event::Delete(key(name))),
+            (vec(0_u8..5, 0..5), vec(0_u8..5, 0..3)).prop_map(move |(objects, kept)| Event::List {
+                objects: BTreeSet::from_iter(objects).iter().map(|name| pod(&name.to_string())).collect(),
+                kept: kept.into_iter().map(key).collect(),
+            }),
+        ];
+        vec((0_usize..3, event).prop_map(|(selection, event)| Update { selection, event }), 0..40)
+    }
+
+    proptest! {
+        /// The reference: each selection on its own, and their union at the end.
+        #[test]
+        fn readers_hold_the_union_of_the_selections(updates in updates(), count in 1_usize..4) {
+            let mut merge = Merge::new(&std::vec::from_elem(Selection::all(Kind::Pod), count));
+            let mut held: BTreeSet<ObjectKey> = BTreeSet::new();
+            let mut seen: Vec<BTreeSet<ObjectKey>> = std::vec::from_elem(BTreeSet::new(), count);
+            for mut update in updates {
+                update.selection %= count;
+                let own = &mut seen[update.selection];
+                match &update.event {
+                    Event::Apply(object) => { own.insert(object.key()); }
+                    Event::Delete(key) => { own.remove(key); }
+                    Event::List { objects, kept } => {
+                        let listed: BTreeSet<_> = objects.iter().map(Object::key).collect();
+                        own.retain(|key| kept.contains(key));
+                        own.extend(listed);
+                    }
+                }
+                for change in take(&mut merge, update) {
+                    match change {
+                        Change::Apply(object) => { held.insert(object.key()); }
+                        Change::Delete(key) => { held.remove(&key); }
+                        Change::Reset { objects, .. } => held = objects.iter().map(Object::key).collect(),
+                    }
+                }
+                let union: BTreeSet<_> = seen.iter().flatten().cloned().collect();
+                prop_assert_eq!(&held, &union);
+            }
+        }
     }
 }

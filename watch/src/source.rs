@@ -38,6 +38,8 @@ impl Source {
 #[derive(Clone)]
 pub struct ClusterConfig {
     pub(crate) client: kube::Client,
+    /// Without retries of its own: a watch that is refused backs off by itself and says so.
+    pub(crate) watcher: kube::Client,
     pub(crate) server: String,
 }
 
@@ -62,9 +64,13 @@ impl ClusterConfig {
     /// [`SourceError::Unusable`] if its certificates or credentials cannot be read.
     pub fn new(config: kube::Config) -> Result<Self, SourceError> {
         let server = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config)
-            .map_err(|error| SourceError::Unusable { server: server.clone(), error: error.into() })?;
-        Ok(Self { client, server })
+        let mut quiet = config.clone();
+        quiet.default_retry = false;
+        let client = |config: kube::Config| {
+            kube::Client::try_from(config)
+                .map_err(|error: kube::Error| SourceError::Unusable { server: server.clone(), error: error.into() })
+        };
+        Ok(Self { client: client(config)?, watcher: client(quiet)?, server })
     }
 
     /// The address of the API server.

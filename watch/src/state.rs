@@ -53,14 +53,15 @@ impl SyncState {
         self.update(selection, |state| state.synced = true);
     }
 
-    /// The source has answered and nothing is wrong.
-    pub(crate) fn contact(&self, selection: usize) {
+    /// The source has answered, and this is wrong with the answer.
+    pub(crate) fn answered(&self, selection: usize, error: Option<String>) {
         self.update(selection, |state| {
-            state.error = None;
+            state.error = error;
             state.last_contact = Some(Instant::now());
         });
     }
 
+    /// The source has not answered.
     pub(crate) fn set_error(&self, selection: usize, error: String) {
         self.update(selection, |state| state.error = Some(error));
     }

@@ -39,7 +39,9 @@ impl Listing {
             return Ok(None);
         }
         let request = self.request.list(&self.params).map_err(kube::Error::BuildRequest)?;
-        let page = within(REQUEST_TIMEOUT, client.request::<Page>(request)).await?;
+        // Not `Client::request`: it logs the whole text, Secrets included, when it cannot read it.
+        let text = within(REQUEST_TIMEOUT, client.request_text(request)).await?;
+        let page: Page = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
         self.params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
         self.done = self.params.continue_token.is_none();
         self.version = page.metadata.resource_version.or_else(|| self.version.take());

@@ -192,6 +192,7 @@ async fn a_watch_that_ends_is_resumed_without_a_list() {
     server.seed(service("a")).unwrap();
     let mut follower = Follower::new(&server, services());
     follower.until_names(&["a"]).await;
+    follower.until("a watch", |_| server.faults().requests("watch", "services") == 1).await;
     for (number, name) in ["b", "c"].into_iter().enumerate() {
         let watches = server.faults().requests("watch", "services");
         if number == 0 {
@@ -351,17 +352,30 @@ async fn contact_is_known_from_bookmarks_alone() {
 #[tokio::test]
 async fn dropping_the_reader_ends_the_watch() {
     let server = server().await;
-    let mut follower = Follower::new(&server, services());
-    follower.until_names(&[]).await;
-    drop(follower);
-    tokio::task::yield_now().await;
-    let requests = server.faults().request_counts();
-    server.faults().drop_watches(RequestMatch::any());
+    let watches = || server.faults().requests("watch", "services");
+    let mut first = Follower::new(&server, services());
+    first.until("a watch", |_| watches() == 1).await;
+    drop(first);
     let mut second = Follower::new(&server, services());
-    second.until_names(&[]).await;
-    second.until("its own watch", |_| server.faults().requests("watch", "services") >= 2).await;
-    let watches = |counts: &BTreeMap<(String, String), u64>| counts[&("watch".to_owned(), "services".to_owned())];
-    assert_eq!(watches(&server.faults().request_counts()), watches(&requests) + 1);
+    second.until("its own watch", |_| watches() == 2).await;
+    server.faults().drop_watches(RequestMatch::any());
+    second.until("resumed", |_| watches() >= 3).await;
+    server.seed(service("a")).unwrap();
+    second.until_names(&["a"]).await;
+    assert_eq!(watches(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_for_now_is_asked_again() {
+    let server = server().await;
+    server.seed(service("a")).unwrap();
+    server.faults().answer(of("services"), 503, Some(3600), None);
+    let mut follower = Follower::new(&server, services());
+    follower.until_error(Kind::Service, "503 ServiceUnavailable").await;
+    assert!(!follower.changes.state().synced());
+    server.faults().clear();
+    follower.until_names(&["a"]).await;
+    follower.until_healthy(Kind::Service).await;
 }
 
 #[tokio::test]
