@@ -1,0 +1,122 @@
+//! From the listener to a served connection: sockets flow in, and each goes step by step to where it is served:
+//! accept → (PROXY protocol from trusted sources: not yet) → first bytes → passthrough, or TLS that ends here, or plain
+//! HTTP → `http`. `main` starts one loop for each listener.
+
+mod client_hello;
+pub(crate) mod client_stream;
+mod listener;
+mod passthrough;
+mod preface;
+
+pub(crate) use listener::{BindError, Listeners, bind};
+
+use crate::connection::{Connection, HeaderWatch};
+use crate::server::Server;
+use crate::lifecycle::Busy;
+use crate::limits::{ACCEPT_PAUSE, CLIENT_HELLO_TIME, REQUEST_HEADER_TIME, TLS_HANDSHAKE_TIME};
+use crate::metrics::TlsFailure;
+use bytes::BytesMut;
+use client_hello::HelloError;
+use client_stream::ClientStream;
+use nearside_routing::Scheme;
+use pingora::apps::ServerApp;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::Stream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Accepts connections until the drain begins.
+pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Server>) {
+    let mut draining = server.lifecycle().draining();
+    loop {
+        let busy = tokio::select! {
+            busy = server.lifecycle().admit() => busy,
+            _ = draining.wait_for(|draining| *draining) => return,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = draining.wait_for(|draining| *draining) => return,
+        };
+        match accepted {
+            Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(&server), busy))),
+            Err(error) => {
+                // Out of descriptors or memory, or a client that left early: the listener itself is sound.
+                tracing::warn!(%error, "accept failed; connections wait");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
+    let Ok(local) = socket.local_addr() else { return };
+    // Fails only on a socket that is gone already, and then the next read says so.
+    drop(socket.set_nodelay(true));
+    let connection = Connection {
+        client: canonical(client),
+        local: canonical(local),
+        scheme,
+        server_name: None,
+        header: HeaderWatch::default(),
+    };
+    let _open = server.metrics().connection(scheme);
+    match scheme {
+        Scheme::Http => plain(socket, connection, &server).await,
+        Scheme::Https => tls(socket, connection, &server).await,
+    }
+}
+
+/// Plain HTTP: HTTP/1 or, by prior knowledge (RFC 9113 §3.3), HTTP/2.
+async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
+    let mut bytes = BytesMut::new();
+    let Ok(Ok(h2)) = timeout(REQUEST_HEADER_TIME, preface::is_h2(&socket, &mut bytes)).await else { return };
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2);
+    serve_http(Box::new(stream), server).await;
+}
+
+/// Port 443: the ClientHello decides whether TLS ends here.
+async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server) {
+    let mut bytes = BytesMut::new();
+    let hello = match timeout(CLIENT_HELLO_TIME, client_hello::read(&mut socket, &mut bytes)).await {
+        Ok(Ok(hello)) => hello,
+        // A port probe, not a client.
+        Ok(Err(HelloError::Closed)) => return,
+        Ok(Err(error)) => return server.metrics().tls_failure(error.failure()),
+        Err(_) => return server.metrics().tls_failure(TlsFailure::Timeout),
+    };
+    connection.server_name = hello.server_name.map(Into::into);
+    let state = server.state();
+    let name = connection.server_name.as_deref();
+    if let Some(route) = name.and_then(|name| state.routes().passthrough(name)) {
+        let route = Arc::clone(route);
+        return passthrough::serve(socket, bytes.freeze(), &connection, &route, &state, server).await;
+    }
+    if server.strict_sni() && !name.is_some_and(|name| state.routes().knows(name)) {
+        server.metrics().tls_failure(TlsFailure::UnknownName);
+        // The client may be gone; there is nobody else to tell.
+        drop(socket.write_all(&client_hello::UNRECOGNIZED_NAME).await);
+        return;
+    }
+    let config = Arc::clone(&state.certificates.serving(state.routes(), name).config);
+    drop(state);
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), false);
+    match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
+        Ok(Ok(stream)) => serve_http(Box::new(stream), server).await,
+        Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
+        Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
+    }
+}
+
+async fn serve_http(stream: Stream, server: &Server) {
+    let draining = server.lifecycle().draining();
+    // Pingora hands a stream back that could serve on; it never does for HTTP.
+    drop(server.http().process_new(stream, &draining).await);
+}
+
+/// An IPv4 client of an IPv6 socket is an IPv4 client.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

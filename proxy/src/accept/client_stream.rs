@@ -1,0 +1,277 @@
+//! The socket of a client as Pingora sees it: bytes that were read already come first, deadlines are enforced below
+//! everything else, and the connection's context travels with it. One of the few modules that name Pingora types.
+//!
+//! Unbuffered: what a pod sends is on its way to the client as soon as Pingora writes it, and an idle connection holds
+//! no buffer.
+
+use crate::connection::{Awaited, Connection};
+use crate::limits::{REQUEST_HEADER_TIME, WRITE_STALL};
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use pingora::http::ResponseHeader;
+use pingora::protocols::l4::socket;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) struct ClientStream {
+    socket: TcpStream,
+    /// Read before it was known who serves the connection.
+    first: Bytes,
+    connection: Arc<Connection>,
+    digest: Arc<ProxyDigest>,
+    addresses: Arc<SocketDigest>,
+    h2: bool,
+    header: Deadline,
+    stall: Deadline,
+}
+
+impl ClientStream {
+    /// A socket whose first bytes were read already. `h2` says that they are the preface of HTTP/2.
+    pub(super) fn new(socket: TcpStream, first: Bytes, connection: Arc<Connection>, h2: bool) -> Self {
+        let addresses = SocketDigest::from_raw_fd(socket.as_raw_fd());
+        // The cells of a new value are empty, so setting them succeeds.
+        drop(addresses.peer_addr.set(Some(socket::SocketAddr::Inet(connection.client))));
+        drop(addresses.local_addr.set(Some(socket::SocketAddr::Inet(connection.local))));
+        let context = Box::new(Arc::clone(&connection));
+        // Pingora's own use of the digest, the answer of a proxy before it, has no meaning here.
+        let unused = ResponseHeader::build(StatusCode::OK, Some(0)).expect("200 is a status");
+        let digest = ProxyDigest::new(Box::new(unused), Some(context));
+        let mut header = Deadline::default();
+        header.set(REQUEST_HEADER_TIME);
+        Self {
+            socket,
+            first,
+            connection,
+            digest: Arc::new(digest),
+            addresses: Arc::new(addresses),
+            h2,
+            header,
+            stall: Deadline::default(),
+        }
+    }
+
+    fn guard_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall.clear();
+            return written;
+        }
+        if !self.stall.is_set() {
+            self.stall.set(WRITE_STALL);
+        }
+        ready!(self.stall.poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
+    }
+}
+
+/// The context of the connection that a Pingora session runs on.
+pub(crate) fn connection_of(digest: Option<&Digest>) -> Option<&Arc<Connection>> {
+    digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.first.is_empty() {
+            let count = this.first.len().min(buf.remaining());
+            buf.put_slice(&this.first[..count]);
+            this.first.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        match this.connection.header.awaited() {
+            Awaited::Other => this.header.clear(),
+            Awaited::Header => {
+                if !this.header.is_set() {
+                    this.header.set(REQUEST_HEADER_TIME);
+                }
+                if read.is_pending() {
+                    ready!(this.header.poll(cx));
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request header takes too long")));
+                }
+            }
+            Awaited::NextRequest => {
+                if read.is_ready() && buf.filled().len() > before {
+                    this.connection.header.set(Awaited::Header);
+                    this.header.set(REQUEST_HEADER_TIME);
+                }
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.guard_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.guard_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // A client that is gone needs no goodbye.
+        drop(AsyncWriteExt::shutdown(self).await);
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Ssl for ClientStream {
+    /// Pingora serves HTTP/2 on a stream that says it was agreed on; by prior knowledge it is.
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.h2.then_some(ALPN::H2)
+    }
+}
+
+impl Peek for ClientStream {}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.addresses))
+    }
+}
+
+/// A timer that costs nothing until something is waited for.
+#[derive(Debug, Default)]
+struct Deadline {
+    at: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn set(&mut self, after: Duration) {
+        let at = Instant::now() + after;
+        self.at = Some(at);
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(at);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.at = None;
+        self.sleep = None;
+    }
+
+    fn is_set(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Ready once the time has come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::HeaderWatch;
+    use nearside_routing::Scheme;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    async fn pair(first: &'static [u8]) -> (ClientStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        let connection = Connection {
+            client: peer,
+            local: socket.local_addr().unwrap(),
+            scheme: Scheme::Http,
+            server_name: None,
+            header: HeaderWatch::default(),
+        };
+        (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false), client)
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_read_before_come_first() {
+        let (mut stream, mut client) = pair(b"GET ").await;
+        client.write_all(b"/ HTTP").await.unwrap();
+        let mut read = [0; 10];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"GET / HTTP");
+    }
+
+    #[tokio::test]
+    async fn a_request_header_that_trickles_is_cut_and_a_body_is_not() {
+        let (mut stream, mut client) = pair(b"").await;
+        tokio::time::pause();
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'G');
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        stream.connection.header.set(Awaited::Other);
+        let waited = tokio::time::timeout(REQUEST_HEADER_TIME * 100, stream.read_u8()).await;
+        assert!(waited.is_err(), "no deadline on anything but the header");
+    }
+
+    #[tokio::test]
+    async fn the_next_header_has_its_time_from_its_first_byte() {
+        let (mut stream, mut client) = pair(b"").await;
+        stream.connection.header.set(Awaited::NextRequest);
+        tokio::time::pause();
+        let idle = tokio::time::timeout(REQUEST_HEADER_TIME * 10, stream.read_u8()).await;
+        assert!(idle.is_err(), "an idle connection is not cut by the deadline on headers");
+        tokio::time::resume();
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'G');
+        tokio::time::pause();
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

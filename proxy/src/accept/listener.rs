@@ -1,0 +1,108 @@
+//! Listening sockets: addresses flow in, bound sockets or an error that names the address flow out.
+
+use crate::limits::BACKLOG;
+use crate::options::ListenAddress;
+use nearside_routing::Scheme;
+use serde::Serialize;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+/// The addresses that are listened on; port 0 is replaced by the port that was free.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Listeners {
+    /// Plain HTTP.
+    pub(crate) http: Vec<SocketAddr>,
+    /// TLS.
+    pub(crate) https: Vec<SocketAddr>,
+}
+
+/// Binds every address of a scheme, and notes what was bound.
+///
+/// # Errors
+/// [`BindError`] for the first address that cannot be bound.
+pub(crate) fn bind(
+    scheme: Scheme,
+    addresses: &[ListenAddress],
+    bound: &mut Listeners,
+) -> Result<Vec<TcpListener>, BindError> {
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for ListenAddress { address, optional } in addresses {
+        match listen(*address) {
+            Ok(socket) => {
+                let address = socket.local_addr().map_err(|source| BindError { address: *address, source })?;
+                match scheme {
+                    Scheme::Http => bound.http.push(address),
+                    Scheme::Https => bound.https.push(address),
+                }
+                tracing::info!(scheme = name(scheme), %address, "listening");
+                sockets.push(socket);
+            }
+            Err(source) if *optional && is_missing_family(&source) => {
+                tracing::info!(scheme = name(scheme), %address, "not listening: this host has no such addresses");
+            }
+            Err(source) => return Err(BindError { address: *address, source }),
+        }
+    }
+    Ok(sockets)
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} cannot be listened on: {source}; {}", advice(.source))]
+pub(crate) struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program uses the port (--http-listen, --https-listen)",
+        io::ErrorKind::PermissionDenied => "a port below 1024 needs the capability NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "this host does not have the address",
+        _ => "check --http-listen and --https-listen",
+    }
+}
+
+/// An IPv6 socket takes IPv6 clients only, so that it never competes with the IPv4 socket of the same port.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own in the standard library.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let address = |address: SocketAddr| [ListenAddress { address, optional: false }];
+        let mut bound = Listeners::default();
+        let held = bind(Scheme::Http, &address("127.0.0.1:0".parse().unwrap()), &mut bound).unwrap();
+        let taken = held[0].local_addr().unwrap();
+        assert_eq!(bound.http, [taken]);
+        let error = bind(Scheme::Http, &address(taken), &mut bound).unwrap_err().to_string();
+        assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
+    }
+}

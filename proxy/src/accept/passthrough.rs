@@ -1,0 +1,92 @@
+//! TLS that ends at the pod: a socket with its ClientHello flows in, bytes flow both ways until both sides are done. The
+//! proxy sees nothing but the server name; without a local pod the connection is closed.
+
+mod relay;
+
+use crate::access_log::ConnectionLine;
+use crate::backends::Target;
+use crate::balance::Random;
+use crate::connection::Connection;
+use crate::server::Server;
+use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
+use crate::state::State;
+use bytes::Bytes;
+use nearside_routing::table::CompiledRoute;
+use relay::relay;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Serves a connection of a passthrough route.
+pub(super) async fn serve(
+    client: TcpStream,
+    hello: Bytes,
+    connection: &Connection,
+    route: &Arc<CompiledRoute>,
+    state: &State,
+    server: &Server,
+) {
+    let started = Instant::now();
+    let Some((target, mut pod)) = connect(route, state, server).await else {
+        // Dropping the socket closes the connection; the miss policy has no other answer before TLS.
+        server.metrics().miss("reject", &route.pattern);
+        server.access_log().connection(&ConnectionLine {
+            connection,
+            route,
+            target: None,
+            received: 0,
+            sent: 0,
+            duration: started.elapsed(),
+            reason: "no_endpoint",
+        });
+        return;
+    };
+    let mut moved = relay::Moved::default();
+    let reason = match pod.write_all(&hello).await {
+        Ok(()) => {
+            moved.to_pod += hello.len() as u64;
+            match relay(client, pod, &mut moved).await {
+                Ok(()) => "done",
+                Err(error) => error.reason(),
+            }
+        }
+        Err(_) => "pod_failed",
+    };
+    server.metrics().passed_through(route, &target, moved.to_client);
+    server.access_log().connection(&ConnectionLine {
+        connection,
+        route,
+        target: Some(&target),
+        received: moved.to_pod,
+        sent: moved.to_client,
+        duration: started.elapsed(),
+        reason,
+    });
+}
+
+/// Connects to a local endpoint, and to another one if that fails. Nothing was sent yet, so trying again is safe.
+async fn connect(route: &CompiledRoute, state: &State, server: &Server) -> Option<(Target, TcpStream)> {
+    let mut random = Random::fresh();
+    let mut tried = Vec::new();
+    for attempt in 1..=CONNECT_ATTEMPTS {
+        let target = state.backends.pick(route, &tried, &mut random)?;
+        tried.push(target.address);
+        let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
+        let whole = server.connect_timeout();
+        let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
+        let started = Instant::now();
+        match timeout(time, TcpStream::connect(target.address)).await {
+            Ok(Ok(socket)) => {
+                server.metrics().connected(started.elapsed());
+                // Fails only on a socket that is gone already, and then the next write says so.
+                drop(socket.set_nodelay(true));
+                return Some((target, socket));
+            }
+            Ok(Err(error)) => server.connect_failed(&target, &error),
+            Err(elapsed) => server.connect_failed(&target, &elapsed),
+        }
+    }
+    None
+}

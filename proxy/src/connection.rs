@@ -1,0 +1,57 @@
+//! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
+
+use nearside_routing::Scheme;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// One client connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The client.
+    pub(crate) client: SocketAddr,
+    /// The address that the client connected to.
+    pub(crate) local: SocketAddr,
+    /// Whether it is TLS that ends here.
+    pub(crate) scheme: Scheme,
+    /// The server name of the ClientHello, canonical.
+    pub(crate) server_name: Option<Box<str>>,
+    /// Whether the client is in the middle of a request header.
+    pub(crate) header: HeaderWatch,
+}
+
+/// Whether a request header is awaited, so that the socket can enforce a deadline on the whole of it. The phases of
+/// `http` write it, `accept::client_stream` reads it.
+#[derive(Debug, Default)]
+pub(crate) struct HeaderWatch(AtomicU8);
+
+/// What the client is expected to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The rest of a request header.
+    Header,
+    /// The first byte of another request; there is time.
+    NextRequest,
+    /// Anything else, such as a request body.
+    Other,
+}
+
+impl HeaderWatch {
+    /// What is awaited now; a new connection awaits its first request header.
+    pub(crate) fn awaited(&self) -> Awaited {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Awaited::Header,
+            1 => Awaited::NextRequest,
+            _ => Awaited::Other,
+        }
+    }
+
+    /// Says what is awaited from now on.
+    pub(crate) fn set(&self, awaited: Awaited) {
+        let value = match awaited {
+            Awaited::Header => 0,
+            Awaited::NextRequest => 1,
+            Awaited::Other => 2,
+        };
+        self.0.store(value, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,70 @@
+//! The one seam by which objects reach the proxy: options flow in, snapshots flow out. A sibling process could feed them
+//! over a socket here, and nothing else would change. Called by `main`.
+
+use crate::options::Config;
+use crate::state::{CurrentState, StateBuilder};
+use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER};
+use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::{EndpointSource, IndexConfig, Kind};
+use nearside_watch::{Selection, Snapshots, Source, SourceError, snapshots};
+use std::sync::Arc;
+use tokio::task::spawn_blocking;
+
+/// Opens the source that the options name.
+///
+/// # Errors
+/// [`SourceError`] if no configuration of a cluster can be read.
+pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
+    let source = Source::from_options(&config.manifests).await?;
+    let index = IndexConfig {
+        ingress_class: config.ingress_class.clone(),
+        ownership: config.ownership,
+        endpoints: EndpointSource::Pods { node: Some(Arc::clone(&config.node)) },
+        addresses: config.addresses.clone(),
+        ..IndexConfig::default()
+    };
+    Ok(snapshots(source, selections(&config.node), index))
+}
+
+/// Keeps the state up to date for ever. `after` sees each new state.
+pub(crate) async fn follow(
+    mut snapshots: Snapshots,
+    mut builder: StateBuilder,
+    current: CurrentState,
+    after: impl Fn(&crate::state::State) + Send + 'static,
+) {
+    loop {
+        let snapshot = snapshots.next().await;
+        let built = spawn_blocking(move || {
+            let state = builder.build(snapshot);
+            (builder, state)
+        });
+        match built.await {
+            Ok((kept, state)) => {
+                builder = kept;
+                after(&state);
+                current.store(state);
+            }
+            Err(error) => {
+                // Without its builder the proxy can only go on with what it has; readiness stays as it is.
+                tracing::error!(%error, "a change of the routes cannot be taken in; restart this proxy");
+                return;
+            }
+        }
+    }
+}
+
+/// What the proxy reads: of pods and nodes its own, of EndpointSlices those that no controller derives from pods.
+fn selections(node: &str) -> Vec<Selection> {
+    vec![
+        Selection::all(Kind::Route),
+        Selection::all(Kind::Ingress),
+        Selection::all(Kind::IngressClass),
+        Selection::all(Kind::Service),
+        Selection::all(Kind::Pod).fields(format!("spec.nodeName={node}")),
+        Selection::all(Kind::EndpointSlice).labels(format!("{MANAGED_BY}!={SLICE_CONTROLLER}")),
+        Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"),
+        Selection::all(Kind::Node).fields(format!("metadata.name={node}")),
+        Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}")),
+    ]
+}

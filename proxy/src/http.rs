@@ -1,0 +1,359 @@
+//! HTTP requests, phase by phase: Pingora calls, each phase asks pure code what to do and does it. The order of a request:
+//! [`HttpService::early_request_filter`] (limits) → `request_filter` (route, or an answer of our own) → `upstream_peer`
+//! (pod) → `upstream_request_filter` (forwarded headers) → `response_filter` → `logging`. One of the few modules that
+//! name Pingora types.
+
+pub(crate) mod answer;
+pub(crate) mod context;
+mod failure;
+mod forwarded;
+mod miss;
+mod peer;
+mod request;
+
+use crate::accept::client_stream::connection_of;
+use crate::backends::Backends;
+use crate::connection::Awaited;
+use crate::limits::{CONNECT_ATTEMPTS, KEEP_ALIVE_IDLE, REQUEST_BODY_IDLE, TUNNEL_IDLE};
+use crate::server::Shared;
+use answer::Answer;
+use async_trait::async_trait;
+use bytes::Bytes;
+use context::RequestContext;
+use forwarded::Forwarded;
+use http::header::SERVER;
+use http::{HeaderValue, Method, Version};
+use nearside_routing::table::{CompiledRoute, MissPolicy};
+use nearside_routing::{Decision, NormalPath, Scheme};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use request::RequestTarget;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The service that Pingora runs.
+pub(crate) struct HttpService {
+    shared: Arc<Shared>,
+}
+
+impl HttpService {
+    /// On top of the shared parts.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// What the request gets: a pod to ask is noted in the context, or an answer of our own is returned.
+    fn decide(&self, header: &RequestHeader, ctx: &mut RequestContext) -> Option<Answer> {
+        let target = match RequestTarget::parse(header, header.raw_path()) {
+            Ok(target) => target,
+            Err(refusal) => return Some(Answer::refusal(refusal)),
+        };
+        ctx.host = target.host.as_ref().into();
+        let raw_path = String::from_utf8_lossy(target.path);
+        let path = match NormalPath::parse(&raw_path) {
+            Ok(path) => path,
+            Err(error) => return Some(Answer::bad_path(error)),
+        };
+        let state = Arc::clone(ctx.state.insert(self.shared.state()));
+        let scheme = ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme);
+        let server_name = ctx.connection.as_ref().and_then(|connection| connection.server_name.as_deref());
+        if scheme == Scheme::Https
+            && server_name != Some(&*target.host)
+            && state.routes().passthrough(&target.host).is_some()
+        {
+            return Some(Answer::misdirected());
+        }
+        let found = state.routes().find(scheme, &target.host, &path);
+        let by_alias = found.alias.is_some();
+        match found.decision {
+            Decision::NoRoute => Some(Answer::no_route(self.shared.config.no_route_status)),
+            Decision::RedirectToHttps(route) => {
+                ctx.route = Some(Arc::clone(route));
+                Some(Answer::https_redirect(route.https_redirect_status(), &target))
+            }
+            Decision::Serve(route) => {
+                ctx.route = Some(Arc::clone(route));
+                ctx.target = state.backends.pick(route, &[], &mut ctx.random);
+                if ctx.target.is_some() {
+                    ctx.origin_form = target.origin_form();
+                    return None;
+                }
+                Some(self.miss(route, &target, by_alias, scheme, ctx))
+            }
+        }
+    }
+
+    fn miss(
+        &self,
+        route: &CompiledRoute,
+        target: &RequestTarget<'_>,
+        by_alias: bool,
+        scheme: Scheme,
+        ctx: &mut RequestContext,
+    ) -> Answer {
+        let Some(state) = &ctx.state else { return Answer::no_endpoint() };
+        let published = state.snapshot.published.get(&*target.host);
+        let covered = |alias: &str| {
+            scheme == Scheme::Http
+                || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
+        };
+        let miss = miss::Miss {
+            policy: route.on_miss.unwrap_or(self.shared.config.on_miss),
+            has_weight: route.backends.iter().any(|backend| backend.weight > 0),
+            by_alias,
+            published: published.map_or(&[], |published| published),
+            own: self.shared.node_id,
+        };
+        match miss.decide(covered, &mut ctx.random) {
+            miss::Decided::Redirect(alias) => {
+                self.shared.metrics().miss(miss::name(MissPolicy::Redirect), &route.pattern);
+                Answer::alias_redirect(scheme, alias, target)
+            }
+            miss::Decided::Reject => {
+                self.shared.metrics().miss(miss::name(MissPolicy::Reject), &route.pattern);
+                Answer::no_endpoint()
+            }
+        }
+    }
+
+    async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
+        ctx.reason = Some(answer.reason);
+        if answer.close || self.shared.lifecycle().is_leaving() {
+            session.set_keepalive(None);
+        }
+        let mut header = ResponseHeader::build(answer.status, Some(8))?;
+        for (name, value) in answer.headers {
+            header.insert_header(name, value)?;
+        }
+        header.insert_header(SERVER, OUR_NAME)?;
+        header.set_content_length(answer.body.len())?;
+        let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { answer.body };
+        session.write_response_header(Box::new(header), body.is_empty()).await?;
+        if !body.is_empty() {
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for HttpService {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new()
+    }
+
+    /// None: what Pingora offers here (compression) is not used.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
+        ctx.connection = connection_of(session.digest()).cloned();
+        if let Some(connection) = &ctx.connection {
+            connection.header.set(Awaited::Other);
+        }
+        // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6).
+        session.set_abort_on_close(false);
+        ctx.upgrade = session.is_upgrade_req();
+        session.set_read_timeout(Some(if ctx.upgrade { TUNNEL_IDLE } else { REQUEST_BODY_IDLE }));
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEP_ALIVE_IDLE.as_secs()));
+        }
+        match request::too_large(session.req_header()) {
+            Some(refusal) => {
+                ctx.reason = Some(refusal.reason);
+                Error::e_explain(ErrorType::HTTPStatus(refusal.status), refusal.reason)
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
+        match self.decide(session.req_header(), ctx) {
+            Some(answer) => {
+                self.send(session, answer, ctx).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else {
+            return Error::e_explain(ErrorType::InternalError, "no route was chosen");
+        };
+        if ctx.target.is_none() {
+            ctx.target = state.backends.pick(route, &ctx.tried, &mut ctx.random);
+        }
+        let Some(target) = &ctx.target else {
+            return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
+        };
+        let last = is_last(&state.backends, route, &ctx.tried, target.address);
+        let request = peer::Request {
+            h2: session.req_header().version == Version::HTTP_2,
+            upgrade: ctx.upgrade,
+            long_upload: request::is_long_upload(session.req_header()),
+        };
+        let timeouts =
+            peer::Timeouts { connect: self.shared.config.connect_timeout, read: self.shared.config.read_timeout, last };
+        let peer = peer::peer(target, &route.termination, &state.destination_cas, &request, &timeouts);
+        ctx.connecting = Some(Instant::now());
+        Ok(Box::new(peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if let Some(since) = ctx.connecting.take()
+            && !reused
+        {
+            self.shared.metrics().connected(since.elapsed());
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut RequestContext,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let Some(target) = ctx.target.take() else { return error };
+        self.shared.connect_failed(&target, &error);
+        ctx.tried.push(target.address);
+        let more = match (&ctx.state, &ctx.route) {
+            (Some(state), Some(route)) => state.backends.has_more(route, &ctx.tried),
+            _ => false,
+        };
+        let again = more && ctx.tried.len() < CONNECT_ATTEMPTS;
+        // What could not be reached is still what the access log names.
+        ctx.failed = Some(target);
+        error.set_retry(again);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        _ctx: &mut RequestContext,
+        client_reused: bool,
+    ) -> Box<Error> {
+        // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
+        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if let Some(target) = &ctx.origin_form {
+            upstream.set_raw_path(target)?;
+        }
+        forwarded::remove_spoofed(upstream)?;
+        if let Some(connection) = &ctx.connection {
+            let header = session.req_header();
+            let host = header.uri.authority().map(|authority| authority.as_str().as_bytes());
+            let host = host.or_else(|| header.headers.get(http::header::HOST).map(HeaderValue::as_bytes));
+            let forwarded = Forwarded {
+                client: connection.client.ip(),
+                scheme: connection.scheme,
+                host: host.unwrap_or_default(),
+                port: connection.local.port(),
+            };
+            forwarded.add(upstream)?;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if !response.status.is_informational() {
+            if !response.headers.contains_key(SERVER) {
+                response.insert_header(SERVER, OUR_NAME)?;
+            }
+            if self.shared.lifecycle().is_leaving() {
+                session.set_keepalive(None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+        let failure = failure::classify(error);
+        ctx.reason.get_or_insert(failure.reason);
+        if let Some(status) = failure.status
+            && session.response_written().is_none_or(|written| written.status.is_informational())
+        {
+            // The client may be gone, and then nobody waits for the page.
+            drop(self.send(session, Answer::failure(status, failure.reason), ctx).await);
+        }
+        FailToProxy { error_code: failure.status.unwrap_or_default(), can_reuse_downstream: false }
+    }
+
+    /// The access log says it.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+        if let Some(connection) = &ctx.connection
+            && session.req_header().version != Version::HTTP_2
+        {
+            connection.header.set(Awaited::NextRequest);
+        }
+        if let Some(error) = error {
+            ctx.reason.get_or_insert_with(|| failure::classify(error).reason);
+        }
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let sent = session.body_bytes_sent() as u64;
+        let received = session.body_bytes_read() as u64;
+        let header = session.req_header();
+        self.shared.metrics().request(&crate::metrics::RequestSeen {
+            route: ctx.route.as_deref(),
+            target: ctx.target.as_ref(),
+            method: &header.method,
+            status,
+            sent,
+            duration: ctx.started.elapsed(),
+        });
+        self.shared.access_log().request(&crate::access_log::RequestLine { header, ctx, status, received, sent });
+    }
+}
+
+fn is_last(backends: &Backends, route: &CompiledRoute, tried: &[SocketAddr], now: SocketAddr) -> bool {
+    if tried.len() + 1 >= CONNECT_ATTEMPTS {
+        return true;
+    }
+    let mut tried = tried.to_vec();
+    tried.push(now);
+    !backends.has_more(route, &tried)
+}
+
+/// `Server` where the pod sends none.
+const OUR_NAME: &str = "nearside";

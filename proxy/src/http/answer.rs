@@ -1,0 +1,155 @@
+//! Answers of our own: decisions flow in, status, header fields and a short page flow out. Pure; `http` sends them.
+
+use super::request::{Refusal, RequestTarget};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use nearside_routing::{Hostname, PathError, Scheme};
+
+/// A response that no pod made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// Header fields, besides those of every answer.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The page.
+    pub(crate) body: Bytes,
+    /// Whether the connection is closed after it.
+    pub(crate) close: bool,
+    /// Why, in one word for the access log.
+    pub(crate) reason: &'static str,
+}
+
+impl Answer {
+    /// The request breaks a rule.
+    pub(crate) fn refusal(refusal: Refusal) -> Self {
+        let mut answer = Self::page(refusal.status, refusal.reason).closing();
+        if refusal.status == 405 {
+            answer.headers.push((ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")));
+        }
+        answer
+    }
+
+    /// The path could deceive a pod.
+    pub(crate) fn bad_path(_error: PathError) -> Self {
+        Self::page(400, "path").closing()
+    }
+
+    /// No admitted route speaks of the host and path.
+    pub(crate) fn no_route(status: u16) -> Self {
+        Self::page(status, "no_route")
+    }
+
+    /// The connection was made for another host, and the two may not share one (RFC 9110 §15.5.20).
+    pub(crate) fn misdirected() -> Self {
+        Self::page(421, "misdirected")
+    }
+
+    /// The route exists and nothing can answer for it now.
+    pub(crate) fn no_endpoint() -> Self {
+        Self::page(503, "no_endpoint").retrying().closing()
+    }
+
+    /// Serving the request failed.
+    pub(crate) fn failure(status: u16, reason: &'static str) -> Self {
+        let answer = Self::page(status, reason).closing();
+        if status == 503 { answer.retrying() } else { answer }
+    }
+
+    /// To the same URL with https, without a port as in the OpenShift router.
+    pub(crate) fn https_redirect(status: u16, target: &RequestTarget<'_>) -> Self {
+        let location = location("https", &target.host, None, target);
+        Self::redirect(status, location, "no-cache", "https_redirect")
+    }
+
+    /// To the name under which another node serves the host: temporary and never stored, for the pods may move back.
+    pub(crate) fn alias_redirect(scheme: Scheme, alias: &Hostname, target: &RequestTarget<'_>) -> Self {
+        let scheme = match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let location = location(scheme, alias.as_str(), target.port, target);
+        Self::redirect(307, location, "no-store", "miss_redirect")
+    }
+
+    fn redirect(status: u16, location: Option<HeaderValue>, cache: &'static str, reason: &'static str) -> Self {
+        let Some(location) = location else { return Self::page(400, "target").closing() };
+        let headers = vec![(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static(cache))];
+        Self { status, headers, body: Bytes::new(), close: false, reason }
+    }
+
+    fn page(status: u16, reason: &'static str) -> Self {
+        let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let title = known.unwrap_or("Error");
+        let text = match (status, reason) {
+            (_, "no_route") => "No route matches this host and path.",
+            (503, _) => "The application is not available at the moment. Please try again.",
+            (502 | 504, _) => "The application did not give a valid answer.",
+            _ => "The request cannot be served.",
+        };
+        let body = format!(
+            "<!DOCTYPE html>\n<html><head><title>{status} {title}</title></head>\n\
+             <body><h1>{status} {title}</h1><p>{text}</p></body></html>\n"
+        );
+        let headers = vec![
+            (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Self { status, headers, body: body.into(), close: false, reason }
+    }
+
+    fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    fn retrying(mut self) -> Self {
+        self.headers.push((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)));
+        self
+    }
+}
+
+fn location(scheme: &str, host: &str, port: Option<&str>, target: &RequestTarget<'_>) -> Option<HeaderValue> {
+    let mut url = format!("{scheme}://{host}").into_bytes();
+    if let Some(port) = port {
+        url.push(b':');
+        url.extend_from_slice(port.as_bytes());
+    }
+    url.extend(target.path_and_query());
+    HeaderValue::from_bytes(&url).ok()
+}
+
+/// A pod that restarts or moves is usually back by then.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use http::header::HOST;
+
+    fn field<'a>(answer: &'a Answer, name: &HeaderName) -> Option<&'a str> {
+        answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn redirects_keep_the_raw_path_and_query() {
+        let request = Request::get("/a%2Fb/../c?x=%20").header(HOST, "video.example.com:8080");
+        let parts = request.body(()).unwrap().into_parts().0;
+        let target = RequestTarget::parse(&parts, b"/a%2Fb/../c?x=%20").unwrap();
+        let https = Answer::https_redirect(302, &target);
+        assert_eq!(field(&https, &LOCATION), Some("https://video.example.com/a%2Fb/../c?x=%20"));
+        let alias = Hostname::parse("video--k3x7a.example.com").unwrap();
+        let miss = Answer::alias_redirect(Scheme::Http, &alias, &target);
+        assert_eq!(miss.status, 307);
+        assert_eq!(field(&miss, &LOCATION), Some("http://video--k3x7a.example.com:8080/a%2Fb/../c?x=%20"));
+        assert_eq!(field(&miss, &CACHE_CONTROL), Some("no-store"));
+    }
+
+    #[test]
+    fn an_unavailable_application_is_to_be_asked_again() {
+        let answer = Answer::no_endpoint();
+        assert!(answer.close && answer.status == 503 && field(&answer, &RETRY_AFTER).is_some());
+    }
+}

@@ -1,0 +1,63 @@
+//! What is known of one request while it is served: each phase of `http` adds to it, the access log and the metrics read
+//! it at the end.
+
+use crate::backends::Target;
+use crate::balance::Random;
+use crate::connection::Connection;
+use crate::state::State;
+use nearside_routing::table::CompiledRoute;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct RequestContext {
+    /// When its header was complete.
+    pub(crate) started: Instant,
+    /// The connection it came on.
+    pub(crate) connection: Option<Arc<Connection>>,
+    /// The state that it is decided from, from beginning to end.
+    pub(crate) state: Option<Arc<State>>,
+    /// The canonical host.
+    pub(crate) host: Box<str>,
+    /// The route that answers.
+    pub(crate) route: Option<Arc<CompiledRoute>>,
+    /// The endpoint that is asked.
+    pub(crate) target: Option<Target>,
+    /// The last endpoint that could not be reached.
+    pub(crate) failed: Option<Target>,
+    /// Endpoints that could not be reached.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// When the present attempt to connect began.
+    pub(crate) connecting: Option<Instant>,
+    /// The request target for the pod where it must be rewritten to origin form (RFC 9112 §3.2.1).
+    pub(crate) origin_form: Option<Vec<u8>>,
+    /// Whether the client asks to upgrade to WebSocket.
+    pub(crate) upgrade: bool,
+    /// Why the request was not answered by a pod, in one word.
+    pub(crate) reason: Option<&'static str>,
+    /// For choices.
+    pub(crate) random: Random,
+}
+
+impl RequestContext {
+    /// A request of which nothing is known.
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            connection: None,
+            state: None,
+            host: "".into(),
+            route: None,
+            target: None,
+            failed: None,
+            tried: Vec::new(),
+            connecting: None,
+            origin_form: None,
+            upgrade: false,
+            reason: None,
+            random: Random::fresh(),
+        }
+    }
+}

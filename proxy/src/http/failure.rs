@@ -1,0 +1,82 @@
+//! What went wrong, in one place: an error of Pingora flows in, whose fault it is as a status and a word for the access
+//! log flow out.
+//!
+//! | what failed | status |
+//! |---|---|
+//! | no pod could be reached (connect, TLS to the pod) | 503 |
+//! | a pod that was reached says nothing in time | 504 |
+//! | a pod that was reached breaks off or breaks the protocol | 502 |
+//! | the client's request breaks the protocol | 400 |
+//! | the client's body does not arrive in time | 408 |
+//! | the client is gone | none |
+//! | the proxy itself | 500 |
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// `None` where nobody is left to tell.
+    pub(super) status: Option<u16>,
+    /// For the access log.
+    pub(super) reason: &'static str,
+}
+
+/// See the table of the module.
+pub(super) fn classify(error: &Error) -> Failure {
+    let (status, reason) = match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(503)) => (Some(503), "no_endpoint"),
+        (_, ErrorType::HTTPStatus(status)) => (Some(*status), "refused"),
+        (ErrorSource::Upstream, kind) => upstream(kind),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => (Some(408), "client_timeout"),
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::ConnectionClosed,
+        ) => (None, "client_gone"),
+        (ErrorSource::Downstream, ErrorType::H2Error) => (None, "client_gone"),
+        (ErrorSource::Downstream, _) => (Some(400), "client_protocol"),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => (Some(500), "internal"),
+    };
+    Failure { status, reason }
+}
+
+fn upstream(kind: &ErrorType) -> (Option<u16>, &'static str) {
+    match kind {
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError => (Some(503), "connect_failed"),
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => (Some(503), "pod_tls"),
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Some(504), "pod_timeout"),
+        _ => (Some(502), "pod_failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(error: Box<Error>) -> Option<u16> {
+        classify(&error).status
+    }
+
+    #[test]
+    fn each_fault_has_its_status() {
+        assert_eq!(status(Error::new_up(ErrorType::ConnectRefused)), Some(503));
+        assert_eq!(status(Error::new_up(ErrorType::InvalidCert)), Some(503));
+        assert_eq!(status(Error::new_up(ErrorType::ReadTimedout)), Some(504));
+        assert_eq!(status(Error::new_up(ErrorType::ConnectionClosed)), Some(502));
+        assert_eq!(status(Error::new_up(ErrorType::InvalidHTTPHeader)), Some(502));
+        assert_eq!(status(Error::new_down(ErrorType::ReadTimedout)), Some(408));
+        assert_eq!(status(Error::new_down(ErrorType::WriteError)), None);
+        assert_eq!(status(Error::new_down(ErrorType::InvalidHTTPHeader)), Some(400));
+        assert_eq!(status(Error::new_in(ErrorType::InternalError)), Some(500));
+        assert_eq!(status(Error::new(ErrorType::HTTPStatus(431))), Some(431));
+    }
+}

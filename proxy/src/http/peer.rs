@@ -1,0 +1,86 @@
+//! How a pod is asked: an endpoint and its route's termination flow in, Pingora's description of the connection flows
+//! out. Connections are shared only by requests for the same pod under the same TLS policy.
+
+use crate::backends::Target;
+use crate::limits::{CONNECT_ATTEMPT_TIME, H2_UPSTREAM_STREAMS, TUNNEL_IDLE, UPSTREAM_IDLE};
+use crate::upstream_tls::DestinationCas;
+use nearside_routing::table::Termination;
+use pingora::upstreams::peer::HttpPeer;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// What matters of a request for its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// Whether the client speaks HTTP/2.
+    pub(super) h2: bool,
+    /// Whether it asks for WebSocket, which only HTTP/1.1 carries to the pod.
+    pub(super) upgrade: bool,
+    /// Whether its body may take long to arrive.
+    pub(super) long_upload: bool,
+}
+
+/// How long a pod may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// To be connected to.
+    pub(super) connect: Duration,
+    /// Between two bytes of its answer.
+    pub(super) read: Duration,
+    /// Whether no other endpoint is left to try.
+    pub(super) last: bool,
+}
+
+/// Describes the connection.
+pub(super) fn peer(
+    target: &Target,
+    termination: &Termination,
+    cas: &DestinationCas,
+    request: &Request,
+    timeouts: &Timeouts,
+) -> HttpPeer {
+    let (tls, ca) = match termination {
+        Termination::Reencrypt { destination_ca } => (true, destination_ca.as_ref().and_then(|pem| cas.get(pem))),
+        Termination::None | Termination::Edge | Termination::Passthrough => (false, None),
+    };
+    // Pingora does not verify anything where the server name is empty.
+    let server_name =
+        if tls { format!("{}.{}.svc", target.service.name, target.service.namespace) } else { String::new() };
+    let mut peer = HttpPeer::new(target.address, tls, server_name);
+    let options = &mut peer.options;
+    // A destination CA vouches for the pod; its certificate may have any name, as in the OpenShift router.
+    options.verify_hostname = false;
+    options.verify_cert = ca.is_some();
+    options.ca = ca.map(|ca| ca.bundle.clone());
+    let h2 = match (tls, target.h2c) {
+        _ if request.upgrade => H2::No,
+        (true, _) => H2::IfAgreed,
+        (false, true) => H2::Always,
+        (false, false) => H2::No,
+    };
+    match h2 {
+        H2::No => options.set_http_version(1, 1),
+        H2::IfAgreed => options.set_http_version(2, 1),
+        H2::Always => options.set_http_version(2, 2),
+    }
+    options.max_h2_streams = H2_UPSTREAM_STREAMS;
+    let connect = if timeouts.last { timeouts.connect } else { timeouts.connect.min(CONNECT_ATTEMPT_TIME) };
+    options.connection_timeout = Some(connect);
+    options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
+    let patience = if request.upgrade || request.long_upload { TUNNEL_IDLE } else { timeouts.read };
+    options.read_timeout = Some(patience);
+    options.write_timeout = Some(patience);
+    options.idle_timeout = Some(UPSTREAM_IDLE);
+    // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
+    let mut key = DefaultHasher::new();
+    (target.identity(), tls, ca.map(|ca| ca.identity), h2, request.h2 && h2 == H2::IfAgreed).hash(&mut key);
+    peer.group_key = key.finish();
+    peer
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum H2 {
+    No,
+    IfAgreed,
+    Always,
+}

@@ -1,0 +1,240 @@
+//! What a request asks for: its header flows in, host and path flow out, or the status with which it is refused. Stricter
+//! than the parser below, so that the proxy and a pod never read one request in two ways. Pure.
+
+use crate::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADER_FIELDS, REQUEST_TARGET_BYTES};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Method, Version};
+use nearside_routing::hostname::canonical_host;
+use std::borrow::Cow;
+
+/// The target of a request (RFC 9112 §3.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestTarget<'r> {
+    /// Canonical; empty where an HTTP/1.0 client sent none.
+    pub(crate) host: Cow<'r, str>,
+    /// The port in `Host` or `:authority`, as the client wrote it.
+    pub(crate) port: Option<&'r str>,
+    /// The raw path, without query.
+    pub(crate) path: &'r [u8],
+    /// The raw query, without its question mark.
+    pub(crate) query: Option<&'r [u8]>,
+    absolute: bool,
+}
+
+/// A request that is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The status.
+    pub(crate) status: u16,
+    /// Why, in one word for the access log.
+    pub(crate) reason: &'static str,
+}
+
+impl<'r> RequestTarget<'r> {
+    /// Reads a header. `raw` is the request target as the client sent it.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the status that RFC 9110 and 9112 give.
+    pub(crate) fn parse(header: &'r Parts, raw: &'r [u8]) -> Result<Self, Refusal> {
+        if header.method == Method::TRACE {
+            return Err(refuse(405, "method"));
+        }
+        let authority = authority(header)?;
+        let (host, port) = host_and_port(authority)?;
+        let absolute = header.version < Version::HTTP_2 && header.uri.authority().is_some();
+        let target = if absolute || header.version >= Version::HTTP_2 {
+            header.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes())
+        } else {
+            raw
+        };
+        if target.contains(&b'#') {
+            return Err(refuse(400, "target"));
+        }
+        let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+            Some(at) => (&target[..at], Some(&target[at + 1..])),
+            None => (target, None),
+        };
+        match path.first() {
+            Some(b'/') | None => {}
+            Some(b'*') if path.len() == 1 && header.method == Method::OPTIONS => {}
+            Some(_) => return Err(refuse(400, "target")),
+        }
+        Ok(Self { host, port, path, query, absolute })
+    }
+
+    /// The target to send to the pod where the client's was in absolute form.
+    pub(crate) fn origin_form(&self) -> Option<Vec<u8>> {
+        self.absolute.then(|| self.path_and_query())
+    }
+
+    /// Path and query as the client sent them.
+    pub(crate) fn path_and_query(&self) -> Vec<u8> {
+        let mut target = if self.path.is_empty() { b"/".to_vec() } else { self.path.to_vec() };
+        if let Some(query) = self.query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        target
+    }
+}
+
+/// Refuses a header that exceeds the limits.
+pub(crate) fn too_large(header: &Parts) -> Option<Refusal> {
+    if header.uri.path_and_query().is_some_and(|target| target.as_str().len() > REQUEST_TARGET_BYTES) {
+        return Some(refuse(414, "target_size"));
+    }
+    // What separates a name from its value and one field from the next is part of the size.
+    let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let large = bytes > REQUEST_HEADER_BYTES || header.headers.len() > REQUEST_HEADER_FIELDS;
+    large.then_some(refuse(431, "header_size"))
+}
+
+/// Whether the body may take long to arrive, so that silence of the pod says nothing.
+pub(crate) fn is_long_upload(header: &Parts) -> bool {
+    if header.headers.contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    match header.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|text| text.parse().ok())) {
+        Some(length) => length.is_none_or(|length: u64| length > LONG_UPLOAD),
+        None => header.version == Version::HTTP_2 && !matches!(header.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE),
+    }
+}
+
+/// The one authority of a request; `:authority` and `Host` must agree.
+fn authority(header: &Parts) -> Result<&str, Refusal> {
+    let mut hosts = header.headers.get_all(HOST).iter();
+    let host = match hosts.next() {
+        Some(host) => Some(host.to_str().map_err(|_| refuse(400, "host"))?),
+        None => None,
+    };
+    if hosts.next().is_some() {
+        return Err(refuse(400, "host"));
+    }
+    match (header.uri.authority(), host) {
+        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => Err(refuse(400, "host")),
+        (Some(authority), _) => Ok(authority.as_str()),
+        (None, Some(host)) => Ok(host),
+        (None, None) if header.version <= Version::HTTP_10 => Ok(""),
+        (None, None) => Err(refuse(400, "host")),
+    }
+}
+
+/// A host is a name or an address (RFC 3986 §3.2.2) without user information; nothing else, and no second one.
+fn host_and_port(authority: &str) -> Result<(Cow<'_, str>, Option<&str>), Refusal> {
+    let (host, port) = match authority.rfind(']') {
+        Some(end) => (&authority[..=end], authority[end + 1..].strip_prefix(':')),
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let valid = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    };
+    let port_valid = port.is_none_or(|port| port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()));
+    let used = host.len() + port.map_or(0, |port| port.len() + 1);
+    if !valid || !port_valid || used != authority.len() {
+        return Err(refuse(400, "host"));
+    }
+    Ok((canonical_host(host), port.filter(|port| !port.is_empty())))
+}
+
+fn refuse(status: u16, reason: &'static str) -> Refusal {
+    Refusal { status, reason }
+}
+
+/// Bytes of a body that arrives within the time in which a pod must answer.
+const LONG_UPLOAD: u64 = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use proptest::prelude::*;
+
+    fn parts(method: &str, target: &str, version: Version, hosts: &[&str]) -> Parts {
+        let mut builder = Request::builder().method(method).uri(target).version(version);
+        for host in hosts {
+            builder = builder.header(HOST, *host);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn status(parts: &Parts) -> u16 {
+        RequestTarget::parse(parts, parts.uri.to_string().as_bytes()).map_or_else(|refusal| refusal.status, |_| 200)
+    }
+
+    #[test]
+    fn a_target_is_taken_apart_and_kept_raw() {
+        let parts = parts("GET", "/a%2Fb?q=1?2", Version::HTTP_11, &["Video.Example.com.:8080"]);
+        let target = RequestTarget::parse(&parts, b"/a%2Fb?q=1?2").unwrap();
+        assert_eq!((&*target.host, target.port), ("video.example.com", Some("8080")));
+        assert_eq!((target.path, target.query), (&b"/a%2Fb"[..], Some(&b"q=1?2"[..])));
+        assert_eq!(target.origin_form(), None);
+    }
+
+    #[test]
+    fn the_absolute_form_becomes_origin_form() {
+        let parts = parts("GET", "http://a.example.com?x", Version::HTTP_11, &["a.example.com"]);
+        let target = RequestTarget::parse(&parts, b"http://a.example.com?x").unwrap();
+        assert_eq!(target.origin_form().as_deref(), Some(&b"/?x"[..]));
+        assert_eq!(&*target.host, "a.example.com");
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        let v11 = Version::HTTP_11;
+        for (method, target, version, hosts, expected) in [
+            ("GET", "/", v11, &["a.com"][..], 200),
+            ("GET", "/", Version::HTTP_10, &[], 200),
+            ("GET", "/", v11, &["[::1]:80"], 200),
+            ("OPTIONS", "*", v11, &["a.com"], 200),
+            ("GET", "/", v11, &[], 400),
+            ("GET", "/", v11, &["a.com", "a.com"], 400),
+            ("GET", "/", v11, &["a.com,b.com"], 400),
+            ("GET", "/", v11, &["a.com b.com"], 400),
+            ("GET", "/", v11, &["user@a.com"], 400),
+            ("GET", "/", v11, &["a.com:80:81"], 400),
+            ("GET", "/", v11, &["a.com:99999"], 400),
+            ("GET", "/", v11, &["a.com:x"], 400),
+            ("GET", "/", v11, &["[::1]x"], 400),
+            ("GET", "/", v11, &["[zz]"], 400),
+            ("GET", "*", v11, &["a.com"], 400),
+            ("GET", "http://a.com/", v11, &["b.com"], 400),
+            ("GET", "https://a.com/", Version::HTTP_2, &["b.com"], 400),
+            ("TRACE", "/", v11, &["a.com"], 405),
+        ] {
+            assert_eq!(status(&parts(method, target, version, hosts)), expected, "{method} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn headers_beyond_the_limits_are_refused() {
+        let with = |fields: usize, length: usize| {
+            let mut parts = parts("GET", "/", Version::HTTP_11, &["a.com"]);
+            for number in 1..fields {
+                let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+                parts.headers.insert(name, http::HeaderValue::try_from("v".repeat(length)).unwrap());
+            }
+            too_large(&parts).map(|refusal| refusal.status)
+        };
+        assert_eq!(with(REQUEST_HEADER_FIELDS, 10), None);
+        assert_eq!(with(REQUEST_HEADER_FIELDS + 1, 10), Some(431));
+        assert_eq!(with(2, REQUEST_HEADER_BYTES), Some(431));
+        let long = parts("GET", &format!("/{}", "a".repeat(REQUEST_TARGET_BYTES)), Version::HTTP_11, &["a.com"]);
+        assert_eq!(too_large(&long).unwrap().status, 414);
+    }
+
+    proptest! {
+        #[test]
+        fn any_host_is_read_as_one_host_or_refused(host in "[a-z0-9.:@,\\[\\]_ /-]{0,20}") {
+            if let Ok((name, port)) = host_and_port(&host) {
+                let bare = name.trim_matches(['[', ']']);
+                prop_assert!(bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)));
+                prop_assert!(port.is_none_or(|port| port.parse::<u16>().is_ok()));
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From serving to the end: the wish to end flows in from `main`, and every part that must behave differently asks here.
+//! Connections hold a [`Busy`] guard, so that the drain knows when the last one is done.
+
+use crate::limits::CONNECTIONS;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Where the process is in its life. Clones share one state.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle {
+    leaving: Arc<AtomicBool>,
+    draining: Arc<watch::Sender<bool>>,
+    connections: Arc<Semaphore>,
+}
+
+/// A connection that is served.
+pub(crate) type Busy = OwnedSemaphorePermit;
+
+impl Lifecycle {
+    /// A process that serves.
+    pub(crate) fn serving() -> Self {
+        Self {
+            leaving: Arc::default(),
+            draining: Arc::new(watch::Sender::new(false)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// From now on each HTTP/1.1 response asks its client to close, so that clients move on while this node still
+    /// accepts connections.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients are asked to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// No connection is accepted from now on; HTTP/2 connections get GOAWAY.
+    pub(crate) fn drain(&self) {
+        self.leave();
+        self.draining.send_replace(true);
+    }
+
+    /// Turns true when the drain begins.
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Waits for room for one more connection.
+    pub(crate) async fn admit(&self) -> Busy {
+        let permit = Arc::clone(&self.connections).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Connections that are served now.
+    pub(crate) fn connections(&self) -> usize {
+        CONNECTIONS - self.connections.available_permits()
+    }
+
+    /// Waits until no connection is served, but not longer than this; gives the number of those that are left.
+    pub(crate) async fn drained(&self, timeout: Duration) -> usize {
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        match tokio::time::timeout(timeout, self.connections.acquire_many(all)).await {
+            Ok(_) => 0,
+            Err(_) => self.connections(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Every constant limit of the proxy in one table: what it bounds, and what a client gets beyond it. Read by the modules
+//! that enforce them; what an operator may change is a flag in `options` instead.
+
+use std::time::Duration;
+
+/// Client connections at a time, over all ports (HAProxy's default in the OpenShift router). Further ones wait in the
+/// backlog of the listener.
+pub(crate) const CONNECTIONS: usize = 50_000;
+/// Connections that the kernel keeps for a listener before they are accepted; more are refused by the kernel.
+pub(crate) const BACKLOG: i32 = 65_535;
+/// After an accept that failed, such as for want of descriptors; connections wait in the backlog meanwhile.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of a ClientHello, over all its records. Longer: the connection is closed.
+pub(crate) const CLIENT_HELLO_BYTES: usize = 64 * 1024;
+/// For the whole ClientHello. Slower: the connection is closed.
+pub(crate) const CLIENT_HELLO_TIME: Duration = Duration::from_secs(5);
+/// For the TLS handshake after the ClientHello. Slower: the connection is closed.
+pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// From the connection's start, or from the first byte of a later request, to the end of the request header. Slower: the
+/// connection is closed.
+pub(crate) const REQUEST_HEADER_TIME: Duration = Duration::from_secs(10);
+/// Bytes of all names and values of a request header. More: 431.
+pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
+/// Fields of a request header. More: 431.
+pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
+/// Bytes of a request target. More: 414.
+pub(crate) const REQUEST_TARGET_BYTES: usize = 16 * 1024;
+/// Between requests of one connection. Longer: the connection is closed.
+pub(crate) const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(300);
+/// Without any byte of a request body. Longer: 408.
+pub(crate) const REQUEST_BODY_IDLE: Duration = Duration::from_secs(60);
+/// Without any byte that the client takes of a response. Longer: the connection is closed.
+pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
+pub(crate) const H2_STREAMS: u32 = 100;
+/// Bytes of a decoded HTTP/2 header list. More: the stream is reset.
+pub(crate) const H2_HEADER_LIST_BYTES: u32 = 32 * 1024;
+/// Streams at a time of one HTTP/2 connection to a pod; further requests open another connection.
+pub(crate) const H2_UPSTREAM_STREAMS: usize = 100;
+
+/// Endpoints that are tried for one request or connection.
+pub(crate) const CONNECT_ATTEMPTS: usize = 3;
+/// For a connection attempt while another endpoint is left to try; the last one gets the whole `--connect-timeout`.
+pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
+/// An idle connection to a pod is kept this long.
+pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// Idle connections to pods, over all pods.
+pub(crate) const UPSTREAM_POOL: usize = 1024;
+/// Without any byte either way on an upgraded or passed-through connection. Longer: it is closed.
+pub(crate) const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// Bytes of the buffer of each direction of a passed-through connection.
+pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
+
+/// Lines that wait for the access log's writer. More: they are dropped and counted.
+pub(crate) const ACCESS_LOG_LINES: usize = 8 * 1024;
+/// Bytes of one field in the access log; longer ones are cut.
+pub(crate) const ACCESS_LOG_FIELD: usize = 1024;

@@ -1,0 +1,188 @@
+//! `nearside-proxy`: the data plane. Options flow in, requests are answered from the pods of the own node until the
+//! process is told to end. Only wires the parts: reads options, waits for the first complete snapshot, binds the ports,
+//! serves, drains. Exit codes: 0 ended in order, 1 cannot serve (such as a port in use), 2 unusable flags.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod accept;
+mod access_log;
+mod admin;
+mod backends;
+mod balance;
+mod connection;
+mod feed;
+mod http;
+mod lifecycle;
+mod limits;
+mod metrics;
+mod options;
+mod server;
+mod state;
+mod tls;
+mod upstream_tls;
+
+use accept::{BindError, Listeners};
+use access_log::AccessLog;
+use clap::Parser;
+use lifecycle::Lifecycle;
+use metrics::Metrics;
+use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging};
+use nearside_routing::Scheme;
+use nearside_watch::SourceError;
+use options::{Arguments, Config};
+use pingora::apps::ServerApp;
+use prometheus::{IntCounter, Registry};
+use server::{Server, Shared};
+use state::{CurrentState, StateBuilder};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tls::{Certificate, CertificateMismatch};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match Arguments::parse().into_config() {
+        Ok(config) => config,
+        Err(mistakes) => {
+            let lines: String = mistakes.iter().map(|mistake| format!("nearside-proxy: {mistake}\n")).collect();
+            // Nobody may be listening, and the exit code says it too.
+            drop(io::stderr().write_all(lines.as_bytes()));
+            return ExitCode::from(2);
+        }
+    };
+    init_logging(config.log_format);
+    // An error means that a provider is installed already; there is only this one in the program.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let served = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)
+        .and_then(|runtime| runtime.block_on(run(config)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the proxy cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the access log cannot be started: {0}")]
+    AccessLog(#[source] io::Error),
+    #[error("the default certificate cannot be made: {0}")]
+    SelfSigned(String),
+    #[error("the default certificate cannot be used: {0}")]
+    DefaultCertificate(#[from] CertificateMismatch),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
+    let registry = Registry::new();
+    let metrics = Metrics::new(Arc::clone(&config.node), &registry)?;
+    let access_log = access_log(&config, &registry)?;
+    let readiness = Readiness::default();
+    let not_synced = readiness.block("the objects are not read completely yet");
+    let started = admin::Started::default();
+    let settings = admin::Settings {
+        node: Arc::clone(&config.node),
+        router: config.router_name.clone(),
+        on_miss: config.on_miss,
+    };
+    let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry).await?;
+    admin::pages(admin_server, &started, settings).spawn();
+
+    let mut snapshots = feed::open(&config).await?;
+    spawn_sync_gauge(&metrics, snapshots.state());
+    let first = tokio::select! {
+        snapshot = snapshots.next() => snapshot,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let pair = match &config.default_certificate {
+        Some(pair) => Arc::clone(pair),
+        None => Arc::new(tls::self_signed().map_err(Failure::SelfSigned)?),
+    };
+    let mut builder = StateBuilder::new(Arc::clone(&config.node), Arc::new(Certificate::new(&pair)?));
+    let state = builder.build(first);
+    metrics.follow(&state);
+    let current = CurrentState::new(state);
+
+    let mut bound = Listeners::default();
+    let http = accept::bind(Scheme::Http, &config.http, &mut bound)?;
+    let https = accept::bind(Scheme::Https, &config.https, &mut bound)?;
+    drop(started.set((current.clone(), bound)));
+    let after = { let metrics = metrics.clone(); move |state: &state::State| metrics.follow(state) };
+    tokio::spawn(feed::follow(snapshots, builder, current.clone(), after));
+
+    let lifecycle = Lifecycle::serving();
+    let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));
+    let server = Arc::new(Server::new(shared));
+    for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {
+        for listener in listeners {
+            tokio::spawn(accept::serve(listener, scheme, Arc::clone(&server)));
+        }
+    }
+    drop(not_synced);
+    metrics.ready(true);
+    tracing::info!(node = %server.config.node, node_id = %server.node_id, "ready");
+
+    shutdown.requested().await;
+    let _leaving = readiness.block("shutting down");
+    metrics.ready(false);
+    drain(&server, &lifecycle).await;
+    Ok(())
+}
+
+/// Serves on while DNS still names this node, then lets the connections that are busy end.
+async fn drain(server: &Server, lifecycle: &Lifecycle) {
+    let (delay, timeout) = (server.config.shutdown_delay, server.config.drain_timeout);
+    lifecycle.leave();
+    tracing::info!(delay = ?delay, "not ready any more; serving on");
+    tokio::time::sleep(delay).await;
+    lifecycle.drain();
+    // Wakes connections that wait for another request.
+    server.http().cleanup().await;
+    tracing::info!(connections = lifecycle.connections(), timeout = ?timeout, "draining");
+    match lifecycle.drained(timeout).await {
+        0 => tracing::info!("drained"),
+        left => tracing::warn!(connections = left, "the drain took too long; these connections are cut"),
+    }
+}
+
+fn access_log(config: &Config, registry: &Registry) -> Result<AccessLog, Failure> {
+    let help = "Lines of the access log that were dropped because nobody reads fast enough.";
+    let dropped = IntCounter::new("nearside_access_log_dropped_total", help)?;
+    registry.register(Box::new(dropped.clone()))?;
+    if config.access_log {
+        AccessLog::stdout(config.log_format, dropped).map_err(Failure::AccessLog)
+    } else {
+        Ok(AccessLog::off())
+    }
+}
+
+/// The sources have no event for their state, so it is looked at now and then.
+fn spawn_sync_gauge(metrics: &Metrics, state: nearside_watch::SyncState) {
+    let metrics = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            metrics.sync(&state);
+            tokio::time::sleep(SYNC_GAUGE).await;
+        }
+    });
+}
+
+const SYNC_GAUGE: std::time::Duration = std::time::Duration::from_secs(5);

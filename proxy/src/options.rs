@@ -1,0 +1,347 @@
+//! Command line and environment: raw text flows in, a valid [`Config`] or every mistake at once flows out. Called by
+//! `main` before any port is bound.
+
+mod duration;
+
+use clap::Parser;
+use duration::parse_duration;
+use ipnet::IpNet;
+use nearside_admin::LogFormat;
+use nearside_routing::address_policy::AddressPolicy;
+use nearside_routing::admission::Ownership;
+use nearside_routing::certificate::KeyPair;
+use nearside_routing::table::MissPolicy;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers requests for Routes and Ingresses from the pods of its own node.
+#[derive(Debug, Parser)]
+#[command(name = "nearside-proxy", version, max_term_width = 120)]
+pub(crate) struct Arguments {
+    /// The name of the node that this proxy runs on, as its Node object is called. Required.
+    #[arg(long, env = "NEARSIDE_NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    /// Read objects from this directory of YAML files instead of from a cluster. May be repeated.
+    #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
+    manifests: Vec<String>,
+    /// Where plain HTTP is served. May be repeated. Port 0 takes any free port. [default: port 80 on every address]
+    #[arg(long, env = "NEARSIDE_HTTP_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',')]
+    http_listen: Vec<String>,
+    /// Where TLS is served. May be repeated. [default: port 443 on every address]
+    #[arg(long, env = "NEARSIDE_HTTPS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',')]
+    https_listen: Vec<String>,
+    /// Where health, metrics and pages for the operator are served.
+    #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1936")]
+    admin_listen: String,
+    /// The name of our IngressClass, for Ingresses that name it by annotation.
+    #[arg(long, env = "NEARSIDE_INGRESS_CLASS", value_name = "NAME", default_value = "nearside")]
+    ingress_class: String,
+    /// The name under which this router reports in the status of Routes.
+    #[arg(long, env = "NEARSIDE_ROUTER_NAME", value_name = "NAME", default_value = "default")]
+    router_name: String,
+    /// What a request gets whose host has no ready pod on this node: `redirect` or `reject`.
+    #[arg(long, env = "NEARSIDE_ON_MISS", value_name = "POLICY", default_value = "redirect")]
+    on_miss: String,
+    /// Allow endpoints in this range that would be refused (loopback, link-local, the node itself). May be repeated.
+    #[arg(long, env = "NEARSIDE_ALLOW_ENDPOINTS", value_name = "CIDR", value_delimiter = ',')]
+    allow_endpoints: Vec<String>,
+    /// The certificate for hosts without one of their own, PEM. [default: one that the proxy makes for itself]
+    #[arg(long, env = "NEARSIDE_DEFAULT_CERT", value_name = "FILE")]
+    default_cert: Option<String>,
+    /// The private key of the default certificate, PEM.
+    #[arg(long, env = "NEARSIDE_DEFAULT_KEY", value_name = "FILE")]
+    default_key: Option<String>,
+    /// Refuse TLS connections that name no host or an unknown one, instead of showing the default certificate.
+    #[arg(long, env = "NEARSIDE_STRICT_SNI")]
+    strict_sni: bool,
+    /// The status of requests that no route matches: `404`, or `503` as the OpenShift router has it.
+    #[arg(long, env = "NEARSIDE_NO_ROUTE_STATUS", value_name = "STATUS", default_value = "404")]
+    no_route_status: String,
+    /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
+    #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
+    namespace_ownership: String,
+    /// For a connection to a pod, over all attempts of the last endpoint.
+    #[arg(long, env = "NEARSIDE_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s")]
+    connect_timeout: String,
+    /// Without any byte from the pod while it answers.
+    #[arg(long, env = "NEARSIDE_READ_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    read_timeout: String,
+    /// From SIGTERM, with readiness off, until no new connection is accepted.
+    #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "45s")]
+    shutdown_delay: String,
+    /// From then on until connections that are still busy are cut.
+    #[arg(long, env = "NEARSIDE_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "1h")]
+    drain_timeout: String,
+    /// Where one line per request goes: `stdout` or `off`.
+    #[arg(long, env = "NEARSIDE_ACCESS_LOG", value_name = "WHERE", default_value = "stdout")]
+    access_log: String,
+    /// How log lines are written: `text` or `json`.
+    #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: String,
+}
+
+/// What the proxy is to do; every value can be used as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) node: Arc<str>,
+    pub(crate) manifests: Vec<PathBuf>,
+    pub(crate) http: Vec<ListenAddress>,
+    pub(crate) https: Vec<ListenAddress>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) ingress_class: String,
+    pub(crate) router_name: String,
+    pub(crate) ownership: Ownership,
+    pub(crate) addresses: AddressPolicy,
+    pub(crate) on_miss: MissPolicy,
+    pub(crate) default_certificate: Option<Arc<KeyPair>>,
+    pub(crate) strict_sni: bool,
+    pub(crate) no_route_status: u16,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) read_timeout: Duration,
+    pub(crate) shutdown_delay: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) access_log: bool,
+    pub(crate) log_format: LogFormat,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
+    /// The address; port 0 takes any free port.
+    pub(crate) address: SocketAddr,
+    /// Whether it may be left out where the host does not have its address family.
+    pub(crate) optional: bool,
+}
+
+/// One unusable flag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--{flag}: {message}")]
+pub(crate) struct Mistake {
+    flag: &'static str,
+    message: String,
+}
+
+impl Arguments {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the flags in the help text.
+    pub(crate) fn into_config(self) -> Result<Config, Vec<Mistake>> {
+        let mut mistakes = Mistakes::default();
+        let config = Config {
+            node: self.node(&mut mistakes).into(),
+            manifests: given(&self.manifests).map(PathBuf::from).collect(),
+            http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
+            https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
+            admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),
+            on_miss: mistakes.one_of(
+                "on-miss",
+                &self.on_miss,
+                &[("redirect", MissPolicy::Redirect), ("reject", MissPolicy::Reject)],
+            ),
+            addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
+            default_certificate: self.default_certificate(&mut mistakes),
+            strict_sni: self.strict_sni,
+            no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
+            ownership: mistakes.one_of(
+                "namespace-ownership",
+                &self.namespace_ownership,
+                &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
+            ),
+            connect_timeout: mistakes.timeout("connect-timeout", &self.connect_timeout),
+            read_timeout: mistakes.timeout("read-timeout", &self.read_timeout),
+            shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
+            drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
+            access_log: mistakes.one_of("access-log", &self.access_log, &[("stdout", true), ("off", false)]),
+            log_format: mistakes.one_of(
+                "log-format",
+                &self.log_format,
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            ),
+            ingress_class: self.ingress_class,
+            router_name: self.router_name,
+        };
+        if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
+    }
+
+    fn node(&self, mistakes: &mut Mistakes) -> String {
+        let name = self.node_name.as_deref().unwrap_or_default().trim();
+        if name.is_empty() {
+            mistakes.add("node-name", "is required: the name of the Node object of this node (or NEARSIDE_NODE_NAME)");
+        }
+        name.to_owned()
+    }
+
+    fn allowed(&self, mistakes: &mut Mistakes) -> Vec<IpNet> {
+        let range = |text: &str| match text.parse::<IpNet>() {
+            Ok(range) => Some(range),
+            Err(_) => {
+                mistakes.add("allow-endpoints", format!("{text:?} is not a range such as 127.0.0.0/8 or fd00::/8"));
+                None
+            }
+        };
+        given(&self.allow_endpoints).filter_map(range).collect()
+    }
+
+    fn default_certificate(&self, mistakes: &mut Mistakes) -> Option<Arc<KeyPair>> {
+        let (certificate, key) = match (&self.default_cert, &self.default_key) {
+            (None, None) => return None,
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => {
+                mistakes.add("default-key", "is required with --default-cert");
+                return None;
+            }
+            (None, Some(_)) => {
+                mistakes.add("default-cert", "is required with --default-key");
+                return None;
+            }
+        };
+        let certificate = read("default-cert", certificate, mistakes);
+        let key = read("default-key", key, mistakes);
+        let pair = KeyPair::from_pem(&certificate?, &key?).map_err(|error| error.to_string());
+        match pair.and_then(|pair| crate::tls::server_config(&pair).map(|_| pair).map_err(|error| error.to_string())) {
+            Ok(pair) => Some(Arc::new(pair)),
+            Err(message) => {
+                mistakes.add("default-cert", message);
+                None
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    fn add(&mut self, flag: &'static str, message: impl Into<String>) {
+        self.0.push(Mistake { flag, message: message.into() });
+    }
+
+    /// The value of a word; the first one where the word is none of them.
+    fn one_of<T: Copy>(&mut self, flag: &'static str, word: &str, words: &[(&str, T)]) -> T {
+        if let Some((_, value)) = words.iter().find(|(known, _)| *known == word) {
+            return *value;
+        }
+        let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
+        self.add(flag, format!("{word:?} is not one of {}", known.join(", ")));
+        words[0].1
+    }
+
+    fn duration(&mut self, flag: &'static str, text: &str) -> Duration {
+        parse_duration(text).unwrap_or_else(|error| {
+            self.add(flag, error.to_string());
+            Duration::ZERO
+        })
+    }
+
+    fn timeout(&mut self, flag: &'static str, text: &str) -> Duration {
+        let duration = parse_duration(text);
+        if duration == Ok(Duration::ZERO) {
+            self.add(flag, "must be more than 0");
+        }
+        duration.unwrap_or_else(|error| {
+            self.add(flag, error.to_string());
+            Duration::ZERO
+        })
+    }
+}
+
+/// An empty environment variable means that nothing is given.
+fn given(values: &[String]) -> impl Iterator<Item = &str> {
+    values.iter().map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+fn listen(flag: &'static str, values: &[String], port: u16, mistakes: &mut Mistakes) -> Vec<ListenAddress> {
+    let addresses: Vec<ListenAddress> = given(values)
+        .filter_map(|text| address(flag, text, mistakes))
+        .map(|address| ListenAddress { address, optional: false })
+        .collect();
+    if given(values).next().is_some() {
+        return addresses;
+    }
+    vec![
+        ListenAddress { address: (Ipv4Addr::UNSPECIFIED, port).into(), optional: false },
+        ListenAddress { address: (Ipv6Addr::UNSPECIFIED, port).into(), optional: true },
+    ]
+}
+
+fn address(flag: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+    let address = text.trim().parse().ok();
+    if address.is_none() {
+        mistakes.add(flag, format!("{text:?} is not an address and port such as 0.0.0.0:80 or [::]:80"));
+    }
+    address
+}
+
+fn read(flag: &'static str, path: &str, mistakes: &mut Mistakes) -> Option<Vec<u8>> {
+    match std::fs::read(path) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            mistakes.add(flag, format!("{path}: {error}"));
+            None
+        }
+    }
+}
+
+/// Stands for an address that could not be read; its mistake keeps it from being used.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, Vec<String>> {
+        let all = ["nearside-proxy"].iter().chain(arguments);
+        let arguments = Arguments::try_parse_from(all).unwrap();
+        arguments.into_config().map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn defaults_need_only_the_node() {
+        let config = config(&["--node-name", "n1"]).unwrap();
+        assert_eq!(&*config.node, "n1");
+        assert_eq!(config.http[0].address.to_string(), "0.0.0.0:80");
+        assert!(config.https[1].optional && config.https[1].address.to_string() == "[::]:443");
+        assert_eq!(config.shutdown_delay, Duration::from_secs(45));
+        assert_eq!(config.on_miss, MissPolicy::Redirect);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let mistakes = config(&[
+            "--http-listen=here",
+            "--on-miss=relay",
+            "--allow-endpoints=10.0.0.0/8,ten",
+            "--default-cert=/nowhere.pem",
+            "--no-route-status=500",
+            "--read-timeout=0s",
+            "--drain-timeout=soon",
+        ])
+        .unwrap_err();
+        let flags: Vec<&str> = mistakes.iter().map(|mistake| mistake.split(':').next().unwrap()).collect();
+        assert_eq!(
+            flags,
+            [
+                "--node-name",
+                "--http-listen",
+                "--on-miss",
+                "--allow-endpoints",
+                "--default-key",
+                "--no-route-status",
+                "--read-timeout",
+                "--drain-timeout"
+            ]
+        );
+        assert!(mistakes[2].contains("\"relay\" is not one of redirect, reject"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn lists_take_several_flags_and_commas() {
+        let config =
+            config(&["--node-name=n", "--manifests=a,b", "--manifests=c", "--http-listen=127.0.0.1:0"]).unwrap();
+        assert_eq!(config.manifests, [PathBuf::from("a"), "b".into(), "c".into()]);
+        assert_eq!(config.http.len(), 1);
+    }
+}

@@ -1,0 +1,127 @@
+//! What every connection needs: made once by `main`, shared by `accept` and `http`.
+
+use crate::access_log::AccessLog;
+use crate::backends::Target;
+use crate::http::HttpService;
+use crate::lifecycle::Lifecycle;
+use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, KEEP_ALIVE_IDLE, UPSTREAM_POOL};
+use crate::metrics::Metrics;
+use crate::options::Config;
+use crate::state::{CurrentState, State};
+use nearside_routing::NodeId;
+use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The parts that are shared, and the settings.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) node_id: NodeId,
+    current: CurrentState,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    access_log: AccessLog,
+}
+
+impl Shared {
+    /// From its parts.
+    pub(crate) fn new(
+        config: Config,
+        current: CurrentState,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        access_log: AccessLog,
+    ) -> Self {
+        let node_id = NodeId::of(&config.node);
+        Self { config, node_id, current, lifecycle, metrics, access_log }
+    }
+
+    /// Pins the present routes, certificates and endpoints.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.current.load()
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    /// Whether a TLS connection must name a host that is served.
+    pub(crate) fn strict_sni(&self) -> bool {
+        self.config.strict_sni
+    }
+
+    /// For a connection to a pod.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.config.connect_timeout
+    }
+
+    /// Notes that a pod could not be reached.
+    pub(crate) fn connect_failed(&self, target: &Target, error: &dyn fmt::Display) {
+        self.metrics.connect_failed();
+        tracing::debug!(
+            service = %target.service, pod = &*target.pod, address = %target.address, %error,
+            "the pod cannot be reached"
+        );
+    }
+}
+
+/// The shared parts and Pingora's HTTP on top of them.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    http: Arc<HttpProxy<HttpService>>,
+}
+
+impl Server {
+    /// Sets Pingora's HTTP up: its pool, its limits on HTTP/2, and none of its modules.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let conf = ServerConf {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            upstream_keepalive_pool_size: UPSTREAM_POOL,
+            max_retries: MAX_TRIES,
+            ..ServerConf::default()
+        };
+        let mut http = http_proxy(&Arc::new(conf), HttpService::new(Arc::clone(&shared)));
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(KEEP_ALIVE_IDLE);
+        http.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.max_header_list_size(H2_HEADER_LIST_BYTES).max_concurrent_streams(H2_STREAMS);
+        http.h2_options = Some(h2);
+        Self { shared, http: Arc::new(http) }
+    }
+
+    /// Serves streams.
+    pub(crate) fn http(&self) -> &Arc<HttpProxy<HttpService>> {
+        &self.http
+    }
+
+    /// The shared parts.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Deref for Server {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// How often Pingora asks for an endpoint for one request: attempts to connect, and repetitions on another connection
+/// where a pooled one turned out to be dead.
+const MAX_TRIES: usize = 8;
