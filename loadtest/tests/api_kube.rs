@@ -433,6 +433,60 @@ async fn refusals_name_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn an_update_keeps_what_the_server_handed_out() {
+    let (_server, client) = server().await;
+    let api = Api::<Service>::namespaced(client, "default");
+    let plain = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let service: Service = serde_json::from_value(plain).expect("a service");
+    let address = |service: &Service| service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
+    let created = api.create(&PostParams::default(), &service).await.expect("201");
+    let replaced = api.replace("s", &PostParams::default(), &service).await.expect("no revision is needed");
+    assert!(address(&created).is_some());
+    assert_eq!(address(&replaced), address(&created));
+    assert_eq!(replaced.resource_version(), created.resource_version(), "nothing changed");
+}
+
+#[tokio::test]
+async fn bookmarks_move_a_quiet_watch_forward() {
+    let options = Options { bookmark_interval: Duration::from_millis(5), ..Options::default() };
+    let server = ApiServer::start(options).await.expect("a free port");
+    let client = client(&server).await;
+    let start = server.resource_version();
+    let mut events =
+        Api::<Pod>::all(client).watch(&WatchParams::default(), &start.to_string()).await.expect("200").boxed();
+    server.seed(config_map("elsewhere")).expect("valid");
+    let wanted = server.resource_version().to_string();
+    let follow = async {
+        loop {
+            match events.try_next().await.expect("readable").expect("open") {
+                WatchEvent::Bookmark(bookmark) if bookmark.metadata.resource_version == wanted => break,
+                WatchEvent::Bookmark(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, follow).await.expect("a bookmark at the newest revision");
+}
+
+#[tokio::test]
+async fn several_listeners_serve_the_same_objects_to_those_with_the_token() {
+    let listeners = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| std::net::TcpListener::bind(address).expect("free"));
+    let options = Options { token: Some("secret".into()), ..Options::default() };
+    let server = ApiServer::start_on(listeners.into(), options).await.expect("usable");
+    server.seed(config_map("a")).expect("valid");
+    server.faults().refuse_connections().await;
+    server.faults().accept_connections().await.expect("the same addresses");
+    for address in server.addresses() {
+        let kubeconfig = Kubeconfig::from_yaml(&server.kubeconfig_yaml_for(address)).expect("valid");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("usable");
+        let api = Api::<ConfigMap>::all(Client::try_from(config).expect("a client"));
+        assert_eq!(api.list(&ListParams::default()).await.expect("200").items.len(), 1);
+    }
+    let stranger = Client::try_from(Config::new(server.url().parse().expect("a URL"))).expect("a client");
+    assert_eq!(code(Api::<ConfigMap>::all(stranger).list(&ListParams::default()).await), 401);
+}
+
+#[tokio::test]
 async fn a_hung_watch_is_silent_and_a_new_one_is_not() {
     let (server, client) = server().await;
     let api = Api::<ConfigMap>::all(client);

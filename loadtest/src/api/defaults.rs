@@ -63,6 +63,25 @@ pub(crate) fn fill(kind: &ResourceKind, object: &mut Value, allocator: &Allocato
     }
 }
 
+/// Keeps what was handed out before, when a new version of an object does not name it.
+pub(crate) fn keep_allocated(kind: &ResourceKind, live: &Value, object: &mut Value) {
+    let fields: &[&str] = match kind.plural.as_str() {
+        "services" if text(live, "spec.type") != "ExternalName" && text(object, "spec.type") != "ExternalName" => {
+            &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]
+        }
+        "routes" => &["host"],
+        _ => return,
+    };
+    let Some(held) = live.get("spec") else { return };
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for &field in fields {
+        let is_absent = spec.get(field).is_none_or(|value| value.is_null() || value.as_str() == Some(""));
+        if let Some(value) = held.get(field).filter(|_| is_absent) {
+            spec.insert(field.to_owned(), value.clone());
+        }
+    }
+}
+
 /// The status a fresh object starts with.
 pub(crate) fn initial_status(kind: &ResourceKind, object: &Value, now: &str) -> Option<Value> {
     match kind.plural.as_str() {

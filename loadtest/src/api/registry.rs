@@ -18,7 +18,7 @@ use super::kinds::{Kinds, ResourceKind};
 use super::managed_fields::{self, Entry, FieldSet};
 use super::object::{Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, set_field, set_meta};
 use super::store::{State, Store};
-use super::validation;
+use super::validation::{self, Author};
 use identity::{check_name, check_revision, check_type, place};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,6 +42,12 @@ pub(crate) struct Caller {
     pub(crate) dry_run: bool,
     /// The lab: may set times and status, and change what is immutable.
     pub(crate) is_lab: bool,
+}
+
+impl Caller {
+    fn author(&self) -> Author {
+        if self.is_lab { Author::Lab } else { Author::Client }
+    }
 }
 
 /// Which endpoint of an object a change goes to.
@@ -107,7 +113,7 @@ impl Registry {
             let status = defaults::initial_status(kind, &object, &now);
             set_field(&mut object, "status", status);
         }
-        validation::create(kind, &object)?;
+        validation::create(kind, &object, caller.author())?;
         validation::size(&object)?;
         let owner = owner(kind, caller, "Update", "", &now);
         let owners =
@@ -218,8 +224,13 @@ impl Registry {
         if part == Part::Status {
             validation::status(kind, &object)?;
         } else {
+            defaults::keep_allocated(kind, &live, &mut object);
             defaults::fill(kind, &mut object, &self.allocator);
-            if caller.is_lab { validation::create(kind, &object)? } else { validation::update(kind, &live, &object)? }
+            if caller.is_lab {
+                validation::create(kind, &object, Author::Lab)?;
+            } else {
+                validation::update(kind, &live, &object)?;
+            }
         }
         validation::size(&object)?;
         if kind.generation && part != Part::Status && specification(&live) != specification(&object) {

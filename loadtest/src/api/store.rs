@@ -24,6 +24,8 @@ pub(crate) struct Change {
     pub(crate) before: Option<Arc<Value>>,
     /// `None` when the object was removed.
     pub(crate) after: Option<Arc<Value>>,
+    /// About how many bytes the history keeps for it.
+    size: usize,
 }
 
 /// All state of the fake API server; it outlives restarts of the listeners.
@@ -41,6 +43,7 @@ pub(crate) struct State {
     collections: HashMap<Arc<str>, Collection>,
     history: VecDeque<Arc<Change>>,
     history_limit: usize,
+    history_bytes: usize,
     feeds: Vec<Feed>,
     feed_limit: usize,
 }
@@ -61,6 +64,7 @@ impl Store {
                 collections: HashMap::new(),
                 history: VecDeque::new(),
                 history_limit: history_limit.max(1),
+                history_bytes: 0,
                 feeds: Vec::new(),
                 feed_limit: feed_limit.max(1),
             }),
@@ -116,7 +120,10 @@ impl State {
     }
 
     fn record(&mut self, storage: &Arc<str>, key: Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
-        let change = Arc::new(Change { revision: self.revision, storage: Arc::clone(storage), key, before, after });
+        let size = after.as_deref().map_or(0, approximate_size);
+        self.history_bytes += size;
+        let change =
+            Arc::new(Change { revision: self.revision, storage: Arc::clone(storage), key, before, after, size });
         self.feeds.retain(|feed| {
             if feed.storage == *storage {
                 feed.sender.try_send(Arc::clone(&change)).is_ok()
@@ -125,16 +132,17 @@ impl State {
             }
         });
         self.history.push_back(change);
-        while self.history.len() > self.history_limit {
-            if let Some(oldest) = self.history.pop_front() {
-                self.compacted = oldest.revision;
-            }
+        while self.history.len() > self.history_limit || self.history_bytes > HISTORY_BYTES {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.compacted = oldest.revision;
+            self.history_bytes -= oldest.size;
         }
     }
 
     /// Forgets every change so far: older revisions are then answered with 410.
     pub(crate) fn compact(&mut self) {
         self.history.clear();
+        self.history_bytes = 0;
         self.compacted = self.revision;
     }
 
@@ -179,6 +187,21 @@ impl State {
     }
 }
 
+/// Bytes of an object in memory, roughly: its texts and a flat price for every value.
+fn approximate_size(value: &Value) -> usize {
+    const VALUE: usize = 64;
+    VALUE
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(list) => list.iter().map(approximate_size).sum(),
+            Value::Object(map) => map.iter().map(|(name, value)| name.len() + approximate_size(value)).sum(),
+            _ => 0,
+        }
+}
+
+/// What the history may hold beside its number of changes, in bytes.
+const HISTORY_BYTES: usize = 256 * 1024 * 1024;
+
 /// Not zero: `resourceVersion=0` means "any" to clients.
 const FIRST_REVISION: u64 = 1;
 
@@ -205,6 +228,19 @@ mod tests {
         state.compact();
         assert_eq!(state.snapshot("pods", first).expect_err("forgotten").code, 410);
         assert_eq!(state.snapshot("pods", state.revision() + 1).expect_err("unborn").code, 504);
+    }
+
+    #[test]
+    fn large_objects_shorten_the_history() {
+        let store = Store::new(1000, 2);
+        let mut state = store.lock();
+        let secrets: Arc<str> = "secrets".into();
+        let first = state.revision();
+        for _ in 0..300 {
+            state.put(&secrets, Key::new("a", "x"), json!({"data": "x".repeat(1024 * 1024)}));
+        }
+        assert_eq!(state.snapshot("secrets", first).expect_err("too much to keep").code, 410);
+        assert!(state.history.len() < 257);
     }
 
     #[test]

@@ -13,11 +13,20 @@ use k8s_openapi::api;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// Whose object is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// Anybody who sends requests.
+    Client,
+    /// The lab, whose pods may have loopback addresses: without root there are no others.
+    Lab,
+}
+
 /// Checks an object that is to be created, after its defaults are filled in.
-pub(crate) fn create(kind: &ResourceKind, object: &Value) -> Result<(), ApiError> {
+pub(crate) fn create(kind: &ResourceKind, object: &Value, author: Author) -> Result<(), ApiError> {
     decodes(kind, object)?;
     let mut causes = names::metadata(kind, object);
-    causes.extend(specification(kind, object, None));
+    causes.extend(specification(kind, object, None, author));
     refuse(kind, object, &causes)
 }
 
@@ -25,7 +34,7 @@ pub(crate) fn create(kind: &ResourceKind, object: &Value) -> Result<(), ApiError
 pub(crate) fn update(kind: &ResourceKind, before: &Value, object: &Value) -> Result<(), ApiError> {
     decodes(kind, object)?;
     let mut causes = names::metadata(kind, object);
-    causes.extend(specification(kind, object, Some(before)));
+    causes.extend(specification(kind, object, Some(before), Author::Client));
     for &(plural, path) in IMMUTABLE {
         if kind.plural == plural && at(before, path) != at(object, path) {
             let value = at(object, path).cloned().unwrap_or_default();
@@ -63,7 +72,7 @@ fn refuse(kind: &ResourceKind, object: &Value, causes: &[Cause]) -> Result<(), A
     if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, meta_text(object, "name"), causes)) }
 }
 
-fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>) -> Vec<Cause> {
+fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>, author: Author) -> Vec<Cause> {
     match kind.plural.as_str() {
         "ingresses" => ingress::ingress(object, before.is_none()),
         "ingressclasses" => ingress::class(object),
@@ -73,7 +82,7 @@ fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>) ->
         "secrets" => core::secret(object, before),
         "configmaps" => core::config_map(object, before),
         "events" => core::event(object),
-        "endpointslices" => core::endpoint_slice(object),
+        "endpointslices" => core::endpoint_slice(object, author),
         "leases" => core::lease(object),
         "dnsendpoints" => core::dns_endpoint(object),
         "customresourcedefinitions" => core::definition(object),

@@ -3,8 +3,8 @@
 
 use super::super::error::Cause;
 use super::super::object::{at, items, meta_text, text};
-use super::has;
 use super::names::{is_label, is_subdomain};
+use super::{Author, has};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -183,7 +183,14 @@ pub(super) fn event(object: &Value) -> Vec<Cause> {
     causes
 }
 
-pub(super) fn endpoint_slice(object: &Value) -> Vec<Cause> {
+pub(super) fn endpoint_slice(object: &Value, author: Author) -> Vec<Cause> {
+    let is_allowed = |ip: IpAddr| {
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        !ip.is_unspecified() && !is_link_local && (author == Author::Lab || !ip.is_loopback())
+    };
     let mut causes = Vec::new();
     let family = text(object, "addressType");
     if !["IPv4", "IPv6", "FQDN"].contains(&family) {
@@ -201,8 +208,8 @@ pub(super) fn endpoint_slice(object: &Value) -> Vec<Cause> {
         for address in addresses {
             let held = address.as_str().unwrap_or_default();
             let valid = match (family, held.parse::<IpAddr>()) {
-                ("IPv4", Ok(ip)) => ip.is_ipv4() && !ip.is_loopback() && !ip.is_unspecified(),
-                ("IPv6", Ok(ip)) => ip.is_ipv6() && !ip.is_loopback() && !ip.is_unspecified(),
+                ("IPv4", Ok(ip)) => ip.is_ipv4() && is_allowed(ip),
+                ("IPv6", Ok(ip)) => ip.is_ipv6() && is_allowed(ip),
                 ("FQDN", _) => is_subdomain(held),
                 _ => false,
             };
@@ -210,7 +217,7 @@ pub(super) fn endpoint_slice(object: &Value) -> Vec<Cause> {
                 causes.push(Cause::invalid(
                     format!("endpoints[{index}].addresses"),
                     address,
-                    "must be a valid address of the addressType, not loopback",
+                    "must be a valid address of the addressType, neither loopback nor link-local",
                 ));
             }
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 fn faults(mut object: Value, patch: &Value) -> Vec<String> {
     super::super::patch::merge(&mut object, patch);
     let kind = Kinds::builtin().by_type(text(&object, "apiVersion"), text(&object, "kind")).expect("in the table");
-    match create(&kind, &object) {
+    match create(&kind, &object, Author::Client) {
         Ok(()) => Vec::new(),
         Err(error) => {
             assert_eq!((error.code, error.reason), (422, "Invalid"));
@@ -116,7 +116,7 @@ fn a_field_of_the_wrong_type_does_not_decode() {
     let kind = Kinds::builtin().by_type("v1", "Service").expect("in the table");
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"},
         "spec": {"type": "ClusterIP", "ports": [{"port": "eighty"}]}});
-    assert_eq!(create(&kind, &service).expect_err("text for a number").code, 400);
+    assert_eq!(create(&kind, &service, Author::Client).expect_err("text for a number").code, 400);
 }
 
 #[test]
