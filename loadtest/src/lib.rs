@@ -6,6 +6,7 @@
 pub mod api;
 pub mod certificates;
 pub mod client;
+pub mod demo;
 pub mod lab;
 pub mod pods;
 pub mod programs;

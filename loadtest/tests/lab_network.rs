@@ -3,13 +3,15 @@
 //! Networks of namespaces need root. Without root those tests say so and pass; with root they must work.
 #![expect(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
+use nearside_loadtest::client::raw;
 use nearside_loadtest::lab::counters::{Crossing, Direction, Peer, between_nodes, to_outside};
 use nearside_loadtest::lab::network::Size;
 use nearside_loadtest::lab::{Network, Node, Place, namespace};
+use nearside_loadtest::pods::{PodIdentity, PodServer, Socket};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
 const SIZE: Size = Size { nodes: 2, clients: 1 };
@@ -86,6 +88,34 @@ async fn traffic_of_a_node_with_its_own_pods_and_with_clients_counts_as_none_bet
     assert_eq!(to_outside(&crossings), 300 + IPV4_AND_UDP);
 }
 
+/// What Nearside must never do, done on purpose: the gauge has to show it.
+#[tokio::test]
+async fn an_answer_relayed_by_another_node_is_counted_whole() {
+    const BODY: usize = 3_000_000;
+    let Some(network) = namespaces() else { return };
+    let [first, second] = network.nodes() else { panic!("two nodes") };
+    let pod = second.pod_addresses().unwrap();
+    let upstream = SocketAddr::new(pod.addresses()[0], 8080);
+    let socket = Socket { listener: second.pods().tcp_listener(upstream).unwrap(), tls: None };
+    let identity = PodIdentity { namespace: "demo".into(), name: "web-1".into(), node: second.name().into() };
+    let _server = PodServer::start(identity, vec![socket]).unwrap();
+
+    let address = SocketAddr::new(first.place().address(), 80);
+    let listener = TcpListener::from_std(first.place().tcp_listener(address).unwrap()).unwrap();
+    let node = first.place().clone();
+    let relay = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = node.tcp_socket(upstream.ip()).unwrap().connect(upstream).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
+    let request = format!("GET /media/{BODY} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = raw::exchange(&network.clients()[0], address, request.as_bytes()).await.unwrap();
+    relay.await.unwrap();
+    assert!(answer.len() > BODY);
+    let crossings = network.crossings().unwrap();
+    assert!(counted(&crossings, second, first, Direction::Sent) > BODY as u64, "{crossings:?}");
+}
+
 #[tokio::test]
 async fn a_cut_node_is_silent_until_its_link_is_joined() {
     let Some(network) = namespaces() else { return };
@@ -123,11 +153,9 @@ async fn a_dropped_network_leaves_no_namespace() {
 #[test]
 fn namespaces_of_a_run_that_died_are_removed_and_its_programs_ended() {
     let Some(network) = namespaces() else { return };
-    // The id of a process that is gone for sure: a child that was waited for.
-    let mut child = Command::new("true").spawn().unwrap();
-    let dead = child.id();
-    child.wait().unwrap();
-    let stale = format!("nearside-{dead}-0-n1");
+    // Alive until all is in place: any other test that opens a network removes what is stale, too.
+    let mut run = Command::new("sleep").arg("600").spawn().unwrap();
+    let stale = format!("nearside-{}-0-n1", run.id());
     namespace::add([stale.as_str()]).unwrap();
     let mut orphan = Command::new("ip").args(["netns", "exec", &stale, "sleep", "600"]).spawn().unwrap();
     let inside =
@@ -135,6 +163,8 @@ fn namespaces_of_a_run_that_died_are_removed_and_its_programs_ended() {
     while inside().trim().is_empty() {
         std::thread::sleep(Duration::from_millis(10));
     }
+    run.kill().unwrap();
+    run.wait().unwrap();
     namespace::remove_stale();
     assert!(!namespace::list().iter().any(|(_, name)| *name == stale));
     assert!(!orphan.wait().unwrap().success(), "the orphan was killed");

@@ -2,6 +2,7 @@
 //! EndpointSlice controller and node lifecycle controller. Orders come in as method calls; objects go out to an [`ObjectStore`].
 //! Called by the demo and by tests.
 
+mod api_store;
 mod endpoint_slices;
 mod objects;
 mod routers;
@@ -97,11 +98,11 @@ impl Cluster {
     /// # Errors
     /// When the store refuses.
     pub fn apply(&self, object: &Value) -> Result<()> {
-        self.store.put(object)?;
+        let stored = self.store.put(object)?;
         if object.get("kind").and_then(Value::as_str) == Some("Service") {
             let reference = Reference::of(object)?;
             let mut state = self.lock();
-            state.services.insert((reference.namespace, reference.name), object.clone());
+            state.services.insert((reference.namespace, reference.name), stored);
             self.write_slices(&mut state)?;
         }
         Ok(())
@@ -252,7 +253,7 @@ impl Cluster {
         ensure!(!state.pods.contains_key(&key), "pod {}/{} exists already", key.0, key.1);
         state.created += 1;
         let uid = format!("00000000-0000-4000-8000-{:012x}", state.created);
-        let pod = PodState {
+        let mut pod = PodState {
             spec,
             uid,
             addresses: Vec::new(),
@@ -264,7 +265,10 @@ impl Cluster {
             server: None,
             _lease: None,
         };
-        self.store.put(&objects::pod(&pod))?;
+        let stored = self.store.put(&objects::pod(&pod))?;
+        if let Some(uid) = stored.pointer("/metadata/uid").and_then(Value::as_str) {
+            pod.uid = uid.to_owned();
+        }
         state.pods.insert(key, pod);
         Ok(())
     }

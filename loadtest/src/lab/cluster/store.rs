@@ -21,11 +21,11 @@ pub struct Reference {
 
 /// Takes whole objects, status included, as a kubelet or controller with all rights would write them.
 pub trait ObjectStore: Send + Sync {
-    /// Creates the object, or replaces its spec, status, labels and annotations.
+    /// Creates the object, or replaces its spec, status, labels and annotations. Returns it as stored, with what the store added.
     ///
     /// # Errors
     /// When the object is refused.
-    fn put(&self, object: &Value) -> Result<()>;
+    fn put(&self, object: &Value) -> Result<Value>;
 
     /// Removes the object at once; one that is gone is no error.
     ///
@@ -73,10 +73,10 @@ impl MemoryStore {
 }
 
 impl ObjectStore for MemoryStore {
-    fn put(&self, object: &Value) -> Result<()> {
+    fn put(&self, object: &Value) -> Result<Value> {
         let reference = Reference::of(object)?;
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(reference, object.clone());
-        Ok(())
+        Ok(object.clone())
     }
 
     fn remove(&self, reference: &Reference) -> Result<()> {

@@ -1,0 +1,57 @@
+//! The demo's Kubernetes API: the fake API server in the control place and on a port of the host, and the kubeconfigs for both.
+//! Called by `stage`.
+
+use crate::api::{ApiServer, ObjectRef, Options};
+use crate::lab::Place;
+use crate::lab::cluster::ObjectStore;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The running API server.
+pub(super) struct ControlPlane {
+    api: ApiServer,
+    person: PathBuf,
+    inside: PathBuf,
+}
+
+impl ControlPlane {
+    pub(super) async fn start(place: &Place, port: u16, directory: &Path) -> Result<Self> {
+        let inside = SocketAddr::new(place.address(), port);
+        let person = Place::host().tcp_listener(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let person_address = person.local_addr()?;
+        let listeners = vec![place.tcp_listener(inside)?, person];
+        let options = Options { graceful_pod_deletion: true, ..Options::default() };
+        let api = ApiServer::start_on(listeners, options).await.context("cannot start the API server")?;
+        let write = |name: &str, address: SocketAddr| {
+            let path = directory.join(name);
+            let written = fs::write(&path, api.kubeconfig_yaml_for(address));
+            written.with_context(|| format!("cannot write {}", path.display())).map(|()| path)
+        };
+        let (person, inside) = (write("kubeconfig.yaml", person_address)?, write("kubeconfig-inside.yaml", inside)?);
+        Ok(Self { api, person, inside })
+    }
+
+    /// Where the lab's controllers write.
+    pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.api.clone())
+    }
+
+    /// For a person on this machine.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.person
+    }
+
+    /// For the programs of the cluster.
+    pub(super) fn kubeconfig_inside(&self) -> &Path {
+        &self.inside
+    }
+
+    /// An object as it is now.
+    pub(super) fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.api.get(ObjectRef::new(api_version, kind, namespace, name))
+    }
+}

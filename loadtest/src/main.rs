@@ -1,0 +1,67 @@
+//! `nearside-loadtest`: reads the command line, runs the command, and turns its outcome into an exit code.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use nearside_loadtest::demo;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nearside-loadtest",
+    version,
+    about = "Plays the outside world of Nearside on one machine: cluster, Kubernetes API, pods and clients",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies
+    #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES)]
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let Command::Demo(options) = Cli::parse().command;
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "nearside-loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &demo::Options) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(demo::run(options))
+}
+
+const DEMO_ABOUT: &str = "Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies.
+
+Builds a cluster on this machine: nodes, pods and clients in network namespaces (as root) or on loopback addresses (not \
+root), and a Kubernetes API. Starts the real nearside-proxy on each node, nearside-controller and nearside-dns-sync. Applies \
+Routes (plain, edge, passthrough, reencrypt, one host claimed twice) and Ingresses (exact, prefix, wildcard host, TLS). \
+Clients resolve the hosts through nearside-dns-sync and fetch from a few bytes to 64 MiB, checking every byte of media, while \
+one pod moves to another node and the last node dies.
+
+Every link between nodes has a byte counter. The demo ends with a table per host and the line \
+`response bytes between nodes: 0`, which is read from these counters (on loopback: from what the clients saw).";
+
+const DEMO_EXAMPLES: &str = "Examples:
+  See it:                       nearside-loadtest demo
+  Look around afterwards:       nearside-loadtest demo --keep
+                                KUBECONFIG=DIR/kubeconfig.yaml kubectl get routes,dnsendpoints -A
+  Keep the report:              nearside-loadtest demo --report ./report
+
+The programs are taken from beside this one, or from NEARSIDE_BIN_DIR.
+
+Exit codes: 0 when every request was answered and no byte crossed; 1 when not, or when the cluster could not be built; 2 \
+for unusable flags.";
