@@ -1,5 +1,7 @@
 //! The cluster source against the fake API server of the lab: what a server can do to a watch, and what readers see.
 
+mod log;
+
 use crate::{
     Change, Changes, ClusterConfig, IndexConfig, Kind, KindState, Object, Selection, Snapshots, Source, changes,
     snapshots,
