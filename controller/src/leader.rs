@@ -43,7 +43,8 @@ impl Candidate {
         let mut failures = 0_u32;
         loop {
             // Leadership ends by the clock alone, also while a request hangs.
-            let expiry = self.election.leads_until().map(|until| self.epoch + until);
+            let leads = self.election.leads(self.epoch.elapsed());
+            let expiry = self.election.leads_until().filter(|_| leads).map(|until| self.epoch + until);
             let expired = async {
                 match expiry {
                     Some(expiry) => tokio::time::sleep_until(expiry).await,

@@ -22,7 +22,7 @@ use leader::Candidate;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, init_logging};
 use nearside_watch::{Source, SourceError, snapshots};
-use options::{Arguments, Options, Surroundings};
+use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
 use prometheus::Registry;
 use reconcile::{Reconciler, Term};
@@ -95,17 +95,21 @@ async fn run(options: Options) -> Result<(), StartError> {
         Some(address) => Some(AdminServer::bind(address, readiness.clone(), registry).await?),
         None => None,
     };
-    let source = Source::from_options(&options.manifests).await?;
     let router = RouterIdentity {
         name: options.router_name.clone(),
         canonical_hostname: options.router_canonical_hostname.clone(),
     };
     let identity = identity();
-    let client = source.client();
-    let writer = match (&client, &options.out) {
-        (Some(client), _) => Writer::Api(ApiWriter::new(client.clone(), &options.namespace, router, &identity)),
-        (None, Some(out)) => Writer::Directory(OutDirectory::new(OutLock::take(out)?, &options.namespace, router)),
-        (None, None) => unreachable!("options refuse --manifests without --out"),
+    let (source, writer) = match &options.place {
+        Place::Cluster => {
+            let source = Source::from_options(&[]).await?;
+            let client = source.client().expect("a source without manifests is a cluster");
+            (source, Writer::Api(Box::new(ApiWriter::new(client, &options.namespace, router, &identity))))
+        }
+        Place::Directories { manifests, out } => {
+            let out = OutDirectory::new(OutLock::take(out)?, &options.namespace, router);
+            (Source::from_options(manifests).await?, Writer::Directory(out))
+        }
     };
     if let Some(admin) = admin {
         let desired = desired.clone();
@@ -119,7 +123,7 @@ async fn run(options: Options) -> Result<(), StartError> {
 
     let (term_sender, term) = watch::channel::<Term>(None);
     let (stop, stopped) = oneshot::channel();
-    let election = match client.filter(|_| options.leader_elect) {
+    let election = match source.client().filter(|_| options.leader_elect) {
         Some(client) => {
             let candidate = Candidate::new(client, &options.namespace, &identity, metrics.clone());
             tokio::spawn(candidate.run(term_sender, stopped))

@@ -73,8 +73,7 @@ pub(crate) struct Arguments {
 /// What the process is to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) manifests: Vec<PathBuf>,
-    pub(crate) out: Option<PathBuf>,
+    pub(crate) place: Place,
     pub(crate) admin_listen: Option<SocketAddr>,
     pub(crate) router_selector: RouterSelector,
     pub(crate) records: RecordPolicy,
@@ -86,6 +85,15 @@ pub(crate) struct Options {
     pub(crate) addresses: AddressPolicy,
     pub(crate) leader_elect: bool,
     pub(crate) log_format: LogFormat,
+}
+
+/// Where objects are read and written.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// The cluster that the environment names.
+    Cluster,
+    /// Directories of manifests to read, and one to write.
+    Directories { manifests: Vec<PathBuf>, out: PathBuf },
 }
 
 /// What the surroundings say of the namespace.
@@ -115,13 +123,18 @@ impl Options {
     /// Every mistake, one line each, naming the flag.
     pub(crate) fn new(arguments: Arguments, surroundings: Surroundings) -> Result<Self, Vec<String>> {
         let mut mistakes = Mistakes::default();
-        match (arguments.manifests.is_empty(), &arguments.out) {
-            (false, None) => mistakes.add("--manifests", "needs --out, the directory to write to"),
-            (true, Some(_)) => {
-                mistakes.add("--out", "is for --manifests; with a cluster, objects are written to its API")
+        let place = match (arguments.manifests.as_slice(), &arguments.out) {
+            ([], None) => Place::Cluster,
+            ([], Some(_)) => {
+                mistakes.add("--out", "is for --manifests; with a cluster, objects are written to its API");
+                Place::Cluster
             }
-            _ => {}
-        }
+            (_, None) => {
+                mistakes.add("--manifests", "needs --out, the directory to write to");
+                Place::Cluster
+            }
+            (manifests, Some(out)) => Place::Directories { manifests: manifests.to_vec(), out: out.clone() },
+        };
         for directory in &arguments.manifests {
             if !directory.exists() {
                 mistakes.add("--manifests", format!("{} does not exist", directory.display()));
@@ -174,8 +187,7 @@ impl Options {
         let admin_listen = arguments.admin_listen.and_then(|address| mistakes.parse("--admin-listen", &address));
         mistakes.none()?;
         Ok(Self {
-            manifests: arguments.manifests,
-            out: arguments.out,
+            place,
             admin_listen,
             router_selector: RouterSelector { labels, namespace: arguments.router_namespace },
             records: RecordPolicy { address_types, ttl, max_addresses },

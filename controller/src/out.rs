@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::{fs, mem};
 
 /// A directory that this process alone writes.
@@ -43,26 +43,27 @@ impl OutDirectory {
         }
     }
 
-    /// The DNSEndpoints of ours that exist. Status files that belong to nothing are found as they are written over or not;
-    /// DNSEndpoints alone have readers.
-    pub(crate) fn refresh(&self) -> Result<Vec<Arc<str>>, WriteError> {
-        let directory = self.root.join(ENDPOINTS);
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(WriteError::File { path: directory, source }),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|source| WriteError::File { path: directory.clone(), source })?.path();
-            if path.extension().is_some_and(|extension| extension == "yaml")
-                && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+    /// What earlier runs have left: the DNSEndpoints of ours, and the status of objects that may be gone.
+    pub(crate) fn refresh(&self) -> Result<Vec<Target>, WriteError> {
+        let mut found = Vec::new();
+        for path in files(&self.root.join(ENDPOINTS), "yaml")? {
+            if let Some(name) = path.file_stem().and_then(|name| name.to_str())
                 && read(&path)?.is_some_and(|object| is_ours(&object))
             {
-                names.push(name.into());
+                found.push(Target::DnsEndpoint(name.into()));
             }
         }
-        Ok(names)
+        for (kind, directory) in [(Kind::Route, ROUTES), (Kind::Ingress, INGRESSES)] {
+            for path in files(&self.root.join(directory), STATUS)? {
+                let object = read(&path)?.unwrap_or_default();
+                let text = |field: &str| object["object"][field].as_str().unwrap_or_default().to_owned();
+                let key = ObjectKey::new(kind, &text("namespace"), &text("name"));
+                if self.status_path(&key) == path {
+                    found.push(Target::Status(key));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Makes a file what it should be.
@@ -142,8 +143,8 @@ impl OutDirectory {
     }
 
     fn status_path(&self, key: &ObjectKey) -> PathBuf {
-        let directory = if key.kind == Kind::Route { "status/routes" } else { "status/ingresses" };
-        self.root.join(directory).join(format!("{}.{}.status", file_name(&key.namespace), file_name(&key.name)))
+        let directory = if key.kind == Kind::Route { ROUTES } else { INGRESSES };
+        self.root.join(directory).join(format!("{}.{}.{STATUS}", file_name(&key.namespace), file_name(&key.name)))
     }
 }
 
@@ -151,6 +152,19 @@ impl OutDirectory {
 fn file_name(name: &str) -> String {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     name.bytes().map(|byte| if allowed(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// The files of a directory that have an extension; none where there is no directory.
+fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, WriteError> {
+    let failed = |source: io::Error| WriteError::File { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let has_extension = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
+    paths.filter(|path| path.as_ref().map_or(true, has_extension)).collect::<io::Result<_>>().map_err(failed)
 }
 
 /// The content of a YAML file; `None` where there is none, or where it is not YAML and is to be written anew.
@@ -168,8 +182,9 @@ fn read(path: &Path) -> Result<Option<Value>, WriteError> {
 fn replace(path: &Path, content: &Value) -> Result<(), WriteError> {
     let failed = |source: io::Error| WriteError::File { path: path.to_owned(), source };
     let text = serde_saphyr::to_string(content).map_err(|error| failed(io::Error::other(error.to_string())))?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory).map_err(failed)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
     // The extension keeps readers of manifests off, the lock keeps other writers off.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
@@ -186,6 +201,10 @@ fn remove(path: &Path) -> Result<Written, WriteError> {
 }
 
 const ENDPOINTS: &str = "dnsendpoints";
+const ROUTES: &str = "status/routes";
+const INGRESSES: &str = "status/ingresses";
+/// The extension of status files.
+const STATUS: &str = "status";
 
 #[cfg(test)]
 mod tests {
@@ -222,9 +241,9 @@ mod tests {
         assert_eq!(out.write(&target, Some(&first)).unwrap(), Written::Unchanged);
         let (_, moved) = intent("198.18.0.2");
         assert_eq!(out.write(&target, Some(&moved)).unwrap(), Written::Updated);
-        let names = out.refresh().unwrap();
-        assert_eq!(names.len(), 1);
-        let object = read(&out.endpoint_path(&names[0])).unwrap().unwrap();
+        assert_eq!(out.refresh().unwrap(), vec![target.clone()]);
+        let Target::DnsEndpoint(name) = &target else { panic!("not a DNSEndpoint") };
+        let object = read(&out.endpoint_path(name)).unwrap().unwrap();
         assert_eq!(summary(&object), ("*.example.com".into(), 2));
         assert_eq!(object["spec"]["endpoints"][0]["targets"], json!(["198.18.0.2"]));
         assert_eq!(out.write(&target, None).unwrap(), Written::Deleted);

@@ -40,13 +40,13 @@ pub(crate) struct Reconciler {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Job {
-    /// List the DNSEndpoints that exist.
+    /// List what of ours exists.
     Refresh,
     Write(Target),
 }
 
 enum Outcome {
-    Refreshed(Result<Vec<Arc<str>>, WriteError>),
+    Refreshed(Result<Vec<Target>, WriteError>),
     Wrote(Result<Written, WriteError>),
 }
 
@@ -210,7 +210,7 @@ impl Reconciler {
                 self.refreshed = true;
                 let desired = Arc::clone(&self.desired);
                 let wanted = desired.intents.keys().filter(|target| matches!(target, Target::DnsEndpoint(_))).cloned();
-                for target in wanted.chain(existing.into_iter().map(Target::DnsEndpoint)) {
+                for target in wanted.chain(existing) {
                     self.mark(target);
                 }
             }

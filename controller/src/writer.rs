@@ -12,19 +12,18 @@ use crate::desired::{Intent, Target};
 use crate::out::OutDirectory;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Where writes go.
 pub(crate) enum Writer {
     /// The Kubernetes API.
-    Api(ApiWriter),
+    Api(Box<ApiWriter>),
     /// A directory (`--out`).
     Directory(OutDirectory),
 }
 
 impl Writer {
-    /// Learns which DNSEndpoints of ours exist, and gives their names.
-    pub(crate) async fn refresh(&self) -> Result<Vec<Arc<str>>, WriteError> {
+    /// Learns what of ours exists, as far as it can be told without being asked for by name.
+    pub(crate) async fn refresh(&self) -> Result<Vec<Target>, WriteError> {
         match self {
             Self::Api(api) => api.refresh().await,
             Self::Directory(directory) => directory.refresh(),

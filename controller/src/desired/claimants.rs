@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct Claimants {
     served_by: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
+    /// Wildcards whose claimants are known to be gone, though a rejected Route could have claimed them.
+    released: BTreeSet<HostPattern>,
 }
 
 impl Claimants {
@@ -19,12 +21,13 @@ impl Claimants {
         routes: &RouteTable,
         verdicts: &BTreeMap<ObjectKey, Arc<Verdict>>,
     ) -> BTreeSet<HostPattern> {
-        let mut unserved = BTreeSet::new();
         let mut served_by: BTreeMap<HostPattern, BTreeSet<ObjectKey>> = BTreeMap::new();
         for host in routes.hosts() {
             let sources = host.routes.iter().map(|route| route.source.clone());
             served_by.insert(host.pattern.clone(), sources.collect());
         }
+        let mut unserved = asked_by_rejected(routes, verdicts);
+        self.released.retain(|pattern| unserved.contains(pattern));
         for (pattern, sources) in std::mem::take(&mut self.served_by) {
             if served_by.contains_key(&pattern) {
                 continue;
@@ -33,18 +36,26 @@ impl Claimants {
             if sources.iter().any(asks) {
                 unserved.insert(pattern.clone());
                 served_by.insert(pattern, sources);
+            } else if unserved.contains(&pattern) && matches!(pattern, HostPattern::Wildcard(_)) {
+                self.released.insert(pattern);
             }
         }
-        // What was served before this process started is not remembered; a rejected object names its host itself.
-        for verdict in verdicts.values().filter(|verdict| matches!(verdict.outcome, Outcome::Rejected(_))) {
-            let named = HostPattern::parse(&verdict.host).ok();
-            let above = (verdict.object.kind == Kind::Route).then(|| parent_wildcard(&verdict.host)).flatten();
-            let asked = named.into_iter().chain(above).filter(|pattern| *pattern != HostPattern::Any);
-            unserved.extend(asked.filter(|pattern| routes.host(pattern).is_none()));
-        }
         self.served_by = served_by;
+        unserved.retain(|pattern| !self.released.contains(pattern));
         unserved
     }
+}
+
+/// The hosts that rejected objects name. What was served before this process started is not remembered, so this is all
+/// that is known of it; the host of a Route stands for its wildcard too, because the verdict does not tell which it is.
+fn asked_by_rejected(routes: &RouteTable, verdicts: &BTreeMap<ObjectKey, Arc<Verdict>>) -> BTreeSet<HostPattern> {
+    let rejected = verdicts.values().filter(|verdict| matches!(verdict.outcome, Outcome::Rejected(_)));
+    let asked = rejected.flat_map(|verdict| {
+        let named = HostPattern::parse(&verdict.host).ok();
+        let above = (verdict.object.kind == Kind::Route).then(|| parent_wildcard(&verdict.host)).flatten();
+        named.into_iter().chain(above)
+    });
+    asked.filter(|pattern| *pattern != HostPattern::Any && routes.host(pattern).is_none()).collect()
 }
 
 /// Whether an object that once served a host may still ask for it. A Route has one host, which its verdict names; of an

@@ -9,7 +9,6 @@ use crate::limits::REQUEST;
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 use nearside_routing::Kind;
-use std::sync::Arc;
 
 /// Writes DNSEndpoints, status and Events.
 pub(crate) struct ApiWriter {
@@ -26,8 +25,8 @@ impl ApiWriter {
         }
     }
 
-    pub(super) async fn refresh(&self) -> Result<Vec<Arc<str>>, WriteError> {
-        self.endpoints.refresh().await
+    pub(super) async fn refresh(&self) -> Result<Vec<Target>, WriteError> {
+        Ok(self.endpoints.refresh().await?.into_iter().map(Target::DnsEndpoint).collect())
     }
 
     pub(super) async fn write(

@@ -2,7 +2,7 @@
 
 use crate::objects::{addresses, route, service, slice};
 use crate::process::{Cluster, Controller};
-use nearside_loadtest::api::ObjectRef;
+use nearside_loadtest::api::{ObjectRef, RequestMatch};
 use serde_json::Value;
 
 const HOST: &str = "video.example.com";
@@ -51,4 +51,19 @@ async fn a_leader_that_ends_in_order_gives_the_lease_back() {
     let second = cluster.controller("second").await;
     cluster.seed([slice("shop", "web", &[2])]);
     second.until("published", addresses(&[2]), || cluster.published(HOST)).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops_writing_and_stays_in_sync() {
+    let cluster = one_host().await;
+    let mut controller = cluster.controller("controller").await;
+    controller.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+    cluster.api.faults().answer(RequestMatch::any().verb("update").resource("leases"), 503, None, None);
+    while leads(&mut controller).await {}
+    let before = cluster.writes();
+    cluster.seed([slice("shop", "web", &[2])]);
+    while !controller.page("/placement").await.contains("n2") {}
+    assert_eq!(cluster.writes(), before);
+    cluster.api.faults().clear();
+    controller.until("published", addresses(&[2]), || cluster.published(HOST)).await;
 }
