@@ -25,5 +25,7 @@ pub fn init_logging(format: LogFormat) {
     });
 }
 
-/// The libraries below speak of their own matters at `info`, several lines for each connection.
-const DEFAULT_FILTER: &str = "info,kube=warn,pingora=warn,pingora_core=warn,pingora_proxy=warn,hyper=warn,rustls=warn";
+/// The libraries below speak of their own matters, several lines for each connection. The client of kube logs every failed
+/// attempt and, of an answer that is not JSON, the whole body, which can hold a Secret; our own lines say what failed.
+const DEFAULT_FILTER: &str =
+    "info,kube_client=off,kube=warn,pingora=warn,pingora_core=warn,pingora_proxy=warn,hyper=warn,rustls=warn";

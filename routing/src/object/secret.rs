@@ -63,7 +63,33 @@ fn value<E: de::Error>(encoded: Option<String>, plain: Option<String>, name: &st
     if let Some(plain) = plain {
         return Ok(plain.into_bytes());
     }
+    // A manifest may break the text over lines, as the API server allows.
+    let encoded: Vec<u8> = encoded.unwrap_or_default().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     base64::engine::general_purpose::STANDARD
-        .decode(encoded.unwrap_or_default().as_bytes())
+        .decode(encoded)
         .map_err(|error| E::custom(format!("data[\"{name}\"] is not base64: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn data_is_decoded_also_when_broken_over_lines_and_plain_text_wins() {
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": {"name": "s"}, "type": "kubernetes.io/tls",
+            "data": {"tls.crt": "aGVs\nbG8=\n", "tls.key": "aGVsbG8=", "other": "AAAA"}, "stringData": {"tls.key": "plain"}
+        }))
+        .unwrap();
+        assert_eq!((secret.certificate.as_slice(), secret.key.as_slice()), (&b"hello"[..], &b"plain"[..]));
+        assert!(!format!("{secret:?}").contains("plain"), "the key is not shown");
+    }
+
+    #[test]
+    fn what_is_not_base64_is_refused_by_the_name_of_the_entry() {
+        let wrong = json!({"metadata": {"name": "s"}, "data": {"tls.crt": "?"}});
+        let error = serde_json::from_value::<Secret>(wrong).unwrap_err();
+        assert!(error.to_string().contains("data[\"tls.crt\"] is not base64"), "{error}");
+    }
 }
