@@ -64,7 +64,8 @@ pub(crate) async fn run(
     loop {
         let snapshot = snapshots.next().await;
         let begin = Instant::now();
-        let next = planner.plan(&snapshot);
+        // Ten thousand hosts take long enough to keep the Lease from being renewed on a machine with few cores.
+        let next = tokio::task::block_in_place(|| planner.plan(&snapshot));
         metrics.placed(&next, begin.elapsed());
         log_holds(desired.borrow().as_deref(), &next);
         desired.send_replace(Some(Arc::new(next)));

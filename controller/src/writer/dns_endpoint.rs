@@ -1,5 +1,8 @@
 //! DNSEndpoints in the API: the wanted records of a host flow in; create, replace and delete requests flow out, each bound
 //! to the version that was read. What exists is kept in memory, so that an object that is right costs no request.
+//!
+//! All records of a host are in one object, so nodes that come and nodes that go change in one update; whoever serves the
+//! records makes the new before it breaks the old.
 
 use super::api::{is_not_found, request, resource};
 use super::{WriteError, Written};

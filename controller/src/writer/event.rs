@@ -27,7 +27,8 @@ impl Events {
     pub(super) fn new(client: Client, instance: &str) -> Self {
         let gvk = GroupVersionKind::gvk("events.k8s.io", "v1", "Event");
         let resource = ApiResource::from_gvk_with_plural(&gvk, "events");
-        Self { client, resource, instance: instance.to_owned(), told: Mutex::default() }
+        let instance = instance.chars().take(MAX_INSTANCE).collect();
+        Self { client, resource, instance, told: Mutex::default() }
     }
 
     /// Tells what is in `events` and was not there when last told.
@@ -127,5 +128,7 @@ fn name(key: &ObjectKey, uid: &str, event: &EventIntent) -> String {
 
 /// `reportingController`.
 const CONTROLLER: &str = "nearside.dev/controller";
+/// The longest `reportingInstance` that the API server takes.
+const MAX_INSTANCE: usize = 128;
 /// Characters of the object's name in the name of its Event; with the hash it stays below 253.
 const MAX_NAME_START: usize = 230;

@@ -1,6 +1,6 @@
 //! An API server that is absent, restarted, or does not know a kind.
 
-use crate::objects::{addresses, route, service, slice};
+use crate::objects::{addresses, ingress, route, service, slice};
 use crate::process::Cluster;
 use nearside_loadtest::api::ObjectRef;
 
@@ -56,4 +56,18 @@ async fn a_missing_definition_is_told_and_healed_when_it_comes() {
     controller.until("told", true, || controller.log().contains("dnsendpoints.externaldns.k8s.io")).await;
     cluster.api.faults().enable_kind("dnsendpoints");
     controller.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_without_routes_has_its_ingresses_served() {
+    let cluster = Cluster::new().await;
+    cluster.api.faults().disable_kind("routes");
+    let site = ingress("shop", "site", &[(HOST, "/", "web")]);
+    cluster.seed([service("shop", "web"), slice("shop", "web", &[2]), site]);
+    let controller = cluster.controller("controller").await;
+    controller.until("published", addresses(&[2]), || cluster.published(HOST)).await;
+    controller.until("status", addresses(&[2]), || cluster.ingress_addresses("shop", "site")).await;
+    cluster.api.faults().enable_kind("routes");
+    cluster.seed([route("shop", "web", "late.example.com", "web")]);
+    controller.until("the Route", addresses(&[2]), || cluster.published("late.example.com")).await;
 }
