@@ -10,6 +10,7 @@ pub(crate) struct Random(u64);
 
 impl Random {
     /// A state that gives the same numbers for the same seed.
+    #[cfg(test)]
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
     }

@@ -2,7 +2,7 @@
 //! over a socket here, and nothing else would change. Called by `main`.
 
 use crate::options::Config;
-use crate::state::{CurrentState, StateBuilder};
+use crate::state::{CurrentState, State, StateBuilder};
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{EndpointSource, IndexConfig, Kind};
@@ -26,12 +26,14 @@ pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
     Ok(snapshots(source, selections(&config.node), index))
 }
 
-/// Keeps the state up to date for ever. `after` sees each new state.
+/// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing
+/// yet; `after` sees each new state.
 pub(crate) async fn follow(
     mut snapshots: Snapshots,
     mut builder: StateBuilder,
+    fresh: impl Fn() -> StateBuilder + Send,
     current: CurrentState,
-    after: impl Fn(&crate::state::State) + Send + 'static,
+    after: impl Fn(&State) + Send,
 ) {
     loop {
         let snapshot = snapshots.next().await;
@@ -46,9 +48,9 @@ pub(crate) async fn follow(
                 current.store(state);
             }
             Err(error) => {
-                // Without its builder the proxy can only go on with what it has; readiness stays as it is.
-                tracing::error!(%error, "a change of the routes cannot be taken in; restart this proxy");
-                return;
+                // The builder is lost with what it knew; the next snapshot is built from nothing.
+                tracing::error!(%error, "a change of the routes was not taken in; the last good state is served");
+                builder = fresh();
             }
         }
     }

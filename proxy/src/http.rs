@@ -294,6 +294,10 @@ impl ProxyHttp for HttpService {
         _ctx: &mut RequestContext,
     ) -> Result<()> {
         if !response.status.is_informational() {
+            // A proxy speaks its own version, not that of the pod (RFC 9110 §2.5).
+            if response.version < Version::HTTP_11 {
+                response.set_version(Version::HTTP_11);
+            }
             if !response.headers.contains_key(SERVER) {
                 response.insert_header(SERVER, OUR_NAME)?;
             }

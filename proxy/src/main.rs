@@ -33,7 +33,7 @@ use options::{Arguments, Config};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
 use server::{Server, Shared};
-use state::{CurrentState, StateBuilder};
+use state::{CurrentState, State, StateBuilder};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -116,7 +116,10 @@ async fn run(config: Config) -> Result<(), Failure> {
         Some(pair) => Arc::clone(pair),
         None => Arc::new(tls::self_signed().map_err(Failure::SelfSigned)?),
     };
-    let mut builder = StateBuilder::new(Arc::clone(&config.node), Arc::new(Certificate::new(&pair)?));
+    let default = Arc::new(Certificate::new(&pair)?);
+    let node = Arc::clone(&config.node);
+    let fresh = move || StateBuilder::new(Arc::clone(&node), Arc::clone(&default));
+    let mut builder = fresh();
     let state = builder.build(first);
     metrics.follow(&state);
     let current = CurrentState::new(state);
@@ -125,8 +128,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let http = accept::bind(Scheme::Http, &config.http, &mut bound)?;
     let https = accept::bind(Scheme::Https, &config.https, &mut bound)?;
     drop(started.set((current.clone(), bound)));
-    let after = { let metrics = metrics.clone(); move |state: &state::State| metrics.follow(state) };
-    tokio::spawn(feed::follow(snapshots, builder, current.clone(), after));
+    let followed = metrics.clone();
+    let after = move |state: &State| followed.follow(state);
+    tokio::spawn(feed::follow(snapshots, builder, fresh, current.clone(), after));
 
     let lifecycle = Lifecycle::serving();
     let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));

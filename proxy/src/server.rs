@@ -107,11 +107,6 @@ impl Server {
     pub(crate) fn http(&self) -> &Arc<HttpProxy<HttpService>> {
         &self.http
     }
-
-    /// The shared parts.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
 }
 
 impl Deref for Server {

@@ -1,0 +1,116 @@
+//! Start and end: ports after the first snapshot, errors that name the port, an end that loses nothing.
+
+use super::support::client::{read_to_end, read_until};
+use super::support::manifests::{pod, route, service};
+use super::support::{Manifests, Proxy, echo_pod, eventually, get};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const HOST: &str = "web.example.com";
+
+fn web() -> (nearside_loadtest::pods::PodServer, Manifests) {
+    let (server, address) = echo_pod("web-1");
+    let manifests = Manifests::with(&[route("web", HOST, json!({})), service("web"), pod("web", "web-1", address)]);
+    (server, manifests)
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_and_ends_the_start() {
+    let (_pod, manifests) = web();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let holder = std::net::TcpListener::bind(taken).unwrap();
+    for flag in ["--http-listen", "--https-listen", "--admin-listen"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
+        command.args(["--node-name=n1", "--manifests"]).arg(manifests.path());
+        for port in ["--http-listen", "--https-listen", "--admin-listen"] {
+            command.arg(if port == flag { format!("{port}={taken}") } else { format!("{port}=127.0.0.1:0") });
+        }
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{flag}: {error}");
+        assert!(error.contains(&taken.to_string()) && error.contains(flag), "{flag}: {error}");
+    }
+    drop(holder);
+}
+
+#[tokio::test]
+async fn a_download_in_flight_completes_and_new_clients_go_elsewhere() {
+    let (_pod, manifests) = web();
+    let proxy = Proxy::start(&manifests, &["--drain-timeout=60s"]);
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let length = 20_000_000;
+    stream.write_all(format!("GET /media/{length} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    let mut idle = TcpStream::connect(proxy.http).await.unwrap();
+    proxy.terminate();
+    assert_eq!(read_to_end(&mut idle).await, "", "an idle connection is closed");
+    eventually("new connections are refused", || async { TcpStream::connect(proxy.http).await.err() }).await;
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body).await.unwrap();
+    assert_eq!(body.len(), length);
+    assert!(nearside_loadtest::pods::media::verify(0, &body));
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn before_the_drain_the_proxy_serves_on_but_is_not_ready() {
+    let (_pod, manifests) = web();
+    let proxy = Proxy::start(&manifests, &["--shutdown-delay=1h"]);
+    assert_eq!(proxy.page("/healthz/ready").await.0, 200);
+    assert_eq!(proxy.metric("nearside_ready", "").await, Some(1.0));
+    proxy.terminate();
+    let page = eventually("readiness goes off", || async {
+        let page = proxy.page("/healthz/ready").await;
+        (page.0 == 503).then_some(page.1)
+    })
+    .await;
+    assert!(page.contains("shutting down"), "{page}");
+    assert_eq!(proxy.page("/healthz").await.0, 200);
+    let reply = get(proxy.http, HOST, "/").await;
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "served, and asked to go");
+    proxy.terminate();
+    assert_ne!(proxy.ended().await.code(), Some(0), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_is_cut() {
+    let (_pod, manifests) = web();
+    let proxy = Proxy::start(&manifests, &["--drain-timeout=100ms"]);
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    stream.write_all(format!("GET /media/999999999 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    proxy.terminate();
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn no_port_is_bound_before_the_objects_are_read() {
+    let missing = tempfile::tempdir().unwrap();
+    let kubeconfig = missing.path().join("config");
+    // An API server that is not there: nothing listens on a port that is bound and not listened on.
+    let nobody = super::support::pods::Refusing::new();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", nobody.address()) } }],
+        "users": [{ "name": "c", "user": {} }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }]
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
+    command.env("KUBECONFIG", &kubeconfig).args(["--node-name=n1", "--https-listen=127.0.0.1:0"]);
+    command.args([format!("--http-listen={free}"), format!("--admin-listen={admin}")]);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let page = eventually("the admin port is open", || async {
+        TcpStream::connect(admin).await.ok()?;
+        Some(get(admin, "admin", "/healthz/ready").await)
+    })
+    .await;
+    assert_eq!(page.status, 503, "alive, and not ready");
+    assert!(TcpStream::connect(free).await.is_err());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

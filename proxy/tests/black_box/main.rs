@@ -1,0 +1,15 @@
+//! Black-box tests: each starts the real `nearside-proxy` on a directory of manifests, with pods that are real HTTP
+//! servers, and looks at what a client or an operator sees. One file for each topic.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod endpoints;
+mod lifecycle;
+mod matching;
+mod metrics;
+mod miss;
+mod options;
+mod requests;
+mod support;
+mod tls;
+mod upstream;

@@ -1,0 +1,143 @@
+//! The proxy as a process: started on free ports, read by its log, ended with the test.
+
+use super::{Manifests, NODE, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    child: Child,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    access_log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(manifests: &Manifests, flags: &[&str]) -> Self {
+        let allowed = ["--allow-endpoints=127.0.0.0/8"];
+        Self::start_with(manifests, &[&allowed, flags].concat())
+    }
+
+    /// The same, without leave to ask pods at loopback addresses.
+    pub(crate) fn start_with(manifests: &Manifests, flags: &[&str]) -> Self {
+        let mut child = command(manifests).args(flags).spawn().unwrap();
+        let access_log = Arc::<Mutex<Vec<String>>>::default();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        drop(collect(child.stdout.take().unwrap(), Arc::clone(&access_log)));
+        let events = collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let (mut http, mut https, mut admin) = (None, None, None);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = match events.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    drop(child.kill());
+                    panic!("the proxy does not get ready: {:#?}", log.lock().unwrap());
+                }
+            };
+            let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+            let address = event["address"].as_str().and_then(|address| address.parse().ok());
+            match (event["message"].as_str(), event["scheme"].as_str()) {
+                (Some("admin port open"), _) => admin = address,
+                (Some("listening"), Some("http")) => http = address,
+                (Some("listening"), Some("https")) => https = address,
+                (Some("ready"), _) => break,
+                _ => {}
+            }
+        }
+        thread::spawn(move || events.iter().for_each(drop));
+        Self { child, http: http.unwrap(), https: https.unwrap(), admin: admin.unwrap(), access_log, log }
+    }
+
+    /// A page of the admin port: status and body.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        let reply = super::get(self.admin, "admin", path).await;
+        (reply.status, reply.text())
+    }
+
+    /// The sum of all series of this name whose labels contain `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &str) -> Option<f64> {
+        let (_, text) = self.page("/metrics").await;
+        let series = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            let (found, value) = rest.rsplit_once(' ')?;
+            found.contains(labels).then(|| value.parse::<f64>().unwrap())
+        });
+        let values: Vec<f64> = series.collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// The lines of the access log so far, as JSON.
+    pub(crate) fn access_log(&self) -> Vec<Value> {
+        self.access_log.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The lines of the log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        super::eventually("the proxy ends", || {
+            let status = self.child.try_wait().unwrap();
+            async move { status }
+        })
+        .await
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let lines = self.log();
+            let access: Vec<String> = self.access_log.lock().unwrap().clone();
+            let mut err = std::io::stderr();
+            drop(std::io::Write::write_all(&mut err, format!("{lines}\n{}\n", access.join("\n")).as_bytes()));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The program with the flags of every test; later flags are added to these.
+fn command(manifests: &Manifests) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
+    command.args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
+    command.args(["--http-listen=127.0.0.1:0", "--https-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
+    command.args(["--shutdown-delay=0s", "--log-format=json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn collect(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line.clone());
+            // Nobody may be waiting for lines any more.
+            drop(sender.send(line));
+        }
+    });
+    receiver
+}
