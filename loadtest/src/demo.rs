@@ -50,40 +50,43 @@ pub async fn run(options: &Options) -> Result<bool> {
         None => std::env::temp_dir().join(format!("nearside-demo-{}", std::process::id())),
     };
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    // Returning drops the stage, and with it programs and namespaces, on every way out.
-    tokio::select! {
-        outcome = play(options, directory.canonicalize()?) => outcome,
+    let view = Arc::new(View::new());
+    // Dropping the stage removes programs and namespaces, on every way out.
+    let (stage, passed) = tokio::select! {
+        outcome = play(options, directory.canonicalize()?, &view) => outcome?,
         outcome = stopped() => { outcome?; anyhow::bail!("stopped by a signal; the cluster is removed") }
+    };
+    if options.keep {
+        view.print(&stage.directions());
+        tokio::select! {
+            outcome = stage.run_on() => outcome?,
+            outcome = stopped() => outcome?,
+        }
+        view.print("removing the cluster\n");
     }
+    stage.end().await;
+    Ok(passed)
 }
 
-async fn play(options: &Options, directory: PathBuf) -> Result<bool> {
-    let view = Arc::new(View::new());
-    let mut stage = Stage::build(options, &directory, &view).await?;
-    stage.settle(&view).await?;
+/// From nothing to the report.
+async fn play(options: &Options, directory: PathBuf, view: &Arc<View>) -> Result<(Stage, bool)> {
+    let mut stage = Stage::build(options, &directory, view).await?;
+    stage.settle(view).await?;
 
-    view.event(
-        "clients",
-        &format!("{} hosts, {} clients; the traffic starts", stage.hosts.len(), stage.network.clients().len()),
-    );
+    let clients = stage.network.clients().len();
+    view.event("clients", &format!("{} hosts, {clients} clients; the traffic starts", stage.hosts.len()));
     let traffic = Traffic::start(&stage);
-    let drama = script::play(&mut stage, &traffic, &view).await;
-    let tallies = traffic.stop(&view).await;
+    let drama = script::play(&mut stage, &traffic, view).await;
+    let tallies = traffic.stop(view).await;
     drama?;
 
     let crossings = stage.network.crossings()?;
-    let report = Report::new(&stage, tallies, crossings, &view).await?;
+    let report = Report::new(&stage, tallies, crossings, view).await?;
     view.finish();
     view.print(&report.table());
     report.write(&directory)?;
     view.print(&format!("\nreport and logs: {}\nKUBECONFIG={}\n", directory.display(), stage.kubeconfig.display()));
-    if options.keep {
-        view.print(&stage.directions());
-        stopped().await?;
-        view.print("removing the cluster\n");
-    }
-    stage.end().await;
-    Ok(report.passed())
+    Ok((stage, report.passed()))
 }
 
 /// Bytes that crossed so far, for the live view; `None` where there are no links to count.

@@ -1,6 +1,7 @@
 //! The lab's Kubernetes controllers: what they write for pods, Services and nodes is what the real ones write.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
 use nearside_loadtest::lab::cluster::{Cluster, MemoryStore, PodPort, PodSpec, Reference};
 use nearside_loadtest::lab::network::Size;
 use nearside_loadtest::lab::{Network, Place};
@@ -107,7 +108,7 @@ async fn readiness_and_termination_show_in_pod_and_slice() {
 
     let cluster = lab.cluster.clone();
     let end = tokio::spawn(async move {
-        cluster.terminate_pod("shop", "web-1", Duration::from_millis(200), Duration::from_secs(5)).await
+        cluster.terminate_pod("shop", "web-1", Duration::from_secs(1), Duration::from_secs(5)).await
     });
     while lab.endpoints()[0]["conditions"]["terminating"] == false {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -189,4 +190,38 @@ async fn a_pod_on_an_unknown_node_or_with_a_taken_name_is_refused() {
     assert!(lab.cluster.run_pod(spec("web-1", "n7", 8080)).unwrap_err().to_string().contains("n7"));
     lab.pod("web-1", "n1", 8080);
     assert!(lab.cluster.run_pod(spec("web-1", "n2", 8080)).unwrap_err().to_string().contains("shop/web-1"));
+}
+
+#[tokio::test]
+async fn with_the_fake_api_server_uids_agree_deletion_is_marked_and_nodes_keep_their_annotations() {
+    let network = Network::loopback(Size { nodes: 1, clients: 1 }).unwrap();
+    let api = ApiServer::start(Options { graceful_pod_deletion: true, ..Options::default() }).await.unwrap();
+    let cluster = Cluster::new(network.nodes(), Arc::new(api.clone())).unwrap();
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "shop", "name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "web"}]},
+    });
+    cluster.apply(&service).unwrap();
+    cluster.run_pod(spec("web-1", "n1", 8080)).unwrap();
+    let pod = || api.get(ObjectRef::new("v1", "Pod", "shop", "web-1"));
+    let slice = || api.list("discovery.k8s.io/v1", "EndpointSlice", "shop").remove(0);
+    assert_eq!(slice()["endpoints"][0]["targetRef"]["uid"], pod().unwrap()["metadata"]["uid"]);
+    let service = api.get(ObjectRef::new("v1", "Service", "shop", "web")).unwrap();
+    assert_eq!(slice()["metadata"]["ownerReferences"][0]["uid"], service["metadata"]["uid"]);
+
+    let node = ObjectRef::new("v1", "Node", "", "n1");
+    api.patch(node, json!({"metadata": {"annotations": {"kept": "yes"}}})).unwrap();
+    cluster.set_node_ready("n1", false).unwrap();
+    assert_eq!(api.get(node).unwrap()["metadata"]["annotations"]["kept"], "yes");
+    assert_eq!(api.get(node).unwrap()["status"]["conditions"][0]["status"], "Unknown");
+
+    let second = Duration::from_secs(1);
+    let (ended, ()) = tokio::join!(cluster.terminate_pod("shop", "web-1", second, second), async {
+        while pod().is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(pod().expect("terminating, not gone")["status"]["phase"], "Running");
+    });
+    ended.unwrap();
+    assert!(pod().is_none());
 }

@@ -50,6 +50,14 @@ impl ControlPlane {
         &self.inside
     }
 
+    /// Namespace and name of the pods that are marked for deletion.
+    pub(super) fn deleted_pods(&self) -> Vec<(String, String)> {
+        let pods = self.api.list("v1", "Pod", "").into_iter();
+        let marked = pods.filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_some());
+        let text = |pod: &Value, key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
+        marked.map(|pod| (text(&pod, "namespace"), text(&pod, "name"))).collect()
+    }
+
     /// An object as it is now.
     pub(super) fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         self.api.get(ObjectRef::new(api_version, kind, namespace, name))

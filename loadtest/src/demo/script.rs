@@ -2,7 +2,7 @@
 //! events to the view; each step waits until DNS shows its effect. Called by `demo`.
 
 use super::hosts::MOVING;
-use super::stage::{Stage, pod};
+use super::stage::{GRACE, NOTICE, Stage, pod};
 use super::traffic::Traffic;
 use super::view::View;
 use anyhow::{Result, bail};
@@ -28,9 +28,7 @@ pub(super) async fn play(stage: &mut Stage, traffic: &Traffic, view: &View) -> R
         &format!("mover-1 on {first} is deleted; clients that still know {first} are redirected to {second}"),
     );
     let cluster = stage.cluster.clone();
-    let end = tokio::spawn(async move {
-        cluster.terminate_pod("demo", "mover-1", Duration::from_secs(1), Duration::from_secs(20)).await
-    });
+    let end = tokio::spawn(async move { cluster.terminate_pod("demo", "mover-1", NOTICE, GRACE).await });
     let asked = Instant::now();
     wait_for_nodes(stage, traffic, view, MOVING, |nodes| nodes.len() == 1 && nodes.contains(second)).await?;
     view.event("dns", &format!("{MOVING} is only at {second} after {}", since(asked)));

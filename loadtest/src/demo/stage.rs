@@ -7,7 +7,7 @@ use super::hosts::{self, Host, ZONE};
 use super::objects::{self, Certificates};
 use super::view::View;
 use crate::client::{Client, Ports, Resolver};
-use crate::lab::cluster::{PodPort, PodSpec, ROUTER_NAMESPACE};
+use crate::lab::cluster::{PodPort, PodSpec, ROUTER_NAMESPACE, Reference};
 use crate::lab::network::Size;
 use crate::lab::{Cluster, Network, Place};
 use crate::programs::{Launch, Program};
@@ -182,6 +182,26 @@ impl Stage {
         alive.map(|node| (node.place().clone(), SocketAddr::new(node.place().address(), self.plan.admin))).collect()
     }
 
+    /// Plays kubelet for pods that somebody deletes through the API, for as long as it is polled.
+    pub(super) async fn run_on(&self) -> Result<()> {
+        let mut ending = BTreeSet::new();
+        loop {
+            for (namespace, name) in self.control.deleted_pods() {
+                if !ending.insert((namespace.clone(), name.clone())) {
+                    continue;
+                }
+                let cluster = self.cluster.clone();
+                tokio::spawn(async move {
+                    if cluster.terminate_pod(&namespace, &name, NOTICE, GRACE).await.is_err() {
+                        // The lab does not run it, so nothing but its object has to end.
+                        let _ = cluster.delete(&Reference::new("v1", "Pod", &namespace, &name));
+                    }
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Ends the programs in order.
     pub(super) async fn end(mut self) {
         self.routers.values().for_each(JoinHandle::abort);
@@ -201,6 +221,7 @@ impl Stage {
             "
 The cluster goes on until Ctrl-C. Try:
   kubectl --kubeconfig {kubeconfig} get routes,ingresses,pods,dnsendpoints -A -o wide
+  kubectl --kubeconfig {kubeconfig} -n demo delete pod web-1    # and watch DNS follow
   {}dig @{} -p {} video.{ZONE}
   {}curl --cacert {} --resolve video.{ZONE}:{https}:{address} https://video.{ZONE}:{https}/
   {}curl http://{address}:{}/routes
@@ -303,6 +324,10 @@ pub(super) fn pod(stage: &Stage, namespace: &str, app: &str, number: u8, node: &
     })
 }
 
+/// How long a deleted pod goes on taking requests, until everybody knows.
+pub(super) const NOTICE: Duration = Duration::from_secs(1);
+/// How long it may then take to finish them.
+pub(super) const GRACE: Duration = Duration::from_secs(20);
 const PROXY: &str = "nearside-proxy";
 const CONTROLLER: &str = "nearside-controller";
 const DNS_SYNC: &str = "nearside-dns-sync";

@@ -86,7 +86,7 @@ impl Traffic {
         let total = tallies.total();
         let crossed = crossed.map_or_else(|| amount(tallies.foreign_bytes), amount);
         format!(
-            "{} requests, {} by own node, {} redirected, {} retried, {} failed, {}; between nodes: {crossed}",
+            "{} requests: {} own node, {} redirected, {} retried, {} failed; {}, {crossed} between nodes",
             total.requests,
             total.own_node,
             total.redirected,
