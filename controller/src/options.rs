@@ -1,17 +1,17 @@
 //! The command line, in two steps: what was typed flows in, valid settings flow out, or every mistake at once, one line
 //! each. Each flag can be given as environment variable `NEARSIDE_` and its name.
 
+mod mistakes;
+
 use clap::{ArgAction, Parser};
+use mistakes::Mistakes;
 use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::admission::Ownership;
 use nearside_routing::hostname::Hostname;
-use nearside_routing::placement::{AddressTypes, RecordPolicy, RouterSelector};
-use std::collections::BTreeMap;
-use std::fmt::Display;
+use nearside_routing::placement::{RecordPolicy, RouterSelector};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Publishes in DNS the nodes that hold ready pods of each host, and writes the status of Routes and Ingresses.
 #[derive(Clone, Debug, Parser)]
@@ -203,64 +203,9 @@ impl Options {
     }
 }
 
-#[derive(Default)]
-struct Mistakes(Vec<String>);
-
-impl Mistakes {
-    fn add(&mut self, flag: &str, message: impl Display) {
-        self.0.push(format!("{flag}: {message}"));
-    }
-
-    fn none(self) -> Result<(), Vec<String>> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
-    }
-
-    fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str, text: &str) -> Option<T> {
-        text.parse().map_err(|error| self.add(flag, format!("{text:?}: {error}"))).ok()
-    }
-
-    fn choose<T: Copy>(&mut self, flag: &str, text: &str, choices: &[(&str, T); 2]) -> T {
-        let [(first, default), (second, _)] = choices;
-        choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).unwrap_or_else(|| {
-            self.add(flag, format!("{text:?} is not one of {first}, {second}"));
-            *default
-        })
-    }
-
-    fn check_label(&mut self, flag: &str, text: &str) {
-        match Hostname::parse(text) {
-            Ok(name) if name.split_first_label().1.is_none() && name.as_str() == text => {}
-            _ => self.add(flag, format!("{text:?} is not the name of a namespace")),
-        }
-    }
-
-    fn labels(&mut self, text: &str) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::new();
-        for pair in text.split(',').map(str::trim) {
-            match pair.split_once('=') {
-                Some((name, value)) if !name.is_empty() && !name.contains(['!', ' ']) && !value.starts_with('=') => {
-                    labels.insert(name.to_owned(), value.to_owned());
-                }
-                _ => self.add("--router-selector", format!("{pair:?} is not of the form NAME=VALUE")),
-            }
-        }
-        labels
-    }
-
-    fn address_types(&mut self, text: &str) -> AddressTypes {
-        let types: Vec<String> = text.split(',').map(|kind| kind.trim().to_owned()).collect();
-        for kind in types.iter().filter(|kind| !ADDRESS_TYPES.contains(&kind.as_str())) {
-            self.add("--node-address-type", format!("{kind:?} is not one of {}", ADDRESS_TYPES.join(", ")));
-        }
-        AddressTypes(types)
-    }
-}
-
 const ROUTER_LABELS: &str = "app.kubernetes.io/name=nearside-proxy";
 const DEFAULT_NAMESPACE: &str = "nearside";
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// Types of `Node.status.addresses[]` that hold addresses; the others hold names.
-const ADDRESS_TYPES: [&str; 2] = ["ExternalIP", "InternalIP"];
 const MIN_TTL: u32 = 5;
 const MAX_TTL: u32 = 86_400;
 /// BIND's `max-records-per-type`.

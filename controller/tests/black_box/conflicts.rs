@@ -77,7 +77,7 @@ async fn nothing_is_written_where_nothing_changes() {
     assert_eq!(controller.terminate().await, Some(0));
     let mut again = cluster.controller("second").await;
     let settled = "nearside_controller_writes_total{kind=\"Ingress\",result=\"unchanged\"}";
-    while again.metric(settled).await != Some(1.0) {}
+    again.until_metric(settled, 1.0).await;
     cluster.seed([slice("shop", "web", &[1, 3])]);
     again.until("moved", addresses(&[1, 3]), || cluster.published("more.example.com")).await;
     again.until("moved", addresses(&[1, 3]), || cluster.published(HOST)).await;
@@ -95,11 +95,9 @@ async fn an_object_of_someone_else_under_our_name_is_left_alone() {
         "metadata": {"namespace": "nearside", "name": name},
         "spec": {"endpoints": [{"dnsName": "mail.example.com", "recordType": "A", "targets": ["203.0.113.9"]}]},
     })]);
-    let mut controller = cluster.controller("controller").await;
+    let controller = cluster.controller("controller").await;
     controller.until("the other host", addresses(&[1]), || cluster.published("site.example.com")).await;
-    let failed = "nearside_controller_writes_total{kind=\"DNSEndpoint\",result=\"failed\"}";
-    while controller.metric(failed).await.is_none() {}
-    assert!(controller.log().contains("was not written by Nearside"), "{}", controller.log());
+    controller.until("told", true, || controller.log().contains("was not written by Nearside")).await;
     let object = ObjectRef::new("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside", &name);
     assert_eq!(cluster.api.get(object).unwrap()["spec"]["endpoints"][0]["dnsName"], "mail.example.com");
     cluster.api.delete(object).unwrap();

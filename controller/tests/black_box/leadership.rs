@@ -59,10 +59,12 @@ async fn a_leader_that_cannot_renew_stops_writing_and_stays_in_sync() {
     let mut controller = cluster.controller("controller").await;
     controller.until("published", addresses(&[1]), || cluster.published(HOST)).await;
     cluster.api.faults().answer(RequestMatch::any().verb("update").resource("leases"), 503, None, None);
-    while leads(&mut controller).await {}
+    controller.until_metric("nearside_controller_leader", 0.0).await;
     let before = cluster.writes();
+    // The new placement is known before it is written; the gauge says which snapshot was placed.
+    let generation = controller.metric("nearside_controller_generation").await.unwrap();
     cluster.seed([slice("shop", "web", &[2])]);
-    while !controller.page("/placement").await.contains("n2") {}
+    controller.until_metric("nearside_controller_generation", generation + 1.0).await;
     assert_eq!(cluster.writes(), before);
     cluster.api.faults().clear();
     controller.until("published", addresses(&[2]), || cluster.published(HOST)).await;

@@ -140,6 +140,19 @@ impl Controller {
         value.map(|value| value.parse().unwrap())
     }
 
+    /// Waits until a metric has a value.
+    pub(crate) async fn until_metric(&mut self, series: &str, wanted: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.metric(series).await;
+            if seen == Some(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{series}: {seen:?} instead of {wanted}; the log:\n{}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// The end of its log.
     pub(crate) fn log(&self) -> String {
         self.program.tail(100)
