@@ -10,11 +10,11 @@ mod preface;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
-use crate::connection::{Connection, HeaderWatch};
-use crate::server::Server;
+use crate::connection::{Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, CLIENT_HELLO_TIME, REQUEST_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
+use crate::server::Server;
 use bytes::BytesMut;
 use client_hello::HelloError;
 use client_stream::ClientStream;
@@ -72,7 +72,9 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
 /// Plain HTTP: HTTP/1 or, by prior knowledge (RFC 9113 §3.3), HTTP/2.
 async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
     let mut bytes = BytesMut::new();
-    let Ok(Ok(h2)) = timeout(REQUEST_HEADER_TIME, preface::is_h2(&socket, &mut bytes)).await else { return };
+    let first =
+        async { if begins(&socket, server).await { preface::is_h2(&socket, &mut bytes).await.ok() } else { None } };
+    let Ok(Some(h2)) = timeout(REQUEST_HEADER_TIME, first).await else { return };
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2);
     serve_http(Box::new(stream), server).await;
 }
@@ -80,7 +82,14 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
 /// Port 443: the ClientHello decides whether TLS ends here.
 async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server) {
     let mut bytes = BytesMut::new();
-    let hello = match timeout(CLIENT_HELLO_TIME, client_hello::read(&mut socket, &mut bytes)).await {
+    let first = async {
+        if begins(&socket, server).await {
+            client_hello::read(&mut socket, &mut bytes).await
+        } else {
+            Err(HelloError::Closed)
+        }
+    };
+    let hello = match timeout(CLIENT_HELLO_TIME, first).await {
         Ok(Ok(hello)) => hello,
         // A port probe, not a client.
         Ok(Err(HelloError::Closed)) => return,
@@ -102,11 +111,27 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     let config = Arc::clone(&state.certificates.serving(state.routes(), name).config);
     drop(state);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), false);
+    // The handshake has a deadline of its own; that of the request header begins after it.
+    connection.header.set(Awaited::Other);
+    let connection = Arc::new(connection);
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false);
     match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
-        Ok(Ok(stream)) => serve_http(Box::new(stream), server).await,
+        Ok(Ok(stream)) => {
+            connection.header.set(Awaited::Header);
+            serve_http(Box::new(stream), server).await;
+        }
         Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
         Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
+    }
+}
+
+/// Waits for the client's first byte; `false` if the drain begins before.
+async fn begins(socket: &TcpStream, server: &Server) -> bool {
+    let mut draining = server.lifecycle().draining();
+    tokio::select! {
+        biased;
+        readable = socket.readable() => readable.is_ok(),
+        _ = draining.wait_for(|draining| *draining) => false,
     }
 }
 

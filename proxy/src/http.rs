@@ -100,8 +100,7 @@ impl HttpService {
         let Some(state) = &ctx.state else { return Answer::no_endpoint() };
         let published = state.snapshot.published.get(&*target.host);
         let covered = |alias: &str| {
-            scheme == Scheme::Http
-                || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
+            scheme == Scheme::Http || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
         };
         let miss = miss::Miss {
             policy: route.on_miss.unwrap_or(self.shared.config.on_miss),
@@ -195,11 +194,8 @@ impl ProxyHttp for HttpService {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
         let last = is_last(&state.backends, route, &ctx.tried, target.address);
-        let request = peer::Request {
-            h2: session.req_header().version == Version::HTTP_2,
-            upgrade: ctx.upgrade,
-            long_upload: request::is_long_upload(session.req_header()),
-        };
+        let request =
+            peer::Request { upgrade: ctx.upgrade, long_upload: request::is_long_upload(session.req_header()) };
         let timeouts =
             peer::Timeouts { connect: self.shared.config.connect_timeout, read: self.shared.config.read_timeout, last };
         let peer = peer::peer(target, &route.termination, &state.destination_cas, &request, &timeouts);

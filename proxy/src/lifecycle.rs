@@ -1,7 +1,6 @@
 //! From serving to the end: the wish to end flows in from `main`, and every part that must behave differently asks here.
 //! Connections hold a [`Busy`] guard, so that the drain knows when the last one is done.
 
-use crate::limits::CONNECTIONS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,18 +12,20 @@ pub(crate) struct Lifecycle {
     leaving: Arc<AtomicBool>,
     draining: Arc<watch::Sender<bool>>,
     connections: Arc<Semaphore>,
+    most: u32,
 }
 
 /// A connection that is served.
 pub(crate) type Busy = OwnedSemaphorePermit;
 
 impl Lifecycle {
-    /// A process that serves.
-    pub(crate) fn serving() -> Self {
+    /// A process that serves at most this many connections at a time.
+    pub(crate) fn serving(most: u32) -> Self {
         Self {
             leaving: Arc::default(),
             draining: Arc::new(watch::Sender::new(false)),
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections: Arc::new(Semaphore::new(most as usize)),
+            most,
         }
     }
 
@@ -58,13 +59,12 @@ impl Lifecycle {
 
     /// Connections that are served now.
     pub(crate) fn connections(&self) -> usize {
-        CONNECTIONS - self.connections.available_permits()
+        (self.most as usize).saturating_sub(self.connections.available_permits())
     }
 
     /// Waits until no connection is served, but not longer than this; gives the number of those that are left.
     pub(crate) async fn drained(&self, timeout: Duration) -> usize {
-        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-        match tokio::time::timeout(timeout, self.connections.acquire_many(all)).await {
+        match tokio::time::timeout(timeout, self.connections.acquire_many(self.most)).await {
             Ok(_) => 0,
             Err(_) => self.connections(),
         }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-/// Client connections at a time, over all ports (HAProxy's default in the OpenShift router). Further ones wait in the
-/// backlog of the listener.
-pub(crate) const CONNECTIONS: usize = 50_000;
+/// Client connections at a time, over all ports (HAProxy's default in the OpenShift router), or fewer where the process
+/// may not open enough descriptors. Further ones wait in the backlog of the listener.
+pub(crate) const CONNECTIONS: u32 = 50_000;
+/// Descriptors that are kept for everything but client connections and those to their pods.
+pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 /// Connections that the kernel keeps for a listener before they are accepted; more are refused by the kernel.
 pub(crate) const BACKLOG: i32 = 65_535;
 /// After an accept that failed, such as for want of descriptors; connections wait in the backlog meanwhile.

@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod balance;
 mod connection;
+mod descriptors;
 mod feed;
 mod http;
 mod lifecycle;
@@ -98,11 +99,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let not_synced = readiness.block("the objects are not read completely yet");
     let started = admin::Started::default();
-    let settings = admin::Settings {
-        node: Arc::clone(&config.node),
-        router: config.router_name.clone(),
-        on_miss: config.on_miss,
-    };
+    let settings =
+        admin::Settings { node: Arc::clone(&config.node), router: config.router_name.clone(), on_miss: config.on_miss };
     let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry).await?;
     admin::pages(admin_server, &started, settings).spawn();
 
@@ -132,7 +130,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let after = move |state: &State| followed.follow(state);
     tokio::spawn(feed::follow(snapshots, builder, fresh, current.clone(), after));
 
-    let lifecycle = Lifecycle::serving();
+    let lifecycle = Lifecycle::serving(descriptors::connections());
     let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));
     let server = Arc::new(Server::new(shared));
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {

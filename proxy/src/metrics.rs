@@ -95,13 +95,20 @@ impl Metrics {
         let counters =
             |name, help, labels: &[&str]| registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
-        let gauges = |name, help, labels: &[&str]| registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
+        let gauges =
+            |name, help, labels: &[&str]| registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
         Ok(Self {
             node,
             routes: registered(registry, RouteSeries::new()?)?,
-            duration: seconds("nearside_http_request_duration_seconds", "From a request's header to the end of its response.")?,
+            duration: seconds(
+                "nearside_http_request_duration_seconds",
+                "From a request's header to the end of its response.",
+            )?,
             connect: seconds("nearside_upstream_connect_seconds", "Time to connect to a pod.")?,
-            connect_failures: counter("nearside_upstream_connect_failures_total", "Attempts to connect to a pod that failed.")?,
+            connect_failures: counter(
+                "nearside_upstream_connect_failures_total",
+                "Attempts to connect to a pod that failed.",
+            )?,
             misses: counters(
                 "nearside_misses_total",
                 "Requests for a host without a ready pod on this node, by what they got.",
@@ -114,7 +121,11 @@ impl Metrics {
             )?,
             connections: gauges("nearside_connections", "Client connections at present.", &["scheme"])?,
             connections_total: counters("nearside_connections_total", "Client connections.", &["scheme"])?,
-            tls_failures: counters("nearside_tls_failures_total", "TLS connections that were not served.", &["reason"])?,
+            tls_failures: counters(
+                "nearside_tls_failures_total",
+                "TLS connections that were not served.",
+                &["reason"],
+            )?,
             generation: gauge("nearside_table_generation", "Version of the route table; grows with each change.")?,
             hosts: gauge("nearside_table_hosts", "Host patterns that are served.")?,
             synced: gauges("nearside_watch_synced", "Whether every object of a kind was read.", &["kind"])?,

@@ -44,10 +44,17 @@ impl HelloError {
 ///
 /// # Errors
 /// [`HelloError`] says what came instead.
-pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut BytesMut) -> Result<ClientHello, HelloError> {
+pub(super) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    bytes: &mut BytesMut,
+) -> Result<ClientHello, HelloError> {
     loop {
         if stream.read_buf(bytes).await? == 0 {
-            return Err(if bytes.is_empty() { HelloError::Closed } else { io::Error::from(io::ErrorKind::UnexpectedEof).into() });
+            return Err(if bytes.is_empty() {
+                HelloError::Closed
+            } else {
+                io::Error::from(io::ErrorKind::UnexpectedEof).into()
+            });
         }
         if let Some(hello) = parse(bytes)? {
             return Ok(hello);

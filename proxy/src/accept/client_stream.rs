@@ -51,8 +51,6 @@ impl ClientStream {
         // Pingora's own use of the digest, the answer of a proxy before it, has no meaning here.
         let unused = ResponseHeader::build(StatusCode::OK, Some(0)).expect("200 is a status");
         let digest = ProxyDigest::new(Box::new(unused), Some(context));
-        let mut header = Deadline::default();
-        header.set(REQUEST_HEADER_TIME);
         Self {
             socket,
             first,
@@ -60,7 +58,7 @@ impl ClientStream {
             digest: Arc::new(digest),
             addresses: Arc::new(addresses),
             h2,
-            header,
+            header: Deadline::default(),
             stall: Deadline::default(),
         }
     }
@@ -102,7 +100,10 @@ impl AsyncRead for ClientStream {
                 }
                 if read.is_pending() {
                     ready!(this.header.poll(cx));
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request header takes too long")));
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the request header takes too long",
+                    )));
                 }
             }
             Awaited::NextRequest => {

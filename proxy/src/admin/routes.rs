@@ -95,10 +95,10 @@ fn describe(host: &HostRoutes, state: &State, settings: &Settings) -> Host {
         HostPattern::Exact(name) => state.snapshot.published.get(name).map(|aliases| &aliases[..]),
         HostPattern::Wildcard(_) | HostPattern::Any => None,
     };
-    let published = published.unwrap_or_default().iter().map(|published| Published {
-        node_id: published.node.to_string(),
-        alias: published.alias.to_string(),
-    });
+    let published = published
+        .unwrap_or_default()
+        .iter()
+        .map(|published| Published { node_id: published.node.to_string(), alias: published.alias.to_string() });
     Host {
         kind: host.kind.name(),
         namespace: host.namespace.to_string(),

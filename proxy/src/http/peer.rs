@@ -12,8 +12,6 @@ use std::time::Duration;
 /// What matters of a request for its connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
-    /// Whether the client speaks HTTP/2.
-    pub(super) h2: bool,
     /// Whether it asks for WebSocket, which only HTTP/1.1 carries to the pod.
     pub(super) upgrade: bool,
     /// Whether its body may take long to arrive.
@@ -73,7 +71,7 @@ pub(super) fn peer(
     options.idle_timeout = Some(UPSTREAM_IDLE);
     // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| ca.identity), h2, request.h2 && h2 == H2::IfAgreed).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| ca.identity), h2).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }

@@ -40,14 +40,13 @@ impl<'r> RequestTarget<'r> {
         if header.method == Method::TRACE {
             return Err(refuse(405, "method"));
         }
-        let authority = authority(header)?;
-        let (host, port) = host_and_port(authority)?;
-        let absolute = header.version < Version::HTTP_2 && header.uri.authority().is_some();
-        let target = if absolute || header.version >= Version::HTTP_2 {
-            header.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes())
-        } else {
-            raw
+        let absolute = if header.version < Version::HTTP_2 { split_absolute(raw) } else { None };
+        let named = match absolute {
+            Some((authority, _)) => Some(std::str::from_utf8(authority).map_err(|_| refuse(400, "target"))?),
+            None => header.uri.authority().map(http::uri::Authority::as_str),
         };
+        let (host, port) = host_and_port(authority(header, named)?)?;
+        let target = absolute.map_or(raw, |(_, target)| target);
         if target.contains(&b'#') {
             return Err(refuse(400, "target"));
         }
@@ -60,7 +59,7 @@ impl<'r> RequestTarget<'r> {
             Some(b'*') if path.len() == 1 && header.method == Method::OPTIONS => {}
             Some(_) => return Err(refuse(400, "target")),
         }
-        Ok(Self { host, port, path, query, absolute })
+        Ok(Self { host, port, path, query, absolute: absolute.is_some() })
     }
 
     /// The target to send to the pod where the client's was in absolute form.
@@ -97,12 +96,25 @@ pub(crate) fn is_long_upload(header: &Parts) -> bool {
     }
     match header.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|text| text.parse().ok())) {
         Some(length) => length.is_none_or(|length: u64| length > LONG_UPLOAD),
-        None => header.version == Version::HTTP_2 && !matches!(header.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE),
+        None => {
+            header.version == Version::HTTP_2
+                && !matches!(header.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
+        }
     }
 }
 
-/// The one authority of a request; `:authority` and `Host` must agree.
-fn authority(header: &Parts) -> Result<&str, Refusal> {
+/// Authority and path of a target in absolute form (RFC 9112 §3.2.2).
+fn split_absolute(raw: &[u8]) -> Option<(&[u8], &[u8])> {
+    let scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?;
+    let rest = &raw[scheme.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+/// The one authority of a request. `named` is `:authority` or that of an absolute target, and `Host` must agree with it.
+fn authority<'r>(header: &'r Parts, named: Option<&'r str>) -> Result<&'r str, Refusal> {
     let mut hosts = header.headers.get_all(HOST).iter();
     let host = match hosts.next() {
         Some(host) => Some(host.to_str().map_err(|_| refuse(400, "host"))?),
@@ -111,12 +123,12 @@ fn authority(header: &Parts) -> Result<&str, Refusal> {
     if hosts.next().is_some() {
         return Err(refuse(400, "host"));
     }
-    match (header.uri.authority(), host) {
-        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => Err(refuse(400, "host")),
-        (Some(authority), _) => Ok(authority.as_str()),
-        (None, Some(host)) => Ok(host),
+    match (named, host) {
+        (Some(named), Some(host)) if !named.eq_ignore_ascii_case(host) => Err(refuse(400, "host")),
+        (Some(named), None) if header.version != Version::HTTP_11 => Ok(named),
+        (_, Some(host)) => Ok(host),
         (None, None) if header.version <= Version::HTTP_10 => Ok(""),
-        (None, None) => Err(refuse(400, "host")),
+        (_, None) => Err(refuse(400, "host")),
     }
 }
 
@@ -133,7 +145,9 @@ fn host_and_port(authority: &str) -> Result<(Cow<'_, str>, Option<&str>), Refusa
         Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
         None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
     };
-    let port_valid = port.is_none_or(|port| port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()));
+    let port_valid = port.is_none_or(|port| {
+        port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    });
     let used = host.len() + port.map_or(0, |port| port.len() + 1);
     if !valid || !port_valid || used != authority.len() {
         return Err(refuse(400, "host"));
@@ -163,7 +177,11 @@ mod tests {
     }
 
     fn status(parts: &Parts) -> u16 {
-        RequestTarget::parse(parts, parts.uri.to_string().as_bytes()).map_or_else(|refusal| refusal.status, |_| 200)
+        let raw = match parts.version {
+            Version::HTTP_2 => parts.uri.path().to_owned(),
+            _ => parts.uri.to_string(),
+        };
+        RequestTarget::parse(parts, raw.as_bytes()).map_or_else(|refusal| refusal.status, |_| 200)
     }
 
     #[test]
@@ -203,6 +221,9 @@ mod tests {
             ("GET", "/", v11, &["[zz]"], 400),
             ("GET", "*", v11, &["a.com"], 400),
             ("GET", "http://a.com/", v11, &["b.com"], 400),
+            ("GET", "http://a.com/", v11, &[], 400),
+            ("GET", "http://a.com/", Version::HTTP_10, &[], 200),
+            ("GET", "https://a.com/", Version::HTTP_2, &[], 200),
             ("GET", "https://a.com/", Version::HTTP_2, &["b.com"], 400),
             ("TRACE", "/", v11, &["a.com"], 405),
         ] {

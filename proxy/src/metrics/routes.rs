@@ -158,17 +158,19 @@ fn family((name, help): (&str, &str), metrics: Vec<Metric>) -> MetricFamily {
     family
 }
 
-const REQUESTS: (&str, &str) = ("nearside_http_requests_total", "Requests by route, method and status; no route: empty labels.");
+const REQUESTS: (&str, &str) =
+    ("nearside_http_requests_total", "Requests by route, method and status; no route: empty labels.");
 const RESPONSE_BYTES: (&str, &str) = ("nearside_response_bytes_total", "Bytes of response bodies by route.");
-const PASSED_THROUGH: (&str, &str) = ("nearside_passthrough_connections_total", "TLS connections passed through, by route.");
+const PASSED_THROUGH: (&str, &str) =
+    ("nearside_passthrough_connections_total", "TLS connections passed through, by route.");
 
 /// The last one stands for every other.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
 /// The first six stand for the statuses that are not listed, by their first digit; `0` where no response was begun.
 const STATUSES: [&str; 40] = [
-    "0", "1xx", "2xx", "3xx", "4xx", "5xx", "101", "200", "201", "202", "204", "206", "301", "302", "303", "304", "307", "308",
-    "400", "401", "403", "404", "405", "406", "408", "409", "410", "412", "413", "414", "415", "416", "421", "422", "429", "431",
-    "500", "502", "503", "504",
+    "0", "1xx", "2xx", "3xx", "4xx", "5xx", "101", "200", "201", "202", "204", "206", "301", "302", "303", "304",
+    "307", "308", "400", "401", "403", "404", "405", "406", "408", "409", "410", "412", "413", "414", "415", "416",
+    "421", "422", "429", "431", "500", "502", "503", "504",
 ];
 
 #[cfg(test)]
@@ -177,7 +179,9 @@ mod tests {
 
     #[test]
     fn statuses_are_counted_one_by_one_or_by_class() {
-        for (status, name) in [(0, "0"), (200, "200"), (299, "2xx"), (418, "4xx"), (504, "504"), (599, "5xx"), (999, "5xx")] {
+        for (status, name) in
+            [(0, "0"), (200, "200"), (299, "2xx"), (418, "4xx"), (504, "504"), (599, "5xx"), (999, "5xx")]
+        {
             assert_eq!(STATUSES[column(status)], name);
         }
     }

@@ -40,7 +40,8 @@ async fn a_route_path_matches_on_whole_segments_and_the_longest_wins() {
 async fn an_ingress_matches_exact_and_prefix_paths_of_its_class_only() {
     let (_exact, exact) = echo_pod("exact-1");
     let (_tree, tree) = echo_pod("tree-1");
-    let foreign = ingress("foreign", "other.example.com", &[("Prefix", "/", "tree")], json!({ "ingressClassName": "nginx" }));
+    let foreign =
+        ingress("foreign", "other.example.com", &[("Prefix", "/", "tree")], json!({ "ingressClassName": "nginx" }));
     let manifests = Manifests::with(&[
         ingress_class(),
         ingress("web", "web.example.com", &[("Exact", "/one", "exact"), ("Prefix", "/tree/", "tree")], json!({})),

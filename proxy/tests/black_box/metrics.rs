@@ -18,7 +18,10 @@ async fn requests_are_counted_by_route_and_end_with_it() {
     get(proxy.http, "nothing.example.com", "/").await;
     let requests = |labels: &'static str| proxy.metric("nearside_http_requests_total", labels);
     eventually("all are counted", || async { requests("").await.filter(|count| *count == 4.0) }).await;
-    assert_eq!(requests("code=\"200\",kind=\"Route\",method=\"GET\",namespace=\"shop\",route=\"web\"").await, Some(2.0));
+    assert_eq!(
+        requests("code=\"200\",kind=\"Route\",method=\"GET\",namespace=\"shop\",route=\"web\"").await,
+        Some(2.0)
+    );
     assert_eq!(requests("code=\"503\"").await, Some(1.0));
     assert_eq!(requests("code=\"404\",kind=\"\"").await, Some(1.0));
     assert!(proxy.metric("nearside_response_bytes_total", "route=\"web\"").await.unwrap() >= 2000.0);
@@ -60,7 +63,7 @@ async fn each_request_has_a_line() {
     let manifests = Manifests::with(&[route("web", HOST, json!({})), service("web"), pod("web", "web-1", address)]);
     let proxy = Proxy::start(&manifests, &[]);
     get(proxy.http, HOST, "/media/10?x=1").await;
-    let line = eventually("the line is written", || async { proxy.access_log().pop() }).await;
+    let line = proxy.access_line(HOST).await;
     for (field, expected) in [
         ("host", json!(HOST)),
         ("path", json!("/media/10?x=1")),

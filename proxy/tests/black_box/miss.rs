@@ -39,7 +39,8 @@ async fn a_client_is_redirected_to_a_node_that_has_the_pod_but_only_once() {
 #[tokio::test]
 async fn an_alias_is_answered_by_the_local_pod() {
     let (_pod, address) = echo_pod("video-1");
-    let manifests = Manifests::with(&[route("video", HOST, json!({})), service("video"), pod("video", "video-1", address)]);
+    let manifests =
+        Manifests::with(&[route("video", HOST, json!({})), service("video"), pod("video", "video-1", address)]);
     let proxy = Proxy::start(&manifests, &[]);
     let reply = get(proxy.http, &alias(HOST, "n1"), "/").await;
     assert_eq!(reply.pod(), Some("video-1"));
@@ -60,7 +61,8 @@ async fn nobody_is_redirected_where_the_route_or_the_operator_says_so() {
     assert_eq!(get(proxy.http, HOST, "/").await.status, 503, "the annotation decides");
     rejecting["metadata"]["annotations"]["nearside.dev/on-miss"] = json!("redirect");
     manifests.put(&rejecting);
-    eventually("the new policy holds", || async { (get(proxy.http, HOST, "/").await.status == 307).then_some(()) }).await;
+    eventually("the new policy holds", || async { (get(proxy.http, HOST, "/").await.status == 307).then_some(()) })
+        .await;
 }
 
 #[tokio::test]

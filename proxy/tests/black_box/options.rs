@@ -9,11 +9,14 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn each_mistake_has_a_line() {
-    let (code, error) = run(&["--http-listen=nowhere", "--on-miss=maybe", "--default-key=/nothing", "--read-timeout=3"]);
+    let (code, error) =
+        run(&["--http-listen=nowhere", "--on-miss=maybe", "--default-key=/nothing", "--read-timeout=3"]);
     assert_eq!(code, Some(2));
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 5, "{error}");
-    for (line, flag) in lines.iter().zip(["--node-name", "--http-listen", "--on-miss", "--default-cert", "--read-timeout"]) {
+    for (line, flag) in
+        lines.iter().zip(["--node-name", "--http-listen", "--on-miss", "--default-cert", "--read-timeout"])
+    {
         assert!(line.starts_with(&format!("nearside-proxy: {flag}: ")), "{line}");
     }
 }
@@ -26,8 +29,7 @@ fn a_default_certificate_must_be_usable() {
     let (certificate, key) = (files.path().join("crt"), files.path().join("key"));
     std::fs::write(&certificate, one.certificate).unwrap();
     std::fs::write(&key, other.key).unwrap();
-    let flags =
-        [format!("--default-cert={}", certificate.display()), format!("--default-key={}", key.display())];
+    let flags = [format!("--default-cert={}", certificate.display()), format!("--default-key={}", key.display())];
     let (code, error) = run(&["--node-name=n1", &flags[0], &flags[1]]);
     assert_eq!(code, Some(2));
     assert!(error.starts_with("nearside-proxy: --default-cert: ") && error.contains("together"), "{error}");

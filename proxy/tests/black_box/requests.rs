@@ -135,7 +135,8 @@ async fn bodies_arrive_whole_both_ways() {
     assert_eq!(exchange(stream, upload).await.echo().body_bytes, 3_000_000);
     let download: Reply = get(proxy.http, HOST, "/media/3000000").await;
     assert!(nearside_loadtest::pods::media::verify(0, &download.body) && download.body.len() == 3_000_000);
-    let part = request(proxy.http, Request::get("/media/3000000").header("host", HOST).header("range", "bytes=1000-1999"));
+    let part =
+        request(proxy.http, Request::get("/media/3000000").header("host", HOST).header("range", "bytes=1000-1999"));
     let part = part.await;
     assert!(part.status == 206 && nearside_loadtest::pods::media::verify(1000, &part.body), "{}", part.status);
 }

@@ -35,9 +35,10 @@ async fn a_silent_pod_is_a_gateway_timeout() {
         drop(stream.read_u8().await);
     })
     .await;
-    let proxy = Proxy::start(&web(silent.address), &["--read-timeout=200ms"]);
+    let manifests = web(silent.address);
+    let proxy = Proxy::start(&manifests, &["--read-timeout=200ms"]);
     assert_eq!(get(proxy.http, HOST, "/").await.status, 504);
-    assert_eq!(proxy.access_log().pop().unwrap()["reason"], "pod_timeout");
+    assert_eq!(proxy.access_line(HOST).await["reason"], "pod_timeout");
 }
 
 #[tokio::test]
@@ -48,7 +49,8 @@ async fn a_pod_that_breaks_the_protocol_is_a_bad_gateway() {
             drop(stream.write_all(broken.as_bytes()).await);
         })
         .await;
-        let proxy = Proxy::start(&web(pod.address), &[]);
+        let manifests = web(pod.address);
+        let proxy = Proxy::start(&manifests, &[]);
         let reply = get(proxy.http, HOST, "/").await;
         assert_eq!((reply.status, reply.header("server")), (502, Some("nearside")), "{broken:?}");
     }
@@ -68,7 +70,8 @@ async fn a_request_is_repeated_only_where_a_pooled_connection_was_dead_and_the_m
         }
     })
     .await;
-    let proxy = Proxy::start(&web(pod.address), &[]);
+    let manifests = web(pod.address);
+    let proxy = Proxy::start(&manifests, &[]);
     assert_eq!(get(proxy.http, HOST, "/").await.text(), "ok");
     assert_eq!(get(proxy.http, HOST, "/").await.text(), "ok", "repeated on a new connection");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
@@ -86,7 +89,8 @@ async fn the_servers_name_is_the_pods_where_it_has_one() {
             stream.write_all(answer.as_bytes()).await.unwrap();
         })
         .await;
-        let proxy = Proxy::start(&web(pod.address), &[]);
+        let manifests = web(pod.address);
+        let proxy = Proxy::start(&manifests, &[]);
         let reply = get(proxy.http, HOST, "/").await;
         assert_eq!(reply.header("server"), Some(expected));
         assert_eq!(reply.version, http::Version::HTTP_11, "the proxy's version, not the pod's");

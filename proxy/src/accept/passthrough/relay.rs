@@ -52,10 +52,10 @@ pub(super) async fn relay(mut client: TcpStream, mut pod: TcpStream, moved: &mut
     let (mut to_pod, mut to_client) = (0, 0);
     let up = copy(client_read, pod_write, &clock, &mut to_pod);
     let down = copy(pod_read, client_write, &clock, &mut to_client);
-    let result = tokio::try_join!(
-        async { up.await.map_err(|end| end.blame(RelayError::Client, RelayError::Pod)) },
-        async { down.await.map_err(|end| end.blame(RelayError::Pod, RelayError::Client)) },
-    );
+    let result =
+        tokio::try_join!(async { up.await.map_err(|end| end.blame(RelayError::Client, RelayError::Pod)) }, async {
+            down.await.map_err(|end| end.blame(RelayError::Pod, RelayError::Client))
+        },);
     moved.to_pod += to_pod;
     moved.to_client += to_client;
     result.map(|_| ())

@@ -70,10 +70,7 @@ pub(crate) async fn exchange(
 }
 
 /// GET over HTTP/2 on a given stream, which it uses up.
-pub(crate) async fn get_h2(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    url: &str,
-) -> Reply {
+pub(crate) async fn get_h2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, url: &str) -> Reply {
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
     let driver = tokio::spawn(connection);

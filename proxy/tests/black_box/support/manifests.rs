@@ -71,8 +71,7 @@ pub(crate) fn ingress(name: &str, host: &str, paths: &[(&str, &str, &str)], more
         })
     };
     let paths: Vec<Value> = paths.iter().map(path).collect();
-    let mut spec =
-        json!({ "ingressClassName": "nearside", "rules": [{ "host": host, "http": { "paths": paths } }] });
+    let mut spec = json!({ "ingressClassName": "nearside", "rules": [{ "host": host, "http": { "paths": paths } }] });
     merge(&mut spec, more);
     json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata("shop", name), "spec": spec })
 }

@@ -30,7 +30,11 @@ impl Proxy {
 
     /// The same, without leave to ask pods at loopback addresses.
     pub(crate) fn start_with(manifests: &Manifests, flags: &[&str]) -> Self {
-        let mut child = command(manifests).args(flags).spawn().unwrap();
+        let mut command = command(manifests);
+        if !flags.iter().any(|flag| flag.starts_with("--shutdown-delay")) {
+            command.arg("--shutdown-delay=0s");
+        }
+        let mut child = command.args(flags).spawn().unwrap();
         let access_log = Arc::<Mutex<Vec<String>>>::default();
         let log = Arc::<Mutex<Vec<String>>>::default();
         drop(collect(child.stdout.take().unwrap(), Arc::clone(&access_log)));
@@ -83,6 +87,12 @@ impl Proxy {
         self.access_log.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The line of the last request whose host is `host`, once it is written.
+    pub(crate) async fn access_line(&self, host: &str) -> Value {
+        let of_host = || self.access_log().into_iter().rfind(|line| line["host"] == host);
+        super::eventually("the access log's line", || async { of_host() }).await
+    }
+
     /// The lines of the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
@@ -125,7 +135,7 @@ fn command(manifests: &Manifests) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
     command.args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
     command.args(["--http-listen=127.0.0.1:0", "--https-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
-    command.args(["--shutdown-delay=0s", "--log-format=json"]);
+    command.args(["--log-format=json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

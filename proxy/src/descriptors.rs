@@ -1,0 +1,40 @@
+//! File descriptors: the limit of the process flows in, raised as far as it goes, and the number of connections that fits
+//! flows out, so that the proxy never runs out of them in the middle of a request. Called by `main`.
+
+use crate::limits::{CONNECTIONS, SPARE_DESCRIPTORS};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit to the hard one and gives the client connections that may be open at a time.
+pub(crate) fn connections() -> u32 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let connections = fitting(if raised { maximum } else { current });
+    if connections < CONNECTIONS {
+        tracing::warn!(
+            connections,
+            wanted = CONNECTIONS,
+            "the limit on open files (ulimit -n) allows fewer connections than the proxy could serve"
+        );
+    }
+    connections
+}
+
+/// Each client connection may need another one to a pod. `None` is no limit.
+fn fitting(descriptors: Option<u64>) -> u32 {
+    let fitting = descriptors.map_or(u64::MAX, |descriptors| descriptors.saturating_sub(SPARE_DESCRIPTORS) / 2);
+    u32::try_from(fitting).map_or(CONNECTIONS, |fitting| fitting.clamp(1, CONNECTIONS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_finds_a_descriptor_for_itself_and_its_pod() {
+        for (descriptors, expected) in
+            [(None, CONNECTIONS), (Some(u64::MAX), CONNECTIONS), (Some(1024), 384), (Some(3), 1)]
+        {
+            assert_eq!(fitting(descriptors), expected, "{descriptors:?}");
+        }
+    }
+}
