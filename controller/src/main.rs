@@ -55,7 +55,6 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_usage() => unusable(&[error.to_string()]),
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
@@ -75,13 +74,6 @@ enum StartError {
     Metrics(#[from] prometheus::Error),
     #[error("signals cannot be taken: {0}")]
     Signals(std::io::Error),
-}
-
-impl StartError {
-    /// Whether other flags would help.
-    fn is_usage(&self) -> bool {
-        matches!(self, Self::Admin(_) | Self::Out(_) | Self::Source(_))
-    }
 }
 
 async fn run(options: Options) -> Result<(), StartError> {
