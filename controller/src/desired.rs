@@ -201,16 +201,5 @@ fn nodes_for_any_host(snapshot: &Snapshot, key: &ObjectKey) -> Vec<Arc<str>> {
     if holding.is_empty() { eligible().map(Arc::clone).collect() } else { holding }
 }
 
-/// The word for a basis in annotations, conditions and metrics.
-pub(crate) fn basis_word(basis: Basis) -> &'static str {
-    match basis {
-        Basis::AllServices => "AllServices",
-        Basis::MostServices { .. } => "MostServices",
-        Basis::Terminating => "Terminating",
-        Basis::NoReadyPods => "NoReadyPods",
-        Basis::NoReadyRouter => "NoReadyRouter",
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The controller's metrics: counts and states flow in from its tasks, Prometheus reads them on the admin port.
 
-use crate::desired::{Desired, basis_word};
+use crate::desired::Desired;
 use prometheus::{
     Error, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
@@ -65,7 +65,7 @@ impl Metrics {
         self.held.set(desired.held.len().try_into().unwrap_or(i64::MAX));
         let mut by_basis: BTreeMap<&str, i64> = BASES.into_iter().map(|basis| (basis, 0)).collect();
         for host in desired.placement.hosts.values() {
-            *by_basis.entry(basis_word(host.basis)).or_insert(0) += 1;
+            *by_basis.entry(host.basis.as_str()).or_insert(0) += 1;
         }
         for (basis, hosts) in by_basis {
             self.hosts.with_label_values(&[basis]).set(hosts);

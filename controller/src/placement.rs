@@ -1,7 +1,7 @@
 //! The placement task: snapshots of the source flow in, for each the desired content flows out to the reconciler and to
 //! the admin page. Followers run it as well, so that a new leader can write at once.
 
-use crate::desired::{Desired, Planner, basis_word};
+use crate::desired::{Desired, Planner};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use nearside_admin::Blocker;
@@ -92,7 +92,7 @@ pub(crate) fn page(desired: Option<&Desired>) -> Value {
     let mut hosts = Map::new();
     for (pattern, host) in &desired.placement.hosts {
         let nodes: Vec<&str> = host.nodes.iter().map(|name| &**name).collect();
-        hosts.insert(pattern.to_string(), json!({"nodes": nodes, "basis": basis_word(host.basis)}));
+        hosts.insert(pattern.to_string(), json!({"nodes": nodes, "basis": host.basis.as_str()}));
     }
     for (pattern, reason) in &desired.held {
         let entry = hosts.entry(pattern.to_string()).or_insert_with(|| json!({"nodes": []}));

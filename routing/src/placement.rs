@@ -49,6 +49,19 @@ pub enum Basis {
     NoReadyRouter,
 }
 
+impl Basis {
+    /// The word for it in annotations, conditions and metrics; what the proxies read back from DNSEndpoints.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllServices => "AllServices",
+            Self::MostServices { .. } => "MostServices",
+            Self::Terminating => "Terminating",
+            Self::NoReadyPods => "NoReadyPods",
+            Self::NoReadyRouter => "NoReadyRouter",
+        }
+    }
+}
+
 /// Places every host. The answer is never empty for a host while any node has a ready router.
 pub fn place(routes: &RouteTable, endpoints: &EndpointTable, nodes: &NodeStates) -> Placement {
     let held = Held::new(endpoints);

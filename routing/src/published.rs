@@ -4,6 +4,7 @@
 use crate::hostname::Hostname;
 use crate::node_id::NodeId;
 use crate::object::DnsEndpoint;
+use crate::placement::Basis;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -20,10 +21,12 @@ pub struct PublishedAlias {
 }
 
 /// The hosts and aliases of one DNSEndpoint. Only names that are an alias of a host of the same object count, so that no
-/// object can send clients to a foreign name.
+/// object can send clients to a foreign name. A host that no pod can answer has none: its records name every router, and
+/// to send a client from one to another would not help it.
 pub fn published(endpoint: &DnsEndpoint) -> Vec<(Hostname, PublishedAlias)> {
     let managed = endpoint.metadata.labels.get(MANAGED_LABEL).is_some_and(|value| value == MANAGED_VALUE);
-    if !managed {
+    let basis = endpoint.metadata.annotation(BASIS_ANNOTATION);
+    if !managed || basis == Some(Basis::NoReadyPods.as_str()) {
         return Vec::new();
     }
     let sets = || endpoint.spec.endpoints.iter().filter(|set| matches!(set.record_type.as_str(), "A" | "AAAA"));
@@ -48,6 +51,8 @@ pub fn published(endpoint: &DnsEndpoint) -> Vec<(Hostname, PublishedAlias)> {
 
 /// The label that marks the DNSEndpoint objects of Nearside.
 pub const MANAGED_LABEL: &str = "nearside.dev/dns";
+/// The annotation that says why the nodes of a host were chosen ([`Basis::as_str`]).
+pub const BASIS_ANNOTATION: &str = "nearside.dev/basis";
 /// The value of [`MANAGED_LABEL`].
 pub const MANAGED_VALUE: &str = "managed";
 
@@ -85,7 +90,10 @@ mod tests {
         let found = published(&endpoint);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].1.alias.as_str(), alias);
+        endpoint.metadata.annotations.insert(BASIS_ANNOTATION.to_owned(), "NoReadyPods".to_owned());
+        assert!(published(&endpoint).is_empty(), "every router is published, and none of them has a pod");
+        endpoint.metadata.annotations.clear();
         endpoint.metadata.labels.clear();
-        assert!(published(&endpoint).is_empty());
+        assert!(published(&endpoint).is_empty(), "not an object of ours");
     }
 }

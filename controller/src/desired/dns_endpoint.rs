@@ -1,10 +1,9 @@
 //! The DNSEndpoint of a host: the wanted records and the object as it stands flow in, the object to write flows out, or
 //! nothing where it is right already. Used by both writers.
 
-use super::basis_word;
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, dns_endpoint_name};
-use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::published::{BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{HostPattern, Kind};
 use serde_json::{Map, Value, json};
 
@@ -77,7 +76,7 @@ pub(crate) fn next_object(
     set(&mut next, "labels", MANAGED_LABEL, MANAGED_VALUE);
     set(&mut next, "annotations", HOST, &pattern.to_string());
     set(&mut next, "annotations", GENERATION, &generation.to_string());
-    set(&mut next, "annotations", BASIS, basis_word(basis));
+    set(&mut next, "annotations", BASIS_ANNOTATION, basis.as_str());
     if !same_records {
         let endpoints = serde_json::to_value(&spec.endpoints).unwrap_or_default();
         next["spec"] = json!({ "endpoints": endpoints });
@@ -115,7 +114,6 @@ fn set(object: &mut Value, map: &str, name: &str, value: &str) {
 
 const HOST: &str = "nearside.dev/host";
 const GENERATION: &str = "nearside.dev/gen";
-const BASIS: &str = "nearside.dev/basis";
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //! list as it stands, the list to write. Entries of other routers are never touched.
 
 use super::event::shortened;
-use super::{EventIntent, HoldReason, basis_word};
+use super::{EventIntent, HoldReason};
 use nearside_routing::placement::{Basis, HostPlacement};
 use nearside_routing::verdict::Verdict;
 use nearside_routing::{HostPattern, Outcome, Placement};
@@ -80,7 +80,7 @@ fn placed(host: &HostPlacement, held: Option<HoldReason>) -> ConditionIntent {
         let message = format!("{nodes} have no address of a type that is published; the last known records stay");
         return condition(false, HoldReason::NoAddress.as_str(), message);
     }
-    let reason = basis_word(host.basis);
+    let reason = host.basis.as_str();
     match host.basis {
         Basis::AllServices => condition(true, reason, nodes),
         Basis::MostServices { held, total } => {
