@@ -128,9 +128,11 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
 /// Waits for the client's first byte; `false` if the drain begins before.
 async fn begins(socket: &TcpStream, server: &Server) -> bool {
     let mut draining = server.lifecycle().draining();
+    let mut first = [0];
     tokio::select! {
         biased;
-        readable = socket.readable() => readable.is_ok(),
+        // Readiness alone may be a false alarm.
+        peeked = socket.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
         _ = draining.wait_for(|draining| *draining) => false,
     }
 }

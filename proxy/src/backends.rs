@@ -3,7 +3,9 @@
 //! asked by `http` and `accept::passthrough`.
 
 use crate::balance::{Random, two_choices, weighted};
-use nearside_routing::endpoints::{Endpoint, EndpointTable, PortEndpoints, ServiceEndpoints, ServiceKey};
+use nearside_routing::endpoints::{
+    Endpoint, EndpointState, EndpointTable, PortEndpoints, ServiceEndpoints, ServiceKey,
+};
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ pub(crate) struct Backends {
 
 #[derive(Debug)]
 struct LocalService {
+    key: Arc<ServiceKey>,
     /// What the loads belong to; also tells whether the Service has changed.
     all: Arc<ServiceEndpoints>,
     loads: HashMap<SocketAddr, Arc<Load>>,
@@ -41,7 +44,7 @@ pub(crate) struct Target {
     /// The pod's name; empty for endpoints that are not pods.
     pub(crate) pod: Arc<str>,
     /// The Service.
-    pub(crate) service: ServiceKey,
+    pub(crate) service: Arc<ServiceKey>,
     /// Whether the pod speaks HTTP/2 without TLS (`appProtocol`).
     pub(crate) h2c: bool,
     load: Arc<Load>,
@@ -64,49 +67,51 @@ impl Backends {
     /// Chooses an endpoint for a route: a Service by weight among those with local endpoints, then the less busy of two
     /// of its endpoints. Addresses that were tried are left out. `None` if nothing is left.
     pub(crate) fn pick(&self, route: &CompiledRoute, tried: &[SocketAddr], random: &mut Random) -> Option<Target> {
-        let local: Vec<Vec<(&PortEndpoints, &Endpoint)>> =
-            route.backends.iter().map(|backend| self.local(backend, tried)).collect();
-        let share = |(backend, local): (&WeightedBackend, &Vec<_>)| if local.is_empty() { 0 } else { backend.weight };
-        let backend = weighted(route.backends.iter().zip(&local).map(share), random)?;
-        let service = &route.backends[backend].service;
-        let loads = &self.services.get(service)?.loads;
+        let share = |backend: &WeightedBackend| {
+            let has_any = self.local(backend, tried).next().is_some();
+            if has_any { backend.weight } else { 0 }
+        };
+        let backend = &route.backends[weighted(route.backends.iter().map(share), random)?];
+        let service = self.services.get(&backend.service)?;
         let busy = |place: usize| {
-            let load = loads.get(&local[backend][place].1.address);
+            let load = self.local(backend, tried).nth(place).and_then(|(_, one)| service.loads.get(&one.address));
             load.map_or(0, |load| load.in_flight.load(Ordering::Relaxed))
         };
-        let (port, endpoint) = local[backend][two_choices(local[backend].len(), busy, random)?];
-        let load = Arc::clone(loads.get(&endpoint.address)?);
+        let place = two_choices(self.local(backend, tried).count(), busy, random)?;
+        let (port, endpoint) = self.local(backend, tried).nth(place)?;
+        let load = Arc::clone(service.loads.get(&endpoint.address)?);
         load.in_flight.fetch_add(1, Ordering::Relaxed);
         Some(Target {
             address: endpoint.address,
             node: Arc::clone(&endpoint.node),
             pod: Arc::clone(&endpoint.pod),
-            service: service.clone(),
+            service: Arc::clone(&service.key),
             h2c: matches!(port.app_protocol.as_deref(), Some("kubernetes.io/h2c" | "h2c")),
             load,
         })
     }
 
-    /// Whether another endpoint is left for a route after those that were tried.
-    pub(crate) fn has_more(&self, route: &CompiledRoute, tried: &[SocketAddr]) -> bool {
-        route.backends.iter().any(|backend| backend.weight > 0 && !self.local(backend, tried).is_empty())
+    /// Whether an endpoint is left for a route besides these.
+    pub(crate) fn has_more(&self, route: &CompiledRoute, besides: &[SocketAddr]) -> bool {
+        route.backends.iter().any(|backend| backend.weight > 0 && self.local(backend, besides).next().is_some())
     }
 
-    /// The local endpoints of a backend that take requests now.
-    pub(crate) fn serving<'b>(&'b self, backend: &'b WeightedBackend) -> Vec<&'b Endpoint> {
-        self.local(backend, &[]).into_iter().map(|(_, endpoint)| endpoint).collect()
-    }
-
-    fn local<'b>(
+    /// The local endpoints of a backend that take requests now, with the port each belongs to: those that
+    /// [`ServiceEndpoints::serving`] gives, less the ones that were tried, without a list of them.
+    pub(crate) fn local<'b>(
         &'b self,
         backend: &'b WeightedBackend,
-        tried: &[SocketAddr],
-    ) -> Vec<(&'b PortEndpoints, &'b Endpoint)> {
-        let Some(service) = self.services.get(&backend.service) else { return Vec::new() };
-        let serving = service.all.serving(&backend.port, &self.node);
-        let is_serving = |endpoint: &Endpoint| serving.iter().any(|one| std::ptr::eq(*one, endpoint));
-        let candidates = service.all.select(&backend.port);
-        candidates.filter(|(_, e)| is_serving(e) && !tried.contains(&e.address)).collect()
+        tried: &'b [SocketAddr],
+    ) -> impl Iterator<Item = (&'b PortEndpoints, &'b Endpoint)> {
+        let here = |(_, endpoint): &(&PortEndpoints, &Endpoint)| *endpoint.node == *self.node;
+        let all = self.services.get(&backend.service).map(|service| &service.all);
+        let any_ready = all.is_some_and(|all| {
+            all.select(&backend.port).filter(here).any(|(_, endpoint)| endpoint.state == EndpointState::Ready)
+        });
+        let local = all.into_iter().flat_map(|all| all.select(&backend.port)).filter(here);
+        local.filter(move |(_, endpoint)| {
+            (!any_ready || endpoint.state == EndpointState::Ready) && !tried.contains(&endpoint.address)
+        })
     }
 }
 
@@ -135,7 +140,7 @@ impl BackendsBuilder {
         for (key, all) in endpoints.iter() {
             let service = match self.last.services.get(key) {
                 Some(last) if Arc::ptr_eq(&last.all, all) => Arc::clone(last),
-                _ => Arc::new(self.local_service(all)),
+                _ => Arc::new(self.local_service(key, all)),
             };
             if !service.loads.is_empty() {
                 services.insert(key.clone(), service);
@@ -147,7 +152,7 @@ impl BackendsBuilder {
         Arc::clone(&self.last)
     }
 
-    fn local_service(&mut self, all: &Arc<ServiceEndpoints>) -> LocalService {
+    fn local_service(&mut self, key: &ServiceKey, all: &Arc<ServiceEndpoints>) -> LocalService {
         let local = all.ports.iter().flat_map(|port| &port.endpoints).filter(|endpoint| *endpoint.node == *self.node);
         let mut loads = HashMap::new();
         for endpoint in local {
@@ -158,7 +163,7 @@ impl BackendsBuilder {
             *known = Arc::downgrade(&load);
             loads.insert(endpoint.address, load);
         }
-        LocalService { all: Arc::clone(all), loads }
+        LocalService { key: Arc::new(key.clone()), all: Arc::clone(all), loads }
     }
 }
 
@@ -167,7 +172,7 @@ static NEXT_LOAD: AtomicU64 = AtomicU64::new(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nearside_routing::endpoints::{EndpointState, PortSelector};
+    use nearside_routing::endpoints::PortSelector;
     use nearside_routing::object::ObjectKey;
     use nearside_routing::table::{InsecurePolicy, Termination};
     use nearside_routing::{HostPattern, Kind, PathRule};
@@ -234,6 +239,23 @@ mod tests {
         assert!(backends.pick(&route(&[("a", 0)]), &[], &mut random).is_none(), "weight 0 gets nothing");
         let tried = ["10.0.0.1:80".parse().unwrap()];
         assert!(!backends.has_more(&route(&[("a", 1)]), &tried), "a terminating one is no second choice");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn local_endpoints_are_those_that_the_routing_core_calls_serving(
+            all in proptest::collection::vec((1_u8..6, 1_u8..3, proptest::bool::ANY), 0..8),
+        ) {
+            let state = |ready| if ready { EndpointState::Ready } else { EndpointState::ServingTerminating };
+            let endpoints = all.iter().map(|(ip, node, ready)| {
+                endpoint(&format!("10.0.0.{ip}:80"), &format!("n{node}"), state(*ready))
+            });
+            let (key, all) = service("a", endpoints.collect());
+            let backends = build(&mut BackendsBuilder::new("n1".into()), vec![(key, Arc::clone(&all))]);
+            let route = route(&[("a", 1)]);
+            let local: Vec<_> = backends.local(&route.backends[0], &[]).map(|(_, endpoint)| endpoint).collect();
+            proptest::prop_assert_eq!(local, all.serving(&PortSelector::All, "n1"));
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 pub(crate) mod answer;
 pub(crate) mod context;
+mod decision;
 mod failure;
 mod forwarded;
 mod miss;
 mod peer;
 mod request;
+mod upgrade;
 
 use crate::accept::client_stream::connection_of;
 use crate::backends::Backends;
@@ -23,15 +25,13 @@ use context::RequestContext;
 use forwarded::Forwarded;
 use http::header::SERVER;
 use http::{HeaderValue, Method, Version};
-use nearside_routing::table::{CompiledRoute, MissPolicy};
-use nearside_routing::{Decision, NormalPath, Scheme};
+use nearside_routing::table::CompiledRoute;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use request::RequestTarget;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -46,79 +46,6 @@ impl HttpService {
     /// On top of the shared parts.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
-    }
-
-    /// What the request gets: a pod to ask is noted in the context, or an answer of our own is returned.
-    fn decide(&self, header: &RequestHeader, ctx: &mut RequestContext) -> Option<Answer> {
-        let target = match RequestTarget::parse(header, header.raw_path()) {
-            Ok(target) => target,
-            Err(refusal) => return Some(Answer::refusal(refusal)),
-        };
-        ctx.host = target.host.as_ref().into();
-        let raw_path = String::from_utf8_lossy(target.path);
-        let path = match NormalPath::parse(&raw_path) {
-            Ok(path) => path,
-            Err(error) => return Some(Answer::bad_path(error)),
-        };
-        let state = Arc::clone(ctx.state.insert(self.shared.state()));
-        let scheme = ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme);
-        let server_name = ctx.connection.as_ref().and_then(|connection| connection.server_name.as_deref());
-        if scheme == Scheme::Https
-            && server_name != Some(&*target.host)
-            && state.routes().passthrough(&target.host).is_some()
-        {
-            return Some(Answer::misdirected());
-        }
-        let found = state.routes().find(scheme, &target.host, &path);
-        let by_alias = found.alias.is_some();
-        match found.decision {
-            Decision::NoRoute => Some(Answer::no_route(self.shared.config.no_route_status)),
-            Decision::RedirectToHttps(route) => {
-                ctx.route = Some(Arc::clone(route));
-                Some(Answer::https_redirect(route.https_redirect_status(), &target))
-            }
-            Decision::Serve(route) => {
-                ctx.route = Some(Arc::clone(route));
-                ctx.target = state.backends.pick(route, &[], &mut ctx.random);
-                if ctx.target.is_some() {
-                    ctx.origin_form = target.origin_form();
-                    return None;
-                }
-                Some(self.miss(route, &target, by_alias, scheme, ctx))
-            }
-        }
-    }
-
-    fn miss(
-        &self,
-        route: &CompiledRoute,
-        target: &RequestTarget<'_>,
-        by_alias: bool,
-        scheme: Scheme,
-        ctx: &mut RequestContext,
-    ) -> Answer {
-        let Some(state) = &ctx.state else { return Answer::no_endpoint() };
-        let published = state.snapshot.published.get(&*target.host);
-        let covered = |alias: &str| {
-            scheme == Scheme::Http || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
-        };
-        let miss = miss::Miss {
-            policy: route.on_miss.unwrap_or(self.shared.config.on_miss),
-            has_weight: route.backends.iter().any(|backend| backend.weight > 0),
-            by_alias,
-            published: published.map_or(&[], |published| published),
-            own: self.shared.node_id,
-        };
-        match miss.decide(covered, &mut ctx.random) {
-            miss::Decided::Redirect(alias) => {
-                self.shared.metrics().miss(miss::name(MissPolicy::Redirect), &route.pattern);
-                Answer::alias_redirect(scheme, alias, target)
-            }
-            miss::Decided::Reject => {
-                self.shared.metrics().miss(miss::name(MissPolicy::Reject), &route.pattern);
-                Answer::no_endpoint()
-            }
-        }
     }
 
     async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
@@ -174,7 +101,7 @@ impl ProxyHttp for HttpService {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-        match self.decide(session.req_header(), ctx) {
+        match decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx) {
             Some(answer) => {
                 self.send(session, answer, ctx).await?;
                 Ok(true)

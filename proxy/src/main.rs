@@ -110,6 +110,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         snapshot = snapshots.next() => snapshot,
         () = shutdown.requested() => return Ok(()),
     };
+    metrics.sync(&snapshots.state());
     let pair = match &config.default_certificate {
         Some(pair) => Arc::clone(pair),
         None => Arc::new(tls::self_signed().map_err(Failure::SelfSigned)?),

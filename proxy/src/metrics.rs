@@ -6,7 +6,7 @@ mod routes;
 use crate::backends::Target;
 use crate::state::State;
 use http::Method;
-use nearside_routing::table::CompiledRoute;
+use nearside_routing::table::{CompiledRoute, MissPolicy};
 use nearside_routing::{HostPattern, Scheme};
 use nearside_watch::SyncState;
 use prometheus::core::Collector;
@@ -163,9 +163,9 @@ impl Metrics {
     }
 
     /// A request had no ready pod here. `policy` is what it got.
-    pub(crate) fn miss(&self, policy: &str, host: &HostPattern) {
+    pub(crate) fn miss(&self, policy: MissPolicy, host: &HostPattern) {
         let host = host.to_string();
-        self.misses.with_label_values(&[policy, &host]).inc();
+        self.misses.with_label_values(&[policy_name(policy), &host]).inc();
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
     }
 
@@ -192,9 +192,9 @@ impl Metrics {
         if !missed.is_empty() {
             let served: HashSet<String> = state.routes().hosts().map(|host| host.pattern.to_string()).collect();
             for host in missed.extract_if(|host| !served.contains(host)) {
-                for policy in ["redirect", "reject"] {
+                for policy in [MissPolicy::Redirect, MissPolicy::Reject] {
                     // Not every policy was applied to every host.
-                    drop(self.misses.remove_label_values(&[policy, &host]));
+                    drop(self.misses.remove_label_values(&[policy_name(policy), &host]));
                 }
             }
         }
@@ -227,9 +227,69 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C)
     Ok(collector)
 }
 
+fn policy_name(policy: MissPolicy) -> &'static str {
+    match policy {
+        MissPolicy::Redirect => "redirect",
+        MissPolicy::Reject => "reject",
+    }
+}
+
 fn scheme_name(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::BackendsBuilder;
+    use crate::balance::Random;
+    use nearside_routing::endpoints::{
+        Endpoint, EndpointState, PortEndpoints, PortSelector, ServiceEndpoints, ServiceKey,
+    };
+    use nearside_routing::table::{InsecurePolicy, Termination, WeightedBackend};
+    use nearside_routing::{Kind, ObjectKey, PathRule};
+
+    fn bytes_from_a_pod_on(node: &str) -> u64 {
+        let service = ServiceKey::new("shop", "web");
+        let endpoint = Endpoint {
+            address: "10.0.0.1:80".parse().unwrap(),
+            node: node.into(),
+            pod: "web-1".into(),
+            state: EndpointState::Ready,
+        };
+        let port = PortEndpoints { name: "".into(), number: Some(80), app_protocol: None, endpoints: vec![endpoint] };
+        let endpoints = ServiceEndpoints { ports: vec![port], refused: Vec::new() };
+        let route = CompiledRoute {
+            source: ObjectKey::new(Kind::Route, "shop", "web"),
+            pattern: HostPattern::Any,
+            path: PathRule::Any,
+            backends: Box::new([WeightedBackend { service: service.clone(), port: PortSelector::All, weight: 1 }]),
+            termination: Termination::None,
+            insecure: InsecurePolicy::Allow,
+            on_miss: None,
+        };
+        let table = Arc::new([(service, Arc::new(endpoints))].into());
+        let backends = BackendsBuilder::new(node.into()).build(&table);
+        let target = backends.pick(&route, &[], &mut Random::seeded(1));
+        let metrics = Metrics::new("n1".into(), &Registry::new()).unwrap();
+        let (method, duration) = (&Method::GET, Duration::ZERO);
+        metrics.request(&RequestSeen {
+            route: Some(&route),
+            target: target.as_ref(),
+            method,
+            status: 200,
+            sent: 7,
+            duration,
+        });
+        metrics.cross_node.get()
+    }
+
+    #[test]
+    fn bytes_from_pods_of_other_nodes_are_counted_as_crossing() {
+        assert_eq!(bytes_from_a_pod_on("n1"), 0);
+        assert_eq!(bytes_from_a_pod_on("n2"), 7);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
     #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
     namespace_ownership: String,
-    /// For a connection to a pod, over all attempts of the last endpoint.
+    /// For a connection to a pod; at most a second while another pod is left to try.
     #[arg(long, env = "NEARSIDE_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s")]
     connect_timeout: String,
     /// Without any byte from the pod while it answers.

@@ -85,3 +85,61 @@ impl StateBuilder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::self_signed;
+    use nearside_routing::{Change, EndpointSource, Index, IndexConfig, Kind, Object};
+    use serde_json::{Value, json};
+
+    fn object(kind: Kind, name: &str, mut more: Value) -> Change {
+        let metadata = json!({ "namespace": "shop", "name": name, "labels": { "app": "web" } });
+        more["metadata"] = metadata;
+        Change::Apply(Object::decode(kind, more).unwrap())
+    }
+
+    fn pod(name: &str, ip: &str) -> Change {
+        let status = json!({ "podIP": ip, "conditions": [{ "type": "Ready", "status": "True" }] });
+        object(Kind::Pod, name, json!({ "spec": { "nodeName": "n1", "containers": [] }, "status": status }))
+    }
+
+    fn route(certificate: &str, key: &str) -> Change {
+        let tls = json!({ "termination": "edge", "certificate": certificate, "key": key });
+        let spec = json!({ "host": "a.example.com", "to": { "kind": "Service", "name": "web" }, "tls": tls });
+        object(Kind::Route, "web", json!({ "spec": spec }))
+    }
+
+    fn identity() -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn pods_come_and_go_without_a_new_tls_configuration_and_a_new_certificate_makes_one() {
+        let mut index =
+            Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
+        let default = Arc::new(Certificate::new(&self_signed().unwrap()).unwrap());
+        let mut builder = StateBuilder::new("n1".into(), default);
+        let mut after = |changes: Vec<Change>| {
+            changes.into_iter().for_each(|change| index.apply(change));
+            builder.build(index.publish())
+        };
+        let (certificate, key) = identity();
+        let ports = json!({ "selector": { "app": "web" }, "ports": [{ "port": 80 }] });
+        let service = object(Kind::Service, "web", json!({ "spec": ports }));
+        let first = after(vec![route(&certificate, &key), service, pod("web-1", "10.0.0.1")]);
+        let config =
+            |state: &State| Arc::clone(&state.certificates.serving(state.routes(), Some("a.example.com")).config);
+        let second = after(vec![pod("web-2", "10.0.0.2")]);
+        assert!(!Arc::ptr_eq(&first.backends, &second.backends), "the pod is there");
+        assert!(Arc::ptr_eq(&config(&first), &config(&second)));
+        let (certificate, key) = identity();
+        let third = after(vec![route(&certificate, &key)]);
+        assert!(!Arc::ptr_eq(&config(&second), &config(&third)));
+        assert!(Arc::ptr_eq(&second.backends, &third.backends));
+        let served = third.certificates.serving(third.routes(), Some("b.example.com"));
+        assert!(!Arc::ptr_eq(&served.config, &config(&third)), "other names see the default certificate");
+    }
+}

@@ -11,7 +11,7 @@ use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
 use crate::server::Server;
 use crate::state::State;
 use bytes::Bytes;
-use nearside_routing::table::CompiledRoute;
+use nearside_routing::table::{CompiledRoute, MissPolicy};
 use relay::relay;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     let started = Instant::now();
     let Some((target, mut pod)) = connect(route, state, server).await else {
         // Dropping the socket closes the connection; the miss policy has no other answer before TLS.
-        server.metrics().miss("reject", &route.pattern);
+        server.metrics().miss(MissPolicy::Reject, &route.pattern);
         server.access_log().connection(&ConnectionLine {
             connection,
             route,

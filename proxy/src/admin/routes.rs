@@ -110,7 +110,7 @@ fn describe(host: &HostRoutes, state: &State, settings: &Settings) -> Host {
 
 fn rule(route: &CompiledRoute, state: &State, settings: &Settings) -> Rule {
     let backends = route.backends.iter().map(|backend| {
-        let endpoints = state.backends.serving(backend).into_iter().map(|endpoint| Endpoint {
+        let endpoints = state.backends.local(backend, &[]).map(|(_, endpoint)| Endpoint {
             address: endpoint.address.to_string(),
             pod: endpoint.pod.to_string(),
             state: format!("{:?}", endpoint.state),

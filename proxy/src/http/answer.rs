@@ -4,7 +4,7 @@ use super::request::{Refusal, RequestTarget};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
-use nearside_routing::{Hostname, PathError, Scheme};
+use nearside_routing::{Hostname, Scheme};
 
 /// A response that no pod made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Answer {
     }
 
     /// The path could deceive a pod.
-    pub(crate) fn bad_path(_error: PathError) -> Self {
+    pub(crate) fn bad_path() -> Self {
         Self::page(400, "path").closing()
     }
 

@@ -46,14 +46,6 @@ impl<'m> Miss<'m> {
     }
 }
 
-/// The policy as it is called in metrics.
-pub(crate) fn name(policy: MissPolicy) -> &'static str {
-    match policy {
-        MissPolicy::Redirect => "redirect",
-        MissPolicy::Reject => "reject",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,14 @@
 //! How a pod is asked: an endpoint and its route's termination flow in, Pingora's description of the connection flows
 //! out. Connections are shared only by requests for the same pod under the same TLS policy.
 
+use super::upgrade::UpgradeConnector;
 use crate::backends::Target;
 use crate::limits::{CONNECT_ATTEMPT_TIME, H2_UPSTREAM_STREAMS, TUNNEL_IDLE, UPSTREAM_IDLE};
 use crate::upstream_tls::DestinationCas;
 use nearside_routing::table::Termination;
 use pingora::upstreams::peer::HttpPeer;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What matters of a request for its connection.
@@ -69,9 +71,12 @@ pub(super) fn peer(
     options.read_timeout = Some(patience);
     options.write_timeout = Some(patience);
     options.idle_timeout = Some(UPSTREAM_IDLE);
+    if request.upgrade {
+        options.custom_l4 = Some(Arc::new(UpgradeConnector { timeout: connect }));
+    }
     // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| ca.identity), h2).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| ca.identity), h2, request.upgrade).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }

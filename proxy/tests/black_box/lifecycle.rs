@@ -1,8 +1,12 @@
 //! Start and end: ports after the first snapshot, errors that name the port, an end that loses nothing.
 
-use super::support::client::{read_to_end, read_until};
+use super::support::client::{get_tls, read_to_end, read_until};
 use super::support::manifests::{pod, route, service};
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nearside_loadtest::certificates::TestCa;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -50,6 +54,24 @@ async fn a_download_in_flight_completes_and_new_clients_go_elsewhere() {
     stream.read_to_end(&mut body).await.unwrap();
     assert_eq!(body.len(), length);
     assert!(nearside_loadtest::pods::media::verify(0, &body));
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn http_2_streams_in_flight_complete_and_the_connection_ends() {
+    let (_pod, manifests) = web();
+    let proxy = Proxy::start(&manifests, &["--drain-timeout=60s"]);
+    let stream = TcpStream::connect(proxy.http).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let length = 5_000_000;
+    let request = http::Request::get(format!("http://{HOST}/media/{length}"));
+    let response = sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    proxy.terminate();
+    eventually("new connections are refused", || async { TcpStream::connect(proxy.http).await.err() }).await;
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), length);
+    connection.await.unwrap().unwrap();
     assert_eq!(proxy.ended().await.code(), Some(0));
 }
 
@@ -113,4 +135,56 @@ async fn no_port_is_bound_before_the_objects_are_read() {
     assert!(TcpStream::connect(free).await.is_err());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn no_request_fails_while_routes_pods_and_certificates_change() {
+    let (_one, one) = echo_pod("web-1");
+    let (_two, two) = echo_pod("web-2");
+    let ca = TestCa::new("test").unwrap();
+    let web = |number: usize| {
+        let identity = ca.identity(&[HOST]).unwrap();
+        let tls = json!({
+            "termination": "edge", "insecureEdgeTerminationPolicy": "Allow",
+            "certificate": identity.certificate, "key": identity.key
+        });
+        let mut route = route("web", HOST, json!({ "tls": tls }));
+        route["metadata"]["annotations"] = json!({ "example.com/number": number.to_string() });
+        route
+    };
+    let pods = [pod("web", "web-1", one), pod("web", "web-2", two)];
+    let manifests = Manifests::with(&[web(0), service("web"), pods[0].clone()]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let generation = || async { proxy.metric("nearside_table_generation", "").await.unwrap() };
+    let changes = async {
+        for number in 1..=10 {
+            let before = generation().await;
+            // Make before break, as a rolling update does it.
+            manifests.put(&pods[number % 2]);
+            manifests.put(&web(number));
+            eventually("the change is taken in", || async { (generation().await > before).then_some(()) }).await;
+            let both = eventually("the new pod is asked", || async {
+                let reply = get(proxy.http, HOST, "/").await;
+                (reply.pod() == Some(["web-1", "web-2"][number % 2])).then_some(())
+            });
+            both.await;
+            manifests.remove(&pods[(number + 1) % 2]);
+            eventually("the old pod is not asked any more", || async {
+                let (_, page) = proxy.page("/routes").await;
+                (!page.contains(["web-1", "web-2"][(number + 1) % 2])).then_some(())
+            })
+            .await;
+        }
+    };
+    let requests = async {
+        loop {
+            assert_eq!(get(proxy.http, HOST, "/media/1000").await.status, 200);
+            assert_eq!(get_tls(proxy.https, &ca, HOST, "/media/1000").await.unwrap().status, 200);
+        }
+    };
+    tokio::select! {
+        () = changes => {}
+        () = requests => unreachable!("requests go on for ever"),
+    }
+    assert_eq!(proxy.metric("nearside_http_requests_total", "code=\"5").await, None);
 }

@@ -206,3 +206,28 @@ async fn a_websocket_is_tunnelled() {
         assert_eq!(echoed.payload, text.as_bytes());
     }
 }
+
+#[tokio::test]
+async fn a_websocket_lives_also_where_the_pod_is_faster_than_its_request() {
+    let eager = Scripted::start(|mut stream| async move {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_header(&mut stream).await;
+        let (mut read, mut write) = stream.split();
+        drop(tokio::io::copy(&mut read, &mut write).await);
+    })
+    .await;
+    let manifests = web(eager.address);
+    let proxy = Proxy::start(&manifests, &[]);
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        let bytes = format!(
+            "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(b"echo").await.unwrap();
+        read_until(&mut stream, "echo").await;
+    }
+}

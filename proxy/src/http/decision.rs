@@ -1,0 +1,80 @@
+//! What a request gets: its header and the present state flow in, a pod to ask or an answer of our own flows out. Asks the
+//! routing core and the pure modules beside it; `http` carries the decision out.
+
+use super::answer::Answer;
+use super::context::RequestContext;
+use super::miss;
+use super::request::RequestTarget;
+use crate::server::Shared;
+use crate::state::State;
+use http::request::Parts;
+use nearside_routing::table::{CompiledRoute, MissPolicy};
+use nearside_routing::{Decision, NormalPath, Scheme};
+use std::sync::Arc;
+
+/// Decides. `None` means that the pod in the context is to be asked. `raw` is the request target as the client sent it.
+pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
+    let target = match RequestTarget::parse(header, raw) {
+        Ok(target) => target,
+        Err(refusal) => return Some(Answer::refusal(refusal)),
+    };
+    ctx.host = target.host.as_ref().into();
+    let raw_path = String::from_utf8_lossy(target.path);
+    let Ok(path) = NormalPath::parse(&raw_path) else { return Some(Answer::bad_path()) };
+    let state = Arc::clone(ctx.state.insert(shared.state()));
+    let connection = ctx.connection.as_deref();
+    let scheme = connection.map_or(Scheme::Http, |connection| connection.scheme);
+    let server_name = connection.and_then(|connection| connection.server_name.as_deref());
+    if scheme == Scheme::Https
+        && server_name != Some(&*target.host)
+        && state.routes().passthrough(&target.host).is_some()
+    {
+        return Some(Answer::misdirected());
+    }
+    let found = state.routes().find(scheme, &target.host, &path);
+    match found.decision {
+        Decision::NoRoute => Some(Answer::no_route(shared.config.no_route_status)),
+        Decision::RedirectToHttps(route) => {
+            ctx.route = Some(Arc::clone(route));
+            Some(Answer::https_redirect(route.https_redirect_status(), &target))
+        }
+        Decision::Serve(route) => {
+            ctx.route = Some(Arc::clone(route));
+            ctx.target = state.backends.pick(route, &[], &mut ctx.random);
+            if ctx.target.is_none() {
+                return Some(missed(shared, &state, route, &target, found.alias.is_some(), scheme, ctx));
+            }
+            ctx.origin_form = target.origin_form();
+            None
+        }
+    }
+}
+
+fn missed(
+    shared: &Shared,
+    state: &State,
+    route: &CompiledRoute,
+    target: &RequestTarget<'_>,
+    by_alias: bool,
+    scheme: Scheme,
+    ctx: &mut RequestContext,
+) -> Answer {
+    let published = state.snapshot.published.get(&*target.host);
+    // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
+    let covered = |alias: &str| {
+        scheme == Scheme::Http || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
+    };
+    let miss = miss::Miss {
+        policy: route.on_miss.unwrap_or(shared.config.on_miss),
+        has_weight: route.backends.iter().any(|backend| backend.weight > 0),
+        by_alias,
+        published: published.map_or(&[], |published| published),
+        own: shared.node_id,
+    };
+    let (policy, answer) = match miss.decide(covered, &mut ctx.random) {
+        miss::Decided::Redirect(alias) => (MissPolicy::Redirect, Answer::alias_redirect(scheme, alias, target)),
+        miss::Decided::Reject => (MissPolicy::Reject, Answer::no_endpoint()),
+    };
+    shared.metrics().miss(policy, &route.pattern);
+    answer
+}
