@@ -2,7 +2,7 @@
 
 use super::support::client::{connect_tls, exchange, get_h2, get_tls, read_to_end};
 use super::support::manifests::{ingress, ingress_class, pod, route, service};
-use super::support::pods::echo_pod_with;
+use super::support::pods::{Refusing, echo_pod_with};
 use super::support::{Manifests, PATIENCE, Proxy, echo_pod, eventually, get};
 use http::Request;
 use http_body_util::Full;
@@ -202,6 +202,24 @@ async fn passthrough_ends_at_the_pod() {
     drop(pod_server);
     eventually("a route without pods is closed", || async { get_tls(proxy.https, &ca, HOST, "/").await.err() }).await;
     eventually("the miss is counted", || async { proxy.metric("nearside_misses_total", "reject").await }).await;
+}
+
+#[tokio::test]
+async fn passthrough_goes_to_another_pod_when_one_cannot_be_reached() {
+    let ca = TestCa::new("pod").unwrap();
+    let (_pod, address) = echo_pod_with("web-1", Some(ca.identity(&[HOST]).unwrap().server().unwrap()));
+    let gone = Refusing::new();
+    let manifests = Manifests::with(&[
+        route("web", HOST, json!({ "tls": { "termination": "passthrough" } })),
+        service("web"),
+        pod("web", "web-1", address),
+        pod("web", "web-2", gone.address()),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    for _ in 0..20 {
+        assert_eq!(get_tls(proxy.https, &ca, HOST, "/").await.unwrap().pod(), Some("web-1"));
+    }
+    assert!(proxy.metric("nearside_upstream_connect_failures_total", "").await.unwrap() > 0.0, "none was ever tried");
 }
 
 #[tokio::test]
