@@ -33,6 +33,8 @@ pub struct Client {
     pub ports: Ports,
     /// Node names by address, to tell whom it contacted.
     pub nodes: Arc<HashMap<IpAddr, String>>,
+    /// The address to contact whatever the host is, as with `curl --connect-to`; `None` asks the name server.
+    pub address: Option<IpAddr>,
 }
 
 /// Ports of the routers.
@@ -125,6 +127,7 @@ impl Client {
             tls,
             ports,
             nodes: Arc::new(addresses.collect()),
+            address: None,
         }
     }
 

@@ -48,9 +48,10 @@ async fn follow(client: &Client, call: &Call, record: &mut Record) -> Result<()>
 async fn reach(client: &Client, call: &Call, target: &Target, record: &mut Record) -> Result<Response<()>> {
     let repeatable = call.method.is_idempotent();
     for round in 0..=call.rounds {
-        let mut addresses = match target.host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => client.resolver.addresses(&target.host).await?,
+        let literal = || target.host.trim_matches(['[', ']']).parse().ok();
+        let mut addresses = match client.address.or_else(literal) {
+            Some(address) => vec![address],
+            None => client.resolver.addresses(&target.host).await?,
         };
         shuffle(&mut addresses);
         let last_round = round == call.rounds || !repeatable;

@@ -1,0 +1,235 @@
+//! A running cluster: network, object store, pods, proxies, controller and name server. Tests put objects and pods into it, ask it as
+//! clients do, and read what it publishes. Dropping it ends all of it.
+
+mod observe;
+mod source;
+
+pub(crate) use observe::PATIENCE;
+pub(crate) use source::Source;
+
+use nearside_loadtest::certificates::TestCa;
+use nearside_loadtest::client::{Call, Client, Ports, Record, Resolver};
+use nearside_loadtest::lab::cluster::{PodPort, PodSpec, ROUTER_NAMESPACE, Reference};
+use nearside_loadtest::lab::network::Size;
+use nearside_loadtest::lab::{Cluster, Network, Place};
+use nearside_loadtest::programs::{Launch, Program};
+use rustls::ServerConfig;
+use serde_json::Value;
+use source::Objects;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// The cluster of one test.
+pub(crate) struct Stage {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) objects: Objects,
+    /// Signs what clients trust.
+    pub(crate) ca: TestCa,
+    pub(crate) programs: BTreeMap<String, Program>,
+    pub(crate) network: Network,
+    pub(crate) directory: TempDir,
+    pub(crate) proxy_flags: Vec<String>,
+    routers: Vec<JoinHandle<()>>,
+    names: Resolver,
+    pod_tls: Arc<ServerConfig>,
+}
+
+impl Stage {
+    /// A cluster whose programs run and are ready; `objects` gives what exists before they start.
+    pub(crate) async fn start(source: Source, nodes: u8, objects: impl FnOnce(&Self)) -> Self {
+        let mut stage = Self::lay(source, nodes).await;
+        objects(&stage);
+        stage.start_programs();
+        stage.ready().await;
+        stage
+    }
+
+    /// A cluster whose programs do not run yet.
+    pub(crate) async fn lay(source: Source, nodes: u8) -> Self {
+        let network = Network::loopback(Size { nodes, clients: 1 }).unwrap();
+        let directory = TempDir::new().unwrap();
+        let objects = Objects::new(source, network.control(), directory.path()).await;
+        let cluster = Cluster::new(network.nodes(), objects.store()).unwrap();
+        let ca = TestCa::new("whole path").unwrap();
+        let pod_names = ["*.apps.example.com", "secure.shop.svc", "secure.shop.svc.cluster.local"];
+        let pod_tls = ca.identity(&pod_names).unwrap().server().unwrap();
+        let dns = SocketAddr::new(network.control().address(), DNS);
+        let stage = Self {
+            names: Resolver::new(network.control().clone(), dns),
+            cluster,
+            objects,
+            ca,
+            programs: BTreeMap::new(),
+            network,
+            directory,
+            proxy_flags: ["--shutdown-delay=300ms", "--drain-timeout=20s"].map(String::from).to_vec(),
+            routers: Vec::new(),
+            pod_tls,
+        };
+        for namespace in ["shop", "rival", ROUTER_NAMESPACE] {
+            stage.put(&crate::objects::namespace(namespace));
+        }
+        stage.put(&crate::objects::ingress_class());
+        stage
+    }
+
+    /// Starts all programs; they may not become ready at once.
+    pub(crate) fn start_programs(&mut self) {
+        self.start_dns_sync();
+        self.start_controller();
+        let nodes: Vec<String> = self.network.nodes().iter().map(|node| node.name().to_owned()).collect();
+        for node in nodes {
+            self.start_proxy(&node);
+            let admin = self.admin(&format!("proxy-{node}"));
+            self.routers.push(self.cluster.follow_router(&node, admin).unwrap());
+        }
+    }
+
+    /// Waits until every program says that it is ready.
+    pub(crate) async fn ready(&mut self) {
+        let admin: Vec<SocketAddr> = self.programs.keys().map(|name| self.admin(name)).collect();
+        for (program, admin) in self.programs.values_mut().zip(admin) {
+            program.ready(admin, "/healthz/ready", PATIENCE).await.unwrap();
+        }
+    }
+
+    fn start_dns_sync(&mut self) {
+        let mut arguments = vec!["serve".to_owned(), format!("--zone={ZONE}")];
+        arguments.push(format!("--listen={}", SocketAddr::new(self.network.control().address(), DNS)));
+        arguments.extend(self.objects.flags_for_records());
+        let place = self.network.control().clone();
+        self.launch("nearside-dns-sync", "dns-sync", &place, arguments);
+    }
+
+    fn start_controller(&mut self) {
+        let mut arguments: Vec<String> =
+            ["--node-address-type=InternalIP", "--record-ttl=5", "--allow-endpoints=127.0.0.0/8"]
+                .map(String::from)
+                .into();
+        arguments.push(format!("--namespace={ROUTER_NAMESPACE}"));
+        arguments.extend(self.objects.flags_for_controller());
+        let place = self.network.control().clone();
+        self.launch("nearside-controller", "controller", &place, arguments);
+    }
+
+    /// The arguments of the proxy of a node.
+    pub(crate) fn proxy_arguments(&self, node: &str) -> Vec<String> {
+        let address = self.address(node);
+        let mut arguments = vec![
+            format!("--node-name={node}"),
+            format!("--http-listen={}", SocketAddr::new(address, PORTS.http)),
+            format!("--https-listen={}", SocketAddr::new(address, PORTS.https)),
+            "--allow-endpoints=127.0.0.0/8".to_owned(),
+        ];
+        arguments.extend(self.proxy_flags.clone());
+        arguments.extend(self.objects.flags_for_proxy());
+        arguments
+    }
+
+    /// Starts the proxy of a node.
+    pub(crate) fn start_proxy(&mut self, node: &str) {
+        let arguments = self.proxy_arguments(node);
+        let place = self.cluster.node(node).unwrap().place().clone();
+        self.launch("nearside-proxy", &format!("proxy-{node}"), &place, arguments);
+    }
+
+    fn launch(&mut self, binary: &str, name: &str, place: &Place, mut arguments: Vec<String>) {
+        arguments.push(format!("--admin-listen={}", self.admin(name)));
+        let program = self.start_as(binary, name, place, &arguments);
+        self.programs.insert(name.to_owned(), program);
+    }
+
+    /// Starts a program with these arguments and no others.
+    pub(crate) fn start_as(&self, binary: &str, name: &str, place: &Place, arguments: &[String]) -> Program {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut launch = Launch::new(binary, name, place, &arguments).unwrap();
+        if let Some(kubeconfig) = self.objects.kubeconfig() {
+            launch = launch.env("KUBECONFIG", kubeconfig.to_str().unwrap());
+        }
+        launch.start(self.directory.path()).unwrap()
+    }
+
+    /// Where a program shows its health.
+    pub(crate) fn admin(&self, program: &str) -> SocketAddr {
+        let control = self.network.control().address();
+        match program.strip_prefix("proxy-") {
+            Some(node) => SocketAddr::new(self.address(node), 9901),
+            None if program == "controller" => SocketAddr::new(control, 9902),
+            None => SocketAddr::new(control, 9903),
+        }
+    }
+
+    /// A node's own address.
+    pub(crate) fn address(&self, node: &str) -> IpAddr {
+        self.cluster.node(node).unwrap().place().address()
+    }
+
+    /// Stores an object.
+    pub(crate) fn put(&self, object: &Value) {
+        self.cluster.apply(object).unwrap();
+    }
+
+    /// Stores objects.
+    pub(crate) fn put_all(&self, objects: &[Value]) {
+        objects.iter().for_each(|object| self.put(object));
+    }
+
+    /// Removes an object.
+    pub(crate) fn delete(&self, object: &Value) {
+        self.cluster.delete(&Reference::of(object).unwrap()).unwrap();
+    }
+
+    /// Runs `shop/APP-NUMBER`, which serves plain on 8080 and TLS on 8443.
+    pub(crate) fn run_pod(&self, app: &str, number: u8, node: &str) {
+        self.run_pod_in("shop", app, number, node);
+    }
+
+    /// Runs a pod in any namespace.
+    pub(crate) fn run_pod_in(&self, namespace: &str, app: &str, number: u8, node: &str) {
+        let port = |name: &str, port, tls| PodPort { name: name.into(), port, tls };
+        let spec = PodSpec {
+            namespace: namespace.into(),
+            name: format!("{app}-{number}"),
+            node: node.into(),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            ports: vec![port("http", 8080, None), port("https", 8443, Some(self.pod_tls.clone()))],
+        };
+        self.cluster.run_pod(spec).unwrap();
+    }
+
+    /// A client that trusts the stage's authority and has cached nothing.
+    pub(crate) fn client(&self) -> Client {
+        let dns = SocketAddr::new(self.network.control().address(), DNS);
+        Client::new(&self.network, &self.network.clients()[0], dns, self.ca.client(&[]).unwrap(), PORTS)
+    }
+
+    /// One request as a browser makes it: DNS, then redirects.
+    pub(crate) async fn fetch(&self, url: &str) -> Record {
+        self.client().fetch(&Call::get(url)).await
+    }
+
+    /// One request to a node, whatever DNS says; redirects are not followed.
+    pub(crate) async fn ask(&self, node: &str, url: &str) -> Record {
+        self.ask_with(node, Call::get(url)).await
+    }
+
+    /// The same with any request.
+    pub(crate) async fn ask_with(&self, node: &str, call: Call) -> Record {
+        let client = Client { address: Some(self.address(node)), ..self.client() };
+        client.fetch(&Call { redirects: 0, rounds: 0, ..call }).await
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.routers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The zone that dns-sync serves.
+pub(crate) const ZONE: &str = "apps.example.com";
+pub(crate) const PORTS: Ports = Ports { http: 8080, https: 8443 };
+const DNS: u16 = 5353;
