@@ -3,11 +3,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod command_line;
 mod log;
 mod readiness;
 mod server;
 mod signal;
 
+pub use command_line::{parse_arguments, unusable_flags};
 pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};

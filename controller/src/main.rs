@@ -15,33 +15,31 @@ mod placement;
 mod reconcile;
 mod writer;
 
-use clap::Parser;
-use clap::error::ErrorKind;
 use desired::{Planner, RouterIdentity};
 use leader::Candidate;
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, init_logging};
+use nearside_admin::{
+    AdminError, AdminServer, Page, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags,
+};
 use nearside_watch::{Source, SourceError, snapshots};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
 use prometheus::Registry;
 use reconcile::{Reconciler, Term};
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use writer::{ApiWriter, Writer};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match parse_arguments(PROGRAM) {
         Ok(arguments) => arguments,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
-        Err(error) => return unusable(&[first_line(&error.to_string())]),
+        Err(code) => return code,
     };
     let options = match Options::new(arguments, Surroundings::read()) {
         Ok(options) => options,
-        Err(mistakes) => return unusable(&mistakes),
+        Err(mistakes) => return unusable_flags(PROGRAM, &mistakes),
     };
     init_logging(options.log_format);
     let runtime = match tokio::runtime::Runtime::new() {
@@ -147,16 +145,4 @@ fn identity() -> String {
     format!("{name}_{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// Exit code 2, and one line per mistake.
-fn unusable(mistakes: &[String]) -> ExitCode {
-    let mut stderr = std::io::stderr().lock();
-    for mistake in mistakes {
-        // Nobody is left to tell if standard error is closed.
-        drop(writeln!(stderr, "nearside-controller: {mistake}"));
-    }
-    ExitCode::from(2)
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-}
+const PROGRAM: &str = "nearside-controller";

@@ -1,8 +1,6 @@
 //! Wires the program: flags in, parts built and joined, an exit code out. Decides nothing itself.
 
-use clap::Parser;
-use clap::error::ErrorKind;
-use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging};
+use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags};
 use nearside_dns_sync::config::{Cli, Command, ServeConfig};
 use nearside_dns_sync::metrics::Metrics;
 use nearside_dns_sync::serve::{BindError, Listeners, Responder, serve};
@@ -10,23 +8,20 @@ use nearside_dns_sync::source::{Endpoints, follow};
 use nearside_dns_sync::zone_store::ZoneStore;
 use nearside_watch::SourceError;
 use prometheus::Registry;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match parse_arguments(PROGRAM) {
         Ok(cli) => cli,
-        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help.exit(),
-        Err(error) if error.use_stderr() => return usage(&first_paragraph(&error.to_string())),
-        Err(help) => help.exit(),
+        Err(code) => return code,
     };
     let Command::Serve(args) = cli.command;
     let config = match ServeConfig::try_from(args) {
         Ok(config) => config,
-        Err(error) => return usage(&format!("error: {error}")),
+        Err(error) => return unusable_flags(PROGRAM, &[error]),
     };
     init_logging(config.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -120,16 +115,4 @@ async fn closed(receiver: &mut watch::Receiver<bool>) {
     while receiver.changed().await.is_ok() {}
 }
 
-/// Says in one line what is wrong with the flags.
-fn usage(line: &str) -> ExitCode {
-    // Without standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{line} (see nearside-dns-sync serve --help)");
-    ExitCode::from(USAGE)
-}
-
-/// The part of a message before the hints, in one line.
-fn first_paragraph(message: &str) -> String {
-    message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
-const USAGE: u8 = 2;
+const PROGRAM: &str = "nearside-dns-sync";

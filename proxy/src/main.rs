@@ -24,10 +24,9 @@ mod upstream_tls;
 
 use accept::{BindError, Listeners};
 use access_log::AccessLog;
-use clap::Parser;
 use lifecycle::Lifecycle;
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging};
+use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags};
 use nearside_routing::Scheme;
 use nearside_watch::SourceError;
 use options::{Arguments, Config};
@@ -35,7 +34,7 @@ use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
 use server::{Server, Shared};
 use state::{CurrentState, State, StateBuilder};
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tls::{Certificate, CertificateMismatch};
@@ -44,14 +43,13 @@ use tls::{Certificate, CertificateMismatch};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let config = match Arguments::parse().into_config() {
+    let arguments: Arguments = match parse_arguments(PROGRAM) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let config = match arguments.into_config() {
         Ok(config) => config,
-        Err(mistakes) => {
-            let lines: String = mistakes.iter().map(|mistake| format!("nearside-proxy: {mistake}\n")).collect();
-            // Nobody may be listening, and the exit code says it too.
-            drop(io::stderr().write_all(lines.as_bytes()));
-            return ExitCode::from(2);
-        }
+        Err(mistakes) => return unusable_flags(PROGRAM, &mistakes),
     };
     init_logging(config.log_format);
     // An error means that a provider is installed already; there is only this one in the program.
@@ -189,3 +187,5 @@ fn spawn_sync_gauge(metrics: &Metrics, state: nearside_watch::SyncState) {
 }
 
 const SYNC_GAUGE: std::time::Duration = std::time::Duration::from_secs(5);
+
+const PROGRAM: &str = "nearside-proxy";

@@ -36,6 +36,9 @@ fn a_default_certificate_must_be_usable() {
 }
 
 #[test]
-fn an_unknown_flag_is_unusable() {
-    assert_eq!(run(&["--nod-name=n1"]).0, Some(2));
+fn an_unknown_flag_is_unusable_and_said_in_one_line() {
+    let (code, error) = run(&["--nod-name=n1"]);
+    assert_eq!(code, Some(2));
+    assert!(error.starts_with("nearside-proxy: ") && error.contains("--nod-name"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
