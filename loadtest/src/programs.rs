@@ -184,6 +184,17 @@ impl Program {
         }
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not within `patience`.
+    pub async fn ended(&mut self, patience: Duration) -> Result<ExitStatus> {
+        match timeout(patience, self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("{} still runs after {patience:?}; the end of its log:\n{}", self.name, self.tail(TAIL)),
+        }
+    }
+
     /// Sends SIGKILL and waits for the end: no goodbye to anyone.
     pub async fn kill(mut self) {
         self.signal(Signal::KILL);

@@ -78,7 +78,7 @@ impl Objects {
                 let plural = if kind == "Route" { "routes" } else { "ingresses" };
                 let path = out.join("status").join(plural).join(format!("{namespace}.{name}.status"));
                 let text = fs::read_to_string(path).unwrap_or_default();
-                serde_saphyr::from_str::<Value>(&text).unwrap_or_default()
+                serde_saphyr::from_str::<Value>(&text).unwrap_or_default()["status"].clone()
             }
         }
     }
