@@ -33,22 +33,27 @@ test: ## install what is missing, build, and run every test
 check: lint deny ## formatting, lints and dependency rules
 
 lint: ## formatting and lints
+	@scripts/setup check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# The dependencies of every platform are looked at, so those of other platforms are fetched first: nothing to do the second time.
 deny: ## licences, sources and banned or duplicate dependencies (builds cargo-deny once)
 	@scripts/setup check
 	@test -x "$(DENY)" || cargo install --locked --root .tools cargo-deny
-	$(DENY) --offline check bans licenses sources
+	cargo fetch --locked
+	$(DENY) --offline --locked check bans licenses sources
 
 audit: ## known vulnerabilities in dependencies; fetches the RustSec database
 	@test -x "$(DENY)" || cargo install --locked --root .tools cargo-deny
 	$(DENY) check advisories
 
 build: ## debug binaries of all programs
+	@scripts/setup check
 	cargo build --locked --workspace --bins
 
 release: ## optimised binaries of the three programs
+	@scripts/setup check
 	cargo build --locked --release -p nearside-proxy -p nearside-controller -p nearside-dns-sync
 
 clean: ## remove what was built
