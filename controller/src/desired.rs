@@ -1,7 +1,6 @@
 //! What should stand in the API: a snapshot flows in, for each DNSEndpoint and each status the wanted content flows out.
 //! Pure; the placement task calls it, the reconciler compares its answers and writes the difference.
 
-mod claimants;
 mod dns_endpoint;
 mod event;
 mod ingress_status;
@@ -12,7 +11,6 @@ pub(crate) use event::{EventIntent, NO_READY_PODS};
 pub(crate) use ingress_status::{IngressIntent, next_addresses};
 pub(crate) use route_status::{RouteIntent, RouterIdentity, next_entries};
 
-use claimants::Claimants;
 use nearside_routing::endpoints::EndpointState;
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, HostPlacement, RecordPolicy, dns_endpoint_name, records};
@@ -77,14 +75,13 @@ pub(crate) struct Desired {
 #[derive(Debug)]
 pub(crate) struct Planner {
     policy: RecordPolicy,
-    claimants: Claimants,
     last_good: BTreeMap<HostPattern, DnsEndpointSpec>,
 }
 
 impl Planner {
     /// A planner that has seen nothing yet.
     pub(crate) fn new(policy: RecordPolicy) -> Self {
-        Self { policy, claimants: Claimants::default(), last_good: BTreeMap::new() }
+        Self { policy, last_good: BTreeMap::new() }
     }
 
     /// What should stand in the API for this snapshot, which must be of a source that is in sync: a host that nothing in
@@ -92,7 +89,8 @@ impl Planner {
     pub(crate) fn plan(&mut self, snapshot: &Snapshot) -> Desired {
         let placement = place(&snapshot.routes, &snapshot.endpoints, &snapshot.nodes);
         let mut specs = records(&placement, &snapshot.nodes, &snapshot.routes, &self.policy);
-        let unserved = self.claimants.unserved(&snapshot.routes, &snapshot.verdicts);
+        let unserved: BTreeSet<HostPattern> =
+            snapshot.claimed.iter().filter(|host| is_unserved(host, snapshot)).cloned().collect();
         self.last_good.retain(|pattern, _| placement.hosts.contains_key(pattern) || unserved.contains(pattern));
         let mut desired = Desired { generation: snapshot.generation, ..Desired::default() };
         for (pattern, host) in &placement.hosts {
@@ -170,6 +168,11 @@ impl Desired {
         let intent = DnsEndpointIntent { pattern: pattern.clone(), records };
         self.intents.insert(target, Arc::new(Intent::DnsEndpoint(intent)));
     }
+}
+
+/// A Route whose certificate broke still claims its host: its records stay until nobody claims the host.
+fn is_unserved(pattern: &HostPattern, snapshot: &Snapshot) -> bool {
+    *pattern != HostPattern::Any && snapshot.routes.host(pattern).is_none()
 }
 
 /// The hosts that each Route and Ingress serves.

@@ -13,6 +13,7 @@ use crate::hostname::HostPattern;
 use crate::object::{Age, ObjectKey};
 use crate::table::CompiledRoute;
 use crate::verdict::Problem;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything one Route or Ingress asks for.
@@ -22,6 +23,8 @@ pub struct Claims {
     pub object: ObjectKey,
     /// The effective host of a Route, the first host of an Ingress; empty where there is none.
     pub host: String,
+    /// Every host that it names, also those of rules that cannot be served.
+    pub hosts: BTreeSet<HostPattern>,
     /// The rules it asks for, in the order of the object.
     pub rules: Vec<Claim>,
     /// The certificates it brings by reference to a Secret.

@@ -7,7 +7,7 @@ mod services;
 use crate::address_policy::AddressPolicy;
 use crate::admission::Ownership;
 use crate::endpoints::EndpointTable;
-use crate::hostname::Hostname;
+use crate::hostname::{HostPattern, Hostname};
 use crate::object::{IngressClass, Kind, Node, Object, ObjectKey};
 use crate::placement::{NodeState, NodeStates, RouterSelector};
 use crate::published::{PublishedAlias, PublishedHosts, published};
@@ -83,6 +83,9 @@ pub struct Snapshot {
     pub generation: u64,
     /// Who answers which host and path.
     pub routes: Arc<RouteTable>,
+    /// Every host that an object asks for and has not lost to another one, whether it is served or not: a Route whose
+    /// certificate broke still claims its host.
+    pub claimed: Arc<BTreeSet<HostPattern>>,
     /// The endpoints of each Service.
     pub endpoints: Arc<EndpointTable>,
     /// What DNS says of each host.
@@ -161,6 +164,9 @@ impl Index {
         let mut changed = false;
         if let Some((routes, verdicts)) = self.hosts.publish(&next.routes, &next.verdicts) {
             (next.routes, next.verdicts, changed) = (routes, verdicts, true);
+        }
+        if let Some(claimed) = self.hosts.publish_claimed() {
+            (next.claimed, changed) = (claimed, true);
         }
         if let Some(endpoints) = self.services.publish(&next.endpoints, &addresses, &mut self.notices) {
             (next.endpoints, changed) = (endpoints, true);

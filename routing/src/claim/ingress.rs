@@ -7,6 +7,7 @@ use crate::object::{Ingress, IngressBackend, IngressPath, Kind};
 use crate::path::PathRule;
 use crate::table::{CompiledRoute, InsecurePolicy, MissPolicy, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The claims of an Ingress of our class. Each rule, path and certificate stands for itself: a bad one is a problem, the
@@ -14,14 +15,16 @@ use std::sync::Arc;
 pub fn ingress_claims(ingress: &Ingress) -> Claims {
     let mut problems = Vec::new();
     let on_miss = annotation::on_miss(&ingress.metadata, &mut problems);
-    let mut builder = Builder { ingress, on_miss, rules: Vec::new(), tls_hosts: Vec::new(), problems };
+    let mut builder =
+        Builder { ingress, on_miss, hosts: BTreeSet::new(), rules: Vec::new(), tls_hosts: Vec::new(), problems };
     let certificates = builder.certificates();
     builder.rules();
-    let Builder { rules, problems, .. } = builder;
+    let Builder { hosts, rules, problems, .. } = builder;
     let first_host = ingress.spec.rules.iter().map(|rule| rule.host.as_str()).find(|host| !host.is_empty());
     Claims {
         object: ingress.metadata.key(Kind::Ingress),
         host: first_host.unwrap_or_default().chars().take(SHOWN).collect(),
+        hosts,
         rules,
         certificates,
         problems,
@@ -31,6 +34,7 @@ pub fn ingress_claims(ingress: &Ingress) -> Claims {
 struct Builder<'i> {
     ingress: &'i Ingress,
     on_miss: Option<MissPolicy>,
+    hosts: BTreeSet<HostPattern>,
     rules: Vec<Claim>,
     tls_hosts: Vec<HostPattern>,
     problems: Vec<Problem>,
@@ -84,6 +88,7 @@ impl Builder<'_> {
                     continue;
                 }
             };
+            self.hosts.insert(pattern.clone());
             for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
                 self.path(&pattern, path, &format!("{field}.http.paths[{place}]"));
             }
@@ -94,6 +99,7 @@ impl Builder<'_> {
         if let Some(backend) = &ingress.spec.default_backend
             && ingress.spec.rules.is_empty()
         {
+            self.hosts.insert(HostPattern::Any);
             self.claim(HostPattern::Any, PathRule::Default, backend, "spec.defaultBackend");
         }
     }

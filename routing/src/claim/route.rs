@@ -8,6 +8,7 @@ use crate::object::{Kind, Route, RouteTarget, RouteTls};
 use crate::path::PathRule;
 use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The claims of a Route. A Route that cannot be served has no rules and at least one problem.
@@ -16,11 +17,14 @@ pub fn route_claims(route: &Route) -> Claims {
     let mut claims = Claims {
         object,
         host: route.spec.host.chars().take(SHOWN).collect(),
+        hosts: BTreeSet::new(),
         rules: Vec::new(),
         certificates: Vec::new(),
         problems: Vec::new(),
     };
-    match claim(route, &mut claims.problems) {
+    let pattern = pattern(&route.spec.host, &route.spec.wildcard_policy);
+    claims.hosts.extend(pattern.clone().ok());
+    match pattern.and_then(|pattern| claim(route, pattern, &mut claims.problems)) {
         Ok(claim) => claims.rules.push(claim),
         // The decisive problem comes first: it is the reason in the Route's status.
         Err(problem) => claims.problems.insert(0, problem),
@@ -28,9 +32,8 @@ pub fn route_claims(route: &Route) -> Claims {
     claims
 }
 
-fn claim(route: &Route, problems: &mut Vec<Problem>) -> Result<Claim, Problem> {
+fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Result<Claim, Problem> {
     let spec = &route.spec;
-    let pattern = pattern(&spec.host, &spec.wildcard_policy)?;
     let path = PathRule::route(&spec.path)
         .map_err(|error| Problem::new("spec.path", Reason::InvalidPath, error.to_string()))?;
     let (termination, insecure) = termination(spec.tls.as_ref(), &path)?;

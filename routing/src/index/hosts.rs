@@ -7,7 +7,7 @@ use crate::compile::{TlsSecret, compile_group, verdict};
 use crate::hostname::HostPattern;
 use crate::object::{Ingress, Kind, ObjectKey, Route, Secret};
 use crate::table::RouteTable;
-use crate::verdict::{Problem, Verdict};
+use crate::verdict::{Problem, Reason, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ pub(super) struct HostIndex {
     users: BTreeMap<ObjectKey, BTreeSet<HostPattern>>,
     /// What was wrong with rules and certificates, by object and then by host.
     findings: BTreeMap<ObjectKey, BTreeMap<HostPattern, Findings>>,
+    /// Hosts that some object asks for and has not lost to another one, whether they are served or not.
+    claimed: BTreeSet<HostPattern>,
+    claimed_changed: bool,
     dirty_hosts: BTreeSet<HostPattern>,
     dirty_objects: BTreeSet<ObjectKey>,
 }
@@ -50,6 +53,8 @@ impl HostIndex {
             siblings: BTreeMap::new(),
             users: BTreeMap::new(),
             findings: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+            claimed_changed: false,
             dirty_hosts: BTreeSet::new(),
             dirty_objects: BTreeSet::new(),
         }
@@ -140,6 +145,11 @@ impl HostIndex {
 
     pub(super) fn ingresses(&self) -> Vec<Ingress> {
         self.ingresses.values().cloned().collect()
+    }
+
+    /// The hosts of [`super::Snapshot::claimed`], if they changed since the last call; to be asked after [`Self::publish`].
+    pub(super) fn publish_claimed(&mut self) -> Option<Arc<BTreeSet<HostPattern>>> {
+        std::mem::take(&mut self.claimed_changed).then(|| Arc::new(self.claimed.clone()))
     }
 
     /// The new table and verdicts, if any host or object changed.
@@ -233,6 +243,11 @@ impl HostIndex {
                 table.set(pattern, next.map(Arc::new));
             }
         }
+        for pattern in group {
+            let claimed = claims.iter().any(|object| claims_host(object, pattern, &compiled.rejected));
+            self.claimed_changed |=
+                if claimed { self.claimed.insert(pattern.clone()) } else { self.claimed.remove(pattern) };
+        }
         for object in &claims {
             self.record(object, group, &mut compiled.rejected, &mut compiled.problems);
         }
@@ -277,9 +292,23 @@ impl HostIndex {
     }
 }
 
+/// Whether an object asks for a host and has not lost every rule for it to an older claim.
+fn claims_host(claims: &Claims, pattern: &HostPattern, rejected: &BTreeMap<ObjectKey, Vec<(usize, Problem)>>) -> bool {
+    let lost = |place: usize| {
+        let problems = rejected.get(&claims.object).into_iter().flatten();
+        problems.clone().any(|(at, problem)| *at == place && problem.reason == Reason::HostAlreadyClaimed)
+    };
+    let mut rules = claims.rules.iter().enumerate().filter(|(_, rule)| rule.route.pattern == *pattern).peekable();
+    claims.hosts.contains(pattern) && (rules.peek().is_none() || rules.any(|(place, _)| !lost(place)))
+}
+
 fn patterns(claims: &Claims) -> BTreeSet<HostPattern> {
-    let rules = claims.rules.iter().map(|rule| rule.route.pattern.clone());
-    rules.chain(claims.certificates.iter().map(|certificate| certificate.pattern.clone())).collect()
+    claims
+        .hosts
+        .iter()
+        .cloned()
+        .chain(claims.certificates.iter().map(|certificate| certificate.pattern.clone()))
+        .collect()
 }
 
 fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {

@@ -161,6 +161,35 @@ fn a_route_with_a_bad_certificate_keeps_its_claim() {
 }
 
 #[test]
+fn a_host_stays_claimed_until_nobody_asks_for_it() {
+    let mut index = Index::new(IndexConfig::default());
+    let claimed = |index: &mut Index| index.publish().claimed.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let broken = "host: h.test, tls: {termination: edge, certificate: garbage, key: garbage}";
+    apply(&mut index, &route("ns", "a", 1, broken));
+    assert_eq!(claimed(&mut index), ["h.test"], "its certificate is unusable, its claim is not");
+    apply(&mut index, &route("ns", "a", 1, "host: h.test, path: '/%00'"));
+    assert_eq!(claimed(&mut index), ["h.test"], "nor does a bad path give the host up");
+    let rules = format!(
+        "rules: [{}, {}]",
+        rule("i.test", &[("Prefix", "/", "web")]),
+        rule("j.test", &[("Prefix", "no", "web")])
+    );
+    apply(&mut index, &[CLASS, &ingress("ns", "web", 2, &rules)].concat());
+    assert_eq!(claimed(&mut index), ["h.test", "i.test", "j.test"]);
+    apply(&mut index, &route("other", "wild", 3, "host: any.x.test, wildcardPolicy: Subdomain"));
+    apply(&mut index, &route("ns", "x", 1, "host: a.x.test"));
+    assert_eq!(
+        claimed(&mut index),
+        ["a.x.test", "h.test", "i.test", "j.test"],
+        "what was lost to an older claim is not held"
+    );
+    index.apply(Change::Delete(ObjectKey::new(Kind::Route, "ns", "a")));
+    index.apply(Change::Delete(ObjectKey::new(Kind::Route, "ns", "x")));
+    index.apply(Change::Delete(ObjectKey::new(Kind::Ingress, "ns", "web")));
+    assert_eq!(claimed(&mut index), ["*.x.test"]);
+}
+
+#[test]
 fn an_unknown_annotation_value_is_a_problem_and_the_default_holds() {
     let mut index = Index::new(IndexConfig::default());
     let Object::Route(mut bad) = objects(&route("ns", "a", 1, "host: h.test")).remove(0) else { panic!() };
@@ -287,7 +316,8 @@ fn seen(snapshot: &Snapshot) -> String {
     let mut hosts: Vec<String> = snapshot.routes.hosts().map(|host| format!("{host:?}")).collect();
     hosts.sort();
     let verdicts: Vec<String> = snapshot.verdicts.values().map(|verdict| format!("{verdict:?}")).collect();
-    [hosts, verdicts].concat().join("\n")
+    let claimed: Vec<String> = snapshot.claimed.iter().map(|pattern| format!("claimed {pattern}")).collect();
+    [hosts, verdicts, claimed].concat().join("\n")
 }
 
 proptest! {
