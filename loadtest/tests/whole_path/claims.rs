@@ -54,6 +54,8 @@ async fn a_route_and_an_ingress_compete_in_one_order() {
     stage.until_published(HOST, &["n1"]).await;
     assert_eq!(stage.until_served("n1", URL).await.pod.as_deref(), Some("old-1"));
     stage.until_admitted("shop", "loser", "False", "HostAlreadyClaimed").await;
+    let message = stage.until_event("Route", "loser", "HostAlreadyClaimed").await;
+    assert!(message.contains("spec.host"), "{message}");
     let address =
         async || stage.objects.status("Ingress", "shop", "winner")["loadBalancer"]["ingress"][0]["ip"].clone();
     let n1 = stage.address("n1").to_string();
