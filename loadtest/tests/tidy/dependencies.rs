@@ -4,7 +4,7 @@
 use crate::tree;
 use std::collections::BTreeSet;
 
-/// Crate, and the crates of ours that it may use outside tests.
+/// Every crate, and the crates of ours that it uses outside tests.
 const EDGES: [(&str, &[&str]); 7] = [
     ("routing", &[]),
     ("admin", &[]),
@@ -15,7 +15,10 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("loadtest", &[]),
 ];
 
-/// What a source says when it names a library, and the only places outside tests that may.
+/// The one crate that tests of any other may use: it plays the outside world.
+const OF_TESTS: &str = "loadtest";
+
+/// What a source says when it names a library, and the only places outside tests that may: files, or all below a prefix.
 const DOORS: [(&str, &[&str]); 5] = [
     (
         "pingora::",
@@ -23,52 +26,72 @@ const DOORS: [(&str, &[&str]); 5] = [
             "proxy/src/accept.rs",
             "proxy/src/accept/client_stream.rs",
             "proxy/src/http.rs",
-            "proxy/src/http/",
+            "proxy/src/http/failure.rs",
+            "proxy/src/http/forwarded.rs",
+            "proxy/src/http/peer.rs",
+            "proxy/src/http/upgrade.rs",
             "proxy/src/main.rs",
             "proxy/src/server.rs",
             "proxy/src/upstream_tls.rs",
         ],
     ),
     ("kube::", &["watch/src/source.rs", "watch/src/cluster", "controller/src/leader.rs", "controller/src/writer"]),
-    ("hickory_proto::", &["dns-sync/src/wire", "loadtest/"]),
-    ("rustls::", &["proxy/src/tls", "proxy/src/accept/client_hello.rs", "proxy/src/main.rs", "loadtest/"]),
+    ("hickory_proto::", &["dns-sync/src/wire", "loadtest/src/"]),
+    ("rustls::", &["proxy/src/tls", "proxy/src/accept/client_hello.rs", "proxy/src/main.rs", "loadtest/src/"]),
     ("notify::", &["watch/src/manifests"]),
 ];
 
-/// Versions below these have published advisories (RustSec), or are pinned because the next one breaks.
-const FLOORS: [(&str, [u64; 3]); 10] = [
+/// Versions below these have published advisories (RustSec). Only crates that are in the tree; `make audit` knows the rest.
+const FLOORS: [(&str, [u64; 3]); 11] = [
     ("bytes", [1, 11, 1]),
     ("h2", [0, 4, 16]),
-    ("hickory-proto", [0, 26, 3]),
-    ("lru", [0, 16, 3]),
-    ("pingora", [0, 9, 1]),
-    ("protobuf", [3, 7, 2]),
+    ("hickory-proto", [0, 26, 1]),
+    ("lru", [0, 18, 2]),
     ("ring", [0, 17, 12]),
     ("rustls", [0, 23, 18]),
     ("rustls-webpki", [0, 103, 13]),
+    ("slab", [0, 4, 11]),
+    ("time", [0, 3, 47]),
     ("tokio", [1, 44, 2]),
+    ("tracing-subscriber", [0, 3, 20]),
 ];
+
+/// Versions that the code is written against to the digit: what it relies on is not promised by their version numbers.
+const PINS: [(&str, [u64; 3]); 3] =
+    [("hickory-proto", [0, 26, 3]), ("pingora", [0, 9, 1]), ("pingora-core", [0, 9, 1])];
 
 #[test]
 fn crates_use_each_other_in_one_direction() {
-    for (name, allowed) in EDGES {
+    let members: BTreeSet<String> = tree::files()
+        .iter()
+        .filter_map(|path| {
+            path.strip_suffix("/Cargo.toml").filter(|folder| !folder.contains('/')).map(ToOwned::to_owned)
+        })
+        .collect();
+    assert_eq!(members, EDGES.iter().map(|(name, _)| (*name).to_owned()).collect(), "the crates of this repository");
+    for (name, wanted) in EDGES {
         let manifest = tree::text(&format!("{name}/Cargo.toml")).unwrap();
-        let used: BTreeSet<String> = section(&manifest, "[dependencies]")
-            .filter_map(|line| line.strip_prefix("nearside-")?.split(['.', ' ', '=']).next().map(ToOwned::to_owned))
-            .collect();
-        let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
-        assert!(used.is_subset(&allowed), "{name} may use {allowed:?} and uses {used:?}");
+        let (of_tests, used) = uses(&manifest);
+        let wanted: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(used, wanted, "what {name} uses of ours");
+        let foreign: Vec<_> = of_tests.iter().filter(|used| *used != OF_TESTS && !wanted.contains(*used)).collect();
+        assert!(foreign.is_empty(), "the tests of {name} may use {OF_TESTS} and use {foreign:?}");
     }
 }
 
 #[test]
 fn a_foreign_library_comes_in_through_its_door() {
-    for (path, text) in tree::sources() {
-        let of_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
-        for (library, doors) in DOORS {
-            let names = text.lines().any(|line| !line.trim_start().starts_with("//") && mentions(line, library));
+    let sources = tree::sources();
+    for (library, doors) in DOORS {
+        let names = |text: &str| text.lines().any(|line| !is_comment(line) && mentions(line, library));
+        let naming: Vec<&String> = sources.iter().filter(|(_, text)| names(text)).map(|(path, _)| path).collect();
+        for path in &naming {
+            let of_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
             let allowed = doors.iter().any(|door| path.starts_with(door));
-            assert!(!names || allowed || of_tests, "{path} names {library}, which comes in only through {doors:?}");
+            assert!(allowed || of_tests, "{path} names {library}, which comes in only through {doors:?}");
+        }
+        for door in doors {
+            assert!(naming.iter().any(|path| path.starts_with(door)), "nothing comes in through {door} for {library}");
         }
     }
 }
@@ -76,32 +99,54 @@ fn a_foreign_library_comes_in_through_its_door() {
 #[test]
 fn no_dependency_is_older_than_its_last_known_fault() {
     let lock = tree::text("Cargo.lock").unwrap();
-    let packages = packages(&lock);
     for (name, floor) in FLOORS {
-        for (_, version) in packages.iter().filter(|(package, _)| package == name) {
-            let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-            let found: [u64; 3] = std::array::from_fn(|_| parts.next().unwrap_or(0));
-            assert!(found >= floor, "{name} {version} is older than {floor:?}");
+        let versions = versions(&lock, name);
+        assert!(!versions.is_empty(), "{name} is not in the tree: its floor has no purpose");
+        for version in versions {
+            assert!(numbers(&version) >= floor, "{name} {version} is older than {floor:?}");
         }
+    }
+    for (name, pin) in PINS {
+        let found: Vec<[u64; 3]> = versions(&lock, name).iter().map(|version| numbers(version)).collect();
+        assert_eq!(found, [pin], "{name} is pinned");
     }
 }
 
 #[test]
 fn there_is_one_tls_stack() {
     let lock = tree::text("Cargo.lock").unwrap();
-    let packages = packages(&lock);
     for name in ["rustls", "ring", "hickory-proto", "pingora-core", "kube-client", "h2", "tokio"] {
-        let versions: Vec<&String> = packages.iter().filter(|(package, _)| package == name).map(|(_, v)| v).collect();
+        let versions = versions(&lock, name);
         assert_eq!(versions.len(), 1, "{name}: {versions:?}");
     }
     for name in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "reqwest", "hickory-recursor"] {
-        assert!(packages.iter().all(|(package, _)| package != name), "{name} is in the tree");
+        assert!(versions(&lock, name).is_empty(), "{name} is in the tree");
     }
 }
 
-/// The lines of a section of a manifest.
-fn section<'t>(manifest: &'t str, head: &'t str) -> impl Iterator<Item = &'t str> {
-    manifest.lines().skip_while(move |line| line.trim() != head).skip(1).take_while(|line| !line.starts_with('['))
+/// The crates of ours that a manifest names: those of tests, and those of the program (also under a target or for a build).
+fn uses(manifest: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut of_tests, mut used) = (BTreeSet::new(), BTreeSet::new());
+    let mut section = "";
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        }
+        // Either a line of the section, or a section of its own: `[dependencies.nearside-routing]`.
+        let entry = if line.starts_with('[') { line.rsplit("dependencies.").next() } else { Some(line) };
+        let Some(rest) = entry.and_then(|entry| entry.strip_prefix("nearside-")) else { continue };
+        let name = rest.split(['.', ' ', '=', ']']).next().unwrap_or_default().to_owned();
+        if section.contains("dev-dependencies") {
+            of_tests.insert(name);
+        } else if section.contains("dependencies") {
+            used.insert(name);
+        }
+    }
+    (of_tests, used)
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
 }
 
 /// Whether a line names a library, and not another one whose name ends the same.
@@ -112,9 +157,15 @@ fn mentions(line: &str, library: &str) -> bool {
     })
 }
 
-fn packages(lock: &str) -> Vec<(String, String)> {
-    let value = |line: &str, key: &str| Some(line.strip_prefix(key)?.trim_matches('"').to_owned());
-    let lines: Vec<&str> = lock.lines().collect();
-    let pairs = lines.windows(2).filter_map(|two| Some((value(two[0], "name = ")?, value(two[1], "version = ")?)));
-    pairs.collect()
+/// The versions of a crate in the lock file.
+fn versions(lock: &str, name: &str) -> Vec<String> {
+    let head = format!("name = \"{name}\"");
+    let after = lock.lines().zip(lock.lines().skip(1)).filter(|(line, _)| *line == head).map(|(_, next)| next);
+    after.filter_map(|line| Some(line.strip_prefix("version = ")?.trim_matches('"').to_owned())).collect()
+}
+
+/// `1.2.3-rc.1` as `[1, 2, 3]`.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
 }

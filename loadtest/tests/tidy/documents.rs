@@ -15,18 +15,35 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 
 #[test]
 fn every_path_that_a_document_names_exists() {
-    let files: BTreeSet<String> = tree::files().into_iter().collect();
-    let documents = files.iter().filter(|path| path.ends_with(".md") && *path != "CHANGELOG.md");
-    for document in documents {
-        for word in backticked(&tree::text(document).unwrap()) {
-            let first = word.split('/').next().unwrap_or_default();
-            let ours = word.contains('/') && tree::root().join(first).is_dir() && !first.is_empty();
-            let plain = word.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
-            if ours && plain {
-                assert!(tree::root().join(&word).exists(), "{document} names {word}, which does not exist");
-            }
+    let files = tree::files();
+    let mut checked = 0;
+    for document in files.iter().filter(|path| path.ends_with(".md") && *path != "CHANGELOG.md") {
+        for word in backticked(&tree::text(document).unwrap()).iter().filter(|word| is_path(word)) {
+            assert!(exists(&files, word), "{document} names {word}, which does not exist");
+            checked += 1;
         }
     }
+    assert!(checked > 10, "the paths in the documents were not found");
+}
+
+/// Whether a word in a document stands for a file or a folder of the repository: a relative path of plain characters that
+/// ends in `/` or in the extension of a kind of file that is here, or begins with a folder that is.
+fn is_path(word: &str) -> bool {
+    let plain = word.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    let name = word.rsplit('/').next().unwrap_or_default();
+    let extension =
+        name.rsplit_once('.').is_some_and(|(stem, ending)| !stem.is_empty() && EXTENSIONS.contains(&ending));
+    let first = word.split_once('/').map(|(first, _)| first).unwrap_or_default();
+    let folder = !first.is_empty() && tree::root().join(first).is_dir();
+    plain && !word.starts_with('/') && (word.ends_with('/') || extension || folder)
+}
+
+/// Whether a path leads to something that is tracked, from the root or from the folder that its document speaks of.
+fn exists(files: &[String], word: &str) -> bool {
+    let folder = format!("{}/", word.trim_end_matches('/'));
+    let below = |path: &str| path.starts_with(&folder) || path.contains(&format!("/{folder}"));
+    let same = |path: &str| path == word || path.ends_with(&format!("/{word}"));
+    files.iter().any(|path| below(path) || same(path))
 }
 
 #[test]
@@ -43,6 +60,27 @@ fn flags_and_their_description_agree() {
         assert!(missing.is_empty(), "docs/command-lines.md does not describe {missing:?} of {program}");
         assert!(invented.is_empty(), "docs/command-lines.md describes {invented:?}, which {program} does not have");
     }
+}
+
+#[test]
+fn manifests_use_flags_that_exist() {
+    let document = tree::text("docs/command-lines.md").unwrap();
+    let manifests = tree::files().into_iter().filter(|path| path.starts_with("deploy/") && path.ends_with(".yaml"));
+    let mut checked = 0;
+    for path in manifests {
+        let text = tree::text(&path).unwrap();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let words = lines.flat_map(|line| line.split([' ', ',', '"', '[', ']'])).filter(|word| word.starts_with("--"));
+        for flag in words.filter(|word| word.len() > 3).map(|word| word.split('=').next().unwrap_or_default()) {
+            assert!(document.contains(&format!("| `{flag} ")), "{path} uses {flag}, which no program has");
+            checked += 1;
+        }
+        for variable in text.split([' ', '\n']).filter(|word| word.starts_with("NEARSIDE_")) {
+            assert!(document.contains(&format!("| `{variable}` |")), "{path} sets {variable}, which no program reads");
+            checked += 1;
+        }
+    }
+    assert!(checked > 3, "the flags in the manifests were not found");
 }
 
 #[test]
@@ -68,6 +106,9 @@ fn metrics_and_reasons_and_their_description_agree() {
 }
 
 const METRICS: &str = "nearside_";
+
+/// Of the files that documents name.
+const EXTENSIONS: [&str; 8] = ["lock", "md", "rs", "sh", "toml", "txt", "yaml", "yml"];
 
 /// The long flags at the start of the lines that count, `--help` and `--version` aside.
 fn flags(text: &str, counts: impl Fn(&str) -> bool) -> BTreeSet<String> {
