@@ -1,8 +1,9 @@
 //! Requests that come to a node without the pod: sent on to a node's alias, once, and only where a client may follow.
 
-use crate::objects::{annotated, edge, route, service, with_tls};
+use crate::objects::{annotated, edge, route, secure_service, service, with_tls};
 use crate::stage::{Source, Stage};
 use nearside_loadtest::client::{Call, Client, Record};
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_sent_to_the_alias_of_a_node_that_holds_the_pod_from_the_api() {
@@ -104,6 +105,27 @@ async fn over_tls_only_to_an_alias_that_the_certificate_covers() {
     let refused = stage.ask("n1", "https://narrow.apps.example.com/").await;
     assert_eq!(refused.status, Some(503), "{refused:?}");
     assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_redirected_is_refused() {
+    let stage = only_on_n2(Source::Api, |stage| {
+        stage.put(&secure_service());
+        stage.run_pod("secure", 1, "n2");
+        stage.put(&with_tls(
+            route("through", "through.apps.example.com", "secure"),
+            json!({"termination": "passthrough"}),
+        ));
+    })
+    .await;
+    stage.until_published("through.apps.example.com", &["n2"]).await;
+    stage.until_served("n2", "https://through.apps.example.com/").await;
+    // Nobody on n1 can speak for the host: the connection ends without a certificate.
+    let refused = stage.ask("n1", "https://through.apps.example.com/").await;
+    let failure = refused.failure.unwrap_or_default();
+    assert!(refused.status.is_none() && failure.contains("TLS handshake"), "{failure}");
+    assert!(!failure.contains("certificate"), "{failure}");
+    stage.assert_nothing_crossed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
