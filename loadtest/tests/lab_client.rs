@@ -27,9 +27,14 @@ struct NameServer {
 
 impl NameServer {
     async fn start(ttl: u32) -> Self {
-        let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // A port that is free for UDP may be taken for TCP.
+        let (udp, tcp) = loop {
+            let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
         let address = udp.local_addr().unwrap();
-        let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
         let zone = Arc::new(Mutex::new(HashMap::<String, Vec<Ipv4Addr>>::new()));
         let questions = Arc::new(AtomicUsize::new(0));
         let answer = {
