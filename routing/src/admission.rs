@@ -1,14 +1,13 @@
-//! Admission: every claim on the hosts of one group flows in, for each claim whether it is granted flows out. Older
-//! claims win; the loser learns why, but not which namespace holds the host.
+//! Admission: every claim on a host flows in, with who holds the neighbours that it can conflict with; for each claim
+//! whether it is granted flows out. Older claims win; the loser learns why, but not which namespace holds the host.
 
 use crate::claim::Claim;
-use crate::hostname::{HostPattern, Hostname};
-use crate::node_id::NodeId;
-use crate::object::{Kind, ObjectKey};
+use crate::hostname::HostPattern;
+use crate::object::{Age, Kind, ObjectKey};
 use crate::path::PathRule;
 use crate::table::Termination;
 use crate::verdict::{Problem, Reason};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// How far the oldest claim on a host reaches (`--namespace-ownership`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,40 +20,70 @@ pub enum Ownership {
     InterNamespace,
 }
 
-/// Decides on the claims of one group: hosts that can conflict with each other, which all have the same parent domain.
-/// The order of the claims does not matter; the answers are in the same order.
-pub fn admit(claims: &[&Claim], ownership: Ownership) -> Vec<Result<(), Problem>> {
+/// Who holds a host, and since which claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The claim's place in the order of claims.
+    pub since: Rank,
+    /// The namespace.
+    pub namespace: Box<str>,
+}
+
+/// The place of an object in the order of claims. Two kinds may have objects of one name and, in manifests, of one age.
+pub type Rank = (Age, ObjectKey);
+
+/// What other hosts of its domain mean for a host. A wildcard and the hosts directly below it belong to one namespace, and
+/// so do a host and its per-node aliases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Neighbours<'n> {
+    /// Who holds the wildcard of the domain.
+    pub wildcard: Option<&'n Holder>,
+    /// Who holds the host that a host of the form of a per-node alias stands for.
+    pub original: Option<&'n Holder>,
+}
+
+impl Holder {
+    /// The holder that a claim would make.
+    pub fn by(claim: &Claim) -> Self {
+        Self { since: (claim.age.clone(), claim.route.source.clone()), namespace: claim.namespace().into() }
+    }
+
+    /// Whether the holder keeps a claim of a neighbour out: it is of another namespace and older.
+    pub fn keeps_out(&self, claim: &Claim) -> bool {
+        *self.namespace != *claim.namespace() && self.is_older_than(claim)
+    }
+
+    fn is_older_than(&self, claim: &Claim) -> bool {
+        (&self.since.0, &self.since.1) < (&claim.age, &claim.route.source)
+    }
+
+    fn is_younger_than(&self, claim: &Claim) -> bool {
+        (&self.since.0, &self.since.1) > (&claim.age, &claim.route.source)
+    }
+}
+
+/// Decides on the claims on one host. The order of the claims of different objects does not matter; the answers are in
+/// the order of the claims.
+pub fn admit(claims: &[&Claim], neighbours: Neighbours<'_>, ownership: Ownership) -> Vec<Result<(), Problem>> {
     let mut order: Vec<usize> = (0..claims.len()).collect();
     order.sort_by(|a, b| {
         let key = |place: &usize| (&claims[*place].age, &claims[*place].route.source);
         // Rules of one object are ranked as they are written.
         key(a).cmp(&key(b)).then(a.cmp(b))
     });
-    let mut granted = Granted { ownership, ..Granted::default() };
+    let mut host = Granted { ownership, neighbours, host: None };
     let mut answers: Vec<Result<(), Problem>> = vec![Ok(()); claims.len()];
     for place in order {
-        answers[place] = granted.decide(claims[place]);
+        answers[place] = host.decide(claims[place]);
     }
     answers
 }
 
-/// Whether a pattern can conflict with other hosts of its parent domain: wildcards do, and hosts that have the form of
-/// a per-node alias.
-pub(crate) fn concerns_siblings(pattern: &HostPattern) -> bool {
-    match pattern {
-        HostPattern::Any => false,
-        HostPattern::Wildcard(_) => true,
-        HostPattern::Exact(name) => NodeId::split_alias(name.as_str()).is_some(),
-    }
-}
-
 /// What has been granted so far, oldest claims first.
-#[derive(Default)]
 struct Granted<'c> {
     ownership: Ownership,
-    hosts: HashMap<&'c HostPattern, GrantedHost<'c>>,
-    /// The namespaces that hold exact hosts below each domain.
-    below: HashMap<&'c str, HashSet<&'c str>>,
+    neighbours: Neighbours<'c>,
+    host: Option<GrantedHost<'c>>,
 }
 
 struct GrantedHost<'c> {
@@ -67,12 +96,11 @@ struct GrantedHost<'c> {
 
 impl<'c> Granted<'c> {
     fn decide(&mut self, claim: &'c Claim) -> Result<(), Problem> {
-        let pattern = &claim.route.pattern;
-        self.ask_siblings(claim)?;
-        if let Some(host) = self.hosts.get(pattern) {
+        self.ask_neighbours(claim)?;
+        if let Some(host) = &self.host {
             self.ask_owner(host, claim)?;
         }
-        let host = self.hosts.entry(pattern).or_insert_with(|| GrantedHost {
+        let host = self.host.get_or_insert_with(|| GrantedHost {
             namespace: claim.namespace(),
             kind: claim.route.source.kind,
             paths: HashMap::new(),
@@ -82,45 +110,29 @@ impl<'c> Granted<'c> {
         host.paths.insert(&claim.route.path, &claim.route.source);
         host.tls |= claim.route.termination != Termination::None;
         host.passthrough |= claim.route.termination == Termination::Passthrough;
-        if let (HostPattern::Exact(_), Some(parent)) = (pattern, pattern.parent()) {
-            self.below.entry(parent).or_default().insert(claim.namespace());
-        }
         Ok(())
     }
 
-    /// A wildcard and the hosts below it, an alias and its host: both must be of one namespace.
-    fn ask_siblings(&self, claim: &Claim) -> Result<(), Problem> {
-        if self.ownership == Ownership::InterNamespace {
-            return Ok(());
-        }
-        let foreign =
-            |pattern: &HostPattern| self.hosts.get(pattern).is_some_and(|host| host.namespace != claim.namespace());
+    /// A wildcard and the hosts below it, an alias and its host: both must be of one namespace. Namespaces that share
+    /// hosts share wildcards as well, but an alias is a name that Nearside sends clients of its host to, in every mode.
+    fn ask_neighbours(&self, claim: &Claim) -> Result<(), Problem> {
+        let strict = self.ownership == Ownership::Strict;
+        let wildcard = self.neighbours.wildcard.filter(|_| strict);
         match &claim.route.pattern {
-            HostPattern::Any => Ok(()),
-            HostPattern::Wildcard(domain) => {
-                let holders = self.below.get(domain.as_str());
-                if holders.is_some_and(|namespaces| namespaces.iter().any(|n| *n != claim.namespace())) {
-                    return Err(claimed(claim, "a claim in another namespace holds a host below it and is older"));
-                }
-                Ok(())
+            HostPattern::Wildcard(_) if strict && wildcard.is_none_or(|holder| holder.is_younger_than(claim)) => {
+                Err(claimed(claim, "a claim in another namespace holds a host below it and is older"))
             }
-            HostPattern::Exact(name) => {
-                let wildcard = name.split_first_label().1.and_then(|domain| Hostname::parse(domain).ok());
-                if wildcard.is_some_and(|domain| foreign(&HostPattern::Wildcard(domain))) {
-                    return Err(claimed(
-                        claim,
-                        "a claim in another namespace holds the wildcard above it and is older",
-                    ));
-                }
-                let original = NodeId::split_alias(name.as_str()).and_then(|(host, _)| Hostname::parse(&host).ok());
-                if original.is_some_and(|host| foreign(&HostPattern::Exact(host))) {
-                    return Err(claimed(
-                        claim,
-                        "it is the per-node alias of a host that a claim in another namespace holds and is older",
-                    ));
-                }
-                Ok(())
+            HostPattern::Any | HostPattern::Wildcard(_) => Ok(()),
+            HostPattern::Exact(_) if wildcard.is_some_and(|holder| holder.keeps_out(claim)) => {
+                Err(claimed(claim, "a claim in another namespace holds the wildcard above it and is older"))
             }
+            // Where one namespace holds the wildcard, no other holds any host below it.
+            HostPattern::Exact(_) if wildcard.is_some_and(|holder| *holder.namespace == *claim.namespace()) => Ok(()),
+            HostPattern::Exact(_) if self.neighbours.original.is_some_and(|holder| holder.keeps_out(claim)) => {
+                let message = "it is the per-node alias of a host that a claim in another namespace holds and is older";
+                Err(claimed(claim, message))
+            }
+            HostPattern::Exact(_) => Ok(()),
         }
     }
 

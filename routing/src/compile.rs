@@ -1,14 +1,14 @@
-//! Compiling: the claims on one group of hosts flow in, what is served for each host flows out, with the problems of the
-//! claims that are not served.
+//! Compiling: the claims on one host flow in, what is served for it flows out, with what is wrong with the claims that are
+//! not served. The index calls it for each host that a change touches.
 
-use crate::admission::{Ownership, admit};
+use crate::admission::{Neighbours, Ownership, admit};
 use crate::certificate::{CertificateError, KeyPair};
 use crate::claim::{CertificateClaim, Claim, ClaimedCertificate, Claims};
 use crate::hostname::HostPattern;
 use crate::object::{ObjectKey, Secret};
 use crate::table::{CompiledRoute, HostRoutes};
 use crate::verdict::{Outcome, Problem, Reason, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Finds a Secret by namespace and name.
@@ -28,89 +28,106 @@ impl TlsSecret {
     }
 }
 
-/// What compiling a group of hosts gives.
-#[derive(Debug, Default)]
-pub struct CompiledGroup {
-    /// What is served for each host of the group; nothing for hosts of which no claim can be served.
-    pub hosts: BTreeMap<HostPattern, HostRoutes>,
-    /// Rules that are not served, by object: the problem, and the rule's place in [`Claims::rules`].
-    pub rejected: BTreeMap<ObjectKey, Vec<(usize, Problem)>>,
-    /// Certificates that cannot be used, by object.
-    pub problems: BTreeMap<ObjectKey, Vec<Problem>>,
+/// One object that speaks of a host, with the places of its rules and certificates for that host.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'c> {
+    /// The object.
+    pub claims: &'c Claims,
+    /// Places in [`Claims::rules`].
+    pub rules: &'c [usize],
+    /// Places in [`Claims::certificates`].
+    pub certificates: &'c [usize],
 }
 
-/// Compiles a group: hosts that can conflict with each other. `claims` are the objects with at least one rule or
-/// certificate for a host of the group; parts for other hosts are ignored. Never fails: what cannot be served becomes a
-/// problem.
-pub fn compile_group(
-    in_group: &dyn Fn(&HostPattern) -> bool,
-    claims: &[Arc<Claims>],
+/// What compiling a host gives.
+#[derive(Debug, Default)]
+pub struct CompiledHost {
+    /// What is served; `None` where no claim can be served.
+    pub routes: Option<HostRoutes>,
+    /// What was wrong, by object.
+    pub findings: BTreeMap<ObjectKey, Findings>,
+}
+
+/// What was wrong with the parts of one object that speak of one host.
+#[derive(Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Rules that are not served: the rule's place in [`Claims::rules`], and the problem.
+    pub rejected: Vec<(usize, Problem)>,
+    /// Certificates that cannot be used.
+    pub certificates: Vec<Problem>,
+}
+
+/// Compiles a host. Never fails: what cannot be served becomes a finding.
+pub fn compile_host(
+    pattern: &HostPattern,
+    speakers: &[Speaker<'_>],
+    neighbours: Neighbours<'_>,
     ownership: Ownership,
     secrets: SecretLookup<'_>,
-) -> CompiledGroup {
-    let rules: Vec<(&Claims, usize, &Claim)> = claims
+) -> CompiledHost {
+    let rules: Vec<(usize, &Claim)> = speakers
         .iter()
-        .flat_map(|object| object.rules.iter().enumerate().map(move |(place, rule)| (&**object, place, rule)))
-        .filter(|(_, _, rule)| in_group(&rule.route.pattern))
+        .flat_map(|speaker| speaker.rules.iter().map(|place| (*place, &speaker.claims.rules[*place])))
         .collect();
-    let answers = admit(&rules.iter().map(|(_, _, rule)| *rule).collect::<Vec<_>>(), ownership);
-    let mut out = CompiledGroup::default();
-    let mut granted: BTreeMap<&HostPattern, Vec<(usize, &Claim)>> = BTreeMap::new();
-    for ((object, place, rule), answer) in rules.into_iter().zip(answers) {
+    let answers = admit(&rules.iter().map(|(_, rule)| *rule).collect::<Vec<_>>(), neighbours, ownership);
+    let mut out = CompiledHost::default();
+    let mut granted: Vec<(usize, &Claim)> = Vec::new();
+    for ((place, rule), answer) in rules.into_iter().zip(answers) {
         match answer {
-            Ok(()) => granted.entry(&rule.route.pattern).or_default().push((place, rule)),
-            Err(problem) => out.rejected.entry(object.object.clone()).or_default().push((place, problem)),
+            Ok(()) => granted.push((place, rule)),
+            Err(problem) => out.reject(rule, place, problem),
         }
     }
-    let certificates: Vec<(&Claims, &CertificateClaim)> =
-        claims.iter().flat_map(|object| object.certificates.iter().map(move |c| (&**object, c))).collect();
-    for (pattern, mut rules) in granted {
-        rules.sort_by(|(_, a), (_, b)| (&a.age, &a.route.source).cmp(&(&b.age, &b.route.source)));
-        let mut certificate = None;
-        let mut routes: Vec<Arc<CompiledRoute>> = Vec::new();
-        for (place, rule) in &rules {
-            match route_certificate(rule, secrets) {
-                Ok(own) => {
-                    // Several Routes of one host: the oldest that brings a certificate decides.
-                    certificate = certificate.or(own);
-                    routes.push(Arc::clone(&rule.route));
-                }
-                Err(problem) => {
-                    let source = rule.route.source.clone();
-                    out.rejected.entry(source).or_default().push((*place, problem));
-                }
+    granted.sort_by(|(_, a), (_, b)| (&a.age, &a.route.source).cmp(&(&b.age, &b.route.source)));
+    let Some((_, owner)) = granted.first().copied() else {
+        return out;
+    };
+    let mut certificate = None;
+    let mut routes: Vec<Arc<CompiledRoute>> = Vec::new();
+    for (place, rule) in &granted {
+        match route_certificate(rule, secrets) {
+            Ok(own) => {
+                // Several Routes of one host: the oldest that brings a certificate decides.
+                certificate = certificate.or(own);
+                routes.push(Arc::clone(&rule.route));
             }
+            Err(problem) => out.reject(rule, *place, problem),
         }
-        let (_, owner) = rules[0];
-        let foreign =
-            |object: &Claims| ownership == Ownership::Strict && *object.object.namespace != *owner.namespace();
-        let mut brought: Vec<&(&Claims, &CertificateClaim)> = certificates
-            .iter()
-            .filter(|(object, c)| {
-                c.pattern == *pattern && object.object.kind == owner.route.source.kind && !foreign(object)
-            })
-            .collect();
-        brought.sort_by(|a, b| (&a.1.age, &a.0.object).cmp(&(&b.1.age, &b.0.object)));
-        for (object, claim) in brought {
-            match ingress_certificate(&object.object.namespace, claim, secrets) {
-                Ok(pair) => certificate = certificate.or(Some(pair)),
-                Err(problem) => out.problems.entry(object.object.clone()).or_default().push(problem),
-            }
+    }
+    // Who has no rule on a host has no say in its certificate.
+    let namespaces: HashSet<&str> = granted.iter().map(|(_, rule)| rule.namespace()).collect();
+    let mut brought: Vec<(&ObjectKey, &CertificateClaim)> = speakers
+        .iter()
+        .filter(|speaker| speaker.claims.object.kind == owner.route.source.kind)
+        .filter(|speaker| namespaces.contains(&*speaker.claims.object.namespace))
+        .flat_map(|speaker| {
+            speaker.certificates.iter().map(|place| (&speaker.claims.object, &speaker.claims.certificates[*place]))
+        })
+        .collect();
+    brought.sort_by(|a, b| (&a.1.age, a.0).cmp(&(&b.1.age, b.0)));
+    for (object, claim) in brought {
+        match ingress_certificate(&object.namespace, claim, secrets) {
+            Ok(pair) => certificate = certificate.or(Some(pair)),
+            Err(problem) => out.findings.entry(object.clone()).or_default().certificates.push(problem),
         }
-        if routes.is_empty() {
-            continue;
-        }
+    }
+    if !routes.is_empty() {
         routes.sort_by_key(|route| route.path.precedence());
-        let host = HostRoutes {
+        out.routes = Some(HostRoutes {
             pattern: pattern.clone(),
             kind: owner.route.source.kind,
             namespace: owner.namespace().into(),
             routes: routes.into(),
             certificate,
-        };
-        out.hosts.insert(pattern.clone(), host);
+        });
     }
     out
+}
+
+impl CompiledHost {
+    fn reject(&mut self, rule: &Claim, place: usize, problem: Problem) {
+        self.findings.entry(rule.route.source.clone()).or_default().rejected.push((place, problem));
+    }
 }
 
 /// The verdict on an object, from what reading it and compiling its hosts said.
@@ -118,11 +135,11 @@ pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_probl
     let mut problems = claims.problems.clone();
     problems.extend(rejected.iter().map(|(_, problem)| problem.clone()));
     problems.extend(certificate_problems.iter().cloned());
-    let mut refused: Vec<usize> = rejected.iter().map(|(place, _)| *place).collect();
-    refused.sort_unstable();
-    refused.dedup();
-    let outcome = if claims.rules.is_empty() || refused.len() == claims.rules.len() {
-        let decisive = if claims.rules.is_empty() { 0 } else { claims.problems.len() };
+    let without_backend = |(_, rule): &(usize, &Claim)| rule.route.backends.is_empty();
+    let mut refused: BTreeSet<usize> = rejected.iter().map(|(place, _)| *place).collect();
+    refused.extend(claims.rules.iter().enumerate().filter(without_backend).map(|(place, _)| place));
+    let outcome = if refused.len() == claims.rules.len() {
+        let decisive = if rejected.is_empty() { 0 } else { claims.problems.len() };
         let nothing = || Problem::new("spec.rules", Reason::RouteNotAdmitted, "the object states no rule to serve");
         Outcome::Rejected(if decisive < problems.len() { problems.remove(decisive) } else { nothing() })
     } else {
@@ -130,6 +147,12 @@ pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_probl
     };
     problems.sort();
     problems.dedup();
+    if problems.len() > MAX_PROBLEMS {
+        let message = format!("{} more problems are not listed", problems.len() - MAX_PROBLEMS);
+        let reason = problems[MAX_PROBLEMS].reason;
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::new("spec", reason, message));
+    }
     Verdict { object: claims.object.clone(), host: claims.host.clone(), outcome, problems }
 }
 
@@ -175,3 +198,6 @@ fn ingress_certificate(
         Err(error) => Err(unusable(format!("Secret {}: {error}; the default certificate is served", claim.secret))),
     }
 }
+
+/// Problems of one object that a verdict lists: an object may hold tens of thousands of bad rules.
+const MAX_PROBLEMS: usize = 32;

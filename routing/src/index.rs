@@ -1,6 +1,7 @@
 //! The index: changes of objects flow in, one immutable snapshot flows out. It is the only owner of routing state; it
 //! remembers which hosts and Services a change touches and recomputes only those.
 
+mod domains;
 mod hosts;
 mod services;
 

@@ -7,7 +7,7 @@ use crate::hostname::{HostPattern, Hostname, split_first_label};
 use crate::node_id::NodeId;
 use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Every host that is served.
@@ -17,6 +17,9 @@ pub struct RouteTable {
     exact: HashMap<Hostname, Arc<HostRoutes>>,
     wildcard: HashMap<Hostname, Arc<HostRoutes>>,
     any: Option<Arc<HostRoutes>>,
+    /// Hosts that somebody holds though nothing can be served for them, such as a Route whose Secret is gone. Rules
+    /// without host, which may be anybody's, do not answer for them.
+    held: HashSet<HostPattern>,
 }
 
 /// What is served for one host pattern.
@@ -26,7 +29,8 @@ pub struct HostRoutes {
     pub pattern: HostPattern,
     /// The kind that owns the hosts: Route or Ingress.
     pub kind: Kind,
-    /// The namespace that owns the hosts; `None` only where several share them.
+    /// The namespace of the oldest claim. It owns the hosts, except where namespaces share them: rules without host, and
+    /// [`crate::admission::Ownership::InterNamespace`].
     pub namespace: Box<str>,
     /// In the order in which they are tried. A passthrough route is among them.
     pub routes: Box<[Arc<CompiledRoute>]>,
@@ -194,8 +198,14 @@ impl RouteTable {
         }
     }
 
-    /// Puts a host in or, where nothing is served for it any more, takes it out.
-    pub(crate) fn set(&mut self, pattern: &HostPattern, routes: Option<Arc<HostRoutes>>) {
+    /// Puts a host in or, where nothing is served for it any more, takes it out. `held` says whether somebody asks for
+    /// it all the same ([`crate::Snapshot::claimed`]).
+    pub(crate) fn set(&mut self, pattern: &HostPattern, routes: Option<Arc<HostRoutes>>, held: bool) {
+        if held && routes.is_none() {
+            self.held.insert(pattern.clone());
+        } else {
+            self.held.remove(pattern);
+        }
         match (pattern, routes) {
             (HostPattern::Exact(name), Some(routes)) => drop(self.exact.insert(name.clone(), routes)),
             (HostPattern::Exact(name), None) => drop(self.exact.remove(name)),
@@ -221,49 +231,82 @@ impl RouteTable {
         NodeId::split_alias(name).and_then(|(original, _)| named(&original)).or_else(|| named(name))
     }
 
+    /// The most specific rule that matches decides on a redirect to https: a rule without redirect shields its subtree
+    /// from a broader one, also from that of a wildcard. The answer is that of the most specific rule that serves the
+    /// scheme.
     fn decide(&self, scheme: Scheme, host: &str, path: &NormalPath<'_>) -> Decision<'_> {
-        if let Some(exact) = self.exact.get(host) {
-            match decide_within(exact, scheme, path) {
-                Decision::NoRoute if exact.kind == Kind::Ingress => {
-                    return self.catch_all_default(scheme);
-                }
-                Decision::NoRoute => {}
-                decision => return decision,
+        let (exact, wildcard) = (self.exact.get(host), self.wildcard_of(host));
+        let mut matched = false;
+        for found in [exact, wildcard].into_iter().flatten() {
+            match decide_within(found, scheme, path, matched) {
+                Within::Decided(decision) => return decision,
+                Within::NotServed => matched = true,
+                Within::NoMatch => {}
+            }
+            // Routes fall through to the wildcard above them, Ingresses do not.
+            if found.kind == Kind::Ingress {
+                return if matched { Decision::NoRoute } else { self.catch_all_default(found, scheme) };
             }
         }
-        if let Some(wildcard) = self.wildcard_of(host) {
-            return match decide_within(wildcard, scheme, path) {
-                Decision::NoRoute if wildcard.kind == Kind::Ingress => self.catch_all_default(scheme),
-                decision => decision,
-            };
-        }
         match &self.any {
-            Some(any) if !self.exact.contains_key(host) => decide_within(any, scheme, path),
+            Some(any) if exact.is_none() && wildcard.is_none() && !self.is_held(host) => {
+                match decide_within(any, scheme, path, false) {
+                    Within::Decided(decision) => decision,
+                    Within::NotServed | Within::NoMatch => Decision::NoRoute,
+                }
+            }
             _ => Decision::NoRoute,
         }
     }
 
-    /// The default backend of an Ingress without rules serves what no rule matches, also on the hosts of Ingresses.
-    fn catch_all_default(&self, scheme: Scheme) -> Decision<'_> {
-        let default = self
-            .any
-            .as_ref()
-            .and_then(|any| any.routes.iter().find(|route| route.path == PathRule::Default && route.serves(scheme)));
-        default.map_or(Decision::NoRoute, Decision::Serve)
+    /// The default backend of an Ingress without rules serves what no rule of a host matches, within its own namespace:
+    /// anyone may write such an Ingress, and must not be able to answer for the hosts of others.
+    fn catch_all_default(&self, host: &HostRoutes, scheme: Scheme) -> Decision<'_> {
+        let any = self.any.as_ref().map(|any| any.routes.iter()).unwrap_or_default();
+        let own =
+            |route: &&Arc<CompiledRoute>| route.path == PathRule::Default && route.source.namespace == host.namespace;
+        match any.into_iter().find(own) {
+            Some(route) if scheme == Scheme::Http && route.insecure == InsecurePolicy::Redirect => {
+                Decision::RedirectToHttps(route)
+            }
+            Some(route) if route.serves(scheme) => Decision::Serve(route),
+            _ => Decision::NoRoute,
+        }
+    }
+
+    fn is_held(&self, host: &str) -> bool {
+        if self.held.is_empty() {
+            return false;
+        }
+        let Ok(name) = Hostname::parse(host) else {
+            return false;
+        };
+        let domain = name.split_first_label().1.and_then(|domain| Hostname::parse(domain).ok());
+        domain.is_some_and(|domain| self.held.contains(&HostPattern::Wildcard(domain)))
+            || self.held.contains(&HostPattern::Exact(name))
     }
 }
 
-/// A more specific route without redirect shields its subtree from the redirect of a broader one: the redirect is
-/// decided by the most specific route of all, the answer by the most specific that serves the scheme.
-fn decide_within<'t>(host: &'t HostRoutes, scheme: Scheme, path: &NormalPath<'_>) -> Decision<'t> {
+/// What the rules of one host say of a request.
+enum Within<'t> {
+    Decided(Decision<'t>),
+    /// Rules match, and none serves the scheme.
+    NotServed,
+    NoMatch,
+}
+
+/// `shielded` says that a rule of a more specific host matched: then no rule of this one redirects.
+fn decide_within<'t>(host: &'t HostRoutes, scheme: Scheme, path: &NormalPath<'_>, shielded: bool) -> Within<'t> {
     let mut matching = host.routes.iter().filter(|route| route.path.matches(path)).peekable();
-    if scheme == Scheme::Http
-        && let Some(first) = matching.peek()
-        && first.insecure == InsecurePolicy::Redirect
-    {
-        return Decision::RedirectToHttps(first);
+    let Some(first) = matching.peek() else {
+        return Within::NoMatch;
+    };
+    if scheme == Scheme::Http && !shielded && first.insecure == InsecurePolicy::Redirect {
+        return Within::Decided(Decision::RedirectToHttps(first));
     }
-    matching.find(|route| route.serves(scheme)).map_or(Decision::NoRoute, Decision::Serve)
+    matching
+        .find(|route| route.serves(scheme))
+        .map_or(Within::NotServed, |route| Within::Decided(Decision::Serve(route)))
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ impl fmt::Display for Problem {
     }
 }
 
+/// As much of a bad value as a message repeats: objects may be a mebibyte large.
+pub(crate) fn shown(value: &str) -> String {
+    value.chars().take(SHOWN).collect()
+}
+
 /// Why something is not served; the first seven are the OpenShift router's own reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -101,3 +106,6 @@ impl fmt::Display for Reason {
         f.write_str(self.as_str())
     }
 }
+
+/// Characters of a bad value.
+const SHOWN: usize = 64;

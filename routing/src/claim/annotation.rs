@@ -3,7 +3,7 @@
 
 use crate::object::ObjectMeta;
 use crate::table::MissPolicy;
-use crate::verdict::{Problem, Reason};
+use crate::verdict::{Problem, Reason, shown};
 
 /// `nearside.dev/on-miss`.
 pub(super) fn on_miss(metadata: &ObjectMeta, problems: &mut Vec<Problem>) -> Option<MissPolicy> {
@@ -11,11 +11,10 @@ pub(super) fn on_miss(metadata: &ObjectMeta, problems: &mut Vec<Problem>) -> Opt
         "redirect" => Some(MissPolicy::Redirect),
         "reject" => Some(MissPolicy::Reject),
         other => {
-            let shown: String = other.chars().take(SHOWN).collect();
             problems.push(Problem::new(
                 format!("metadata.annotations[\"{ON_MISS}\"]"),
                 Reason::InvalidAnnotation,
-                format!("{shown:?} is not one of redirect, reject; the router's default holds"),
+                format!("{:?} is not one of redirect, reject; the router's default holds", shown(other)),
             ));
             None
         }
@@ -24,5 +23,3 @@ pub(super) fn on_miss(metadata: &ObjectMeta, problems: &mut Vec<Problem>) -> Opt
 
 /// What to do with a request that finds no ready pod on the node.
 const ON_MISS: &str = "nearside.dev/on-miss";
-/// Characters of a bad value that a message repeats.
-const SHOWN: usize = 64;

@@ -2,12 +2,12 @@
 
 use super::{CertificateClaim, Claim, ClaimedCertificate, Claims, annotation};
 use crate::endpoints::{PortSelector, ServiceKey};
-use crate::hostname::HostPattern;
+use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Ingress, IngressBackend, IngressPath, Kind};
 use crate::path::PathRule;
 use crate::table::{CompiledRoute, InsecurePolicy, MissPolicy, Termination, WeightedBackend};
-use crate::verdict::{Problem, Reason};
-use std::collections::BTreeSet;
+use crate::verdict::{Problem, Reason, shown};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The claims of an Ingress of our class. Each rule, path and certificate stands for itself: a bad one is a problem, the
@@ -15,8 +15,15 @@ use std::sync::Arc;
 pub fn ingress_claims(ingress: &Ingress) -> Claims {
     let mut problems = Vec::new();
     let on_miss = annotation::on_miss(&ingress.metadata, &mut problems);
-    let mut builder =
-        Builder { ingress, on_miss, hosts: BTreeSet::new(), rules: Vec::new(), tls_hosts: Vec::new(), problems };
+    let mut builder = Builder {
+        ingress,
+        on_miss,
+        hosts: BTreeSet::new(),
+        rules: Vec::new(),
+        tls_hosts: BTreeSet::new(),
+        defaults: BTreeSet::new(),
+        problems,
+    };
     let certificates = builder.certificates();
     builder.rules();
     let Builder { hosts, rules, problems, .. } = builder;
@@ -36,7 +43,10 @@ struct Builder<'i> {
     on_miss: Option<MissPolicy>,
     hosts: BTreeSet<HostPattern>,
     rules: Vec<Claim>,
-    tls_hosts: Vec<HostPattern>,
+    /// The hosts that `spec.tls` speaks of.
+    tls_hosts: BTreeSet<HostPattern>,
+    /// The hosts for which `spec.defaultBackend` was claimed: several rules may name one host.
+    defaults: BTreeSet<HostPattern>,
     problems: Vec<Problem>,
 }
 
@@ -45,35 +55,46 @@ impl Builder<'_> {
         self.problems.push(Problem::new(field, reason, message));
     }
 
-    /// Reads `spec.tls[]`; an entry without hosts means all hosts of the Ingress, one without Secret the default
-    /// certificate.
+    /// Reads `spec.tls[]`. A rule's host takes the entry that lists it, else the one that lists the wildcard above it,
+    /// else the one without hosts, which means all hosts. An entry without Secret means the default certificate.
     fn certificates(&mut self) -> Vec<CertificateClaim> {
         let ingress = self.ingress;
-        let mut claims = Vec::new();
+        let mut secrets: BTreeMap<HostPattern, (usize, &str)> = BTreeMap::new();
+        let mut of_all_hosts = None;
         for (place, tls) in ingress.spec.tls.iter().enumerate() {
-            let mut hosts: Vec<&str> = tls.hosts.iter().map(String::as_str).collect();
-            if hosts.is_empty() {
-                hosts = ingress.spec.rules.iter().map(|rule| rule.host.as_str()).collect();
+            if tls.hosts.is_empty() {
+                of_all_hosts = of_all_hosts.or(Some((place, tls.secret_name.as_str())));
             }
-            for host in hosts {
+            for host in &tls.hosts {
                 match HostPattern::parse(host) {
-                    Ok(pattern) => {
-                        if !tls.secret_name.is_empty() && pattern != HostPattern::Any {
-                            claims.push(CertificateClaim {
-                                pattern: pattern.clone(),
-                                secret: tls.secret_name.as_str().into(),
-                                age: ingress.metadata.age(),
-                                field: format!("spec.tls[{place}].secretName"),
-                            });
-                        }
-                        self.tls_hosts.push(pattern);
-                    }
+                    Ok(pattern) => drop(secrets.entry(pattern).or_insert((place, tls.secret_name.as_str()))),
                     Err(error) => {
                         self.problem(format!("spec.tls[{place}].hosts"), Reason::InvalidHost, error.to_string());
                     }
                 }
             }
         }
+        let hosts = ingress.spec.rules.iter().filter_map(|rule| HostPattern::parse(&rule.host).ok());
+        let without_rules = ingress.spec.rules.is_empty().then_some(HostPattern::Any);
+        for host in hosts.chain(without_rules) {
+            let above = match &host {
+                HostPattern::Exact(_) => host.parent().and_then(|domain| Hostname::parse(domain).ok()),
+                HostPattern::Wildcard(_) | HostPattern::Any => None,
+            };
+            let above = above.and_then(|domain| secrets.get(&HostPattern::Wildcard(domain)).copied());
+            if let Some(secret) = above.or(of_all_hosts) {
+                secrets.entry(host).or_insert(secret);
+            }
+        }
+        let named = secrets.iter().filter(|(host, (_, secret))| !secret.is_empty() && **host != HostPattern::Any);
+        let claims = named.map(|(host, (place, secret))| CertificateClaim {
+            pattern: host.clone(),
+            secret: (*secret).into(),
+            age: ingress.metadata.age(),
+            field: format!("spec.tls[{place}].secretName"),
+        });
+        let claims = claims.collect();
+        self.tls_hosts = secrets.into_keys().collect();
         claims
     }
 
@@ -92,7 +113,9 @@ impl Builder<'_> {
             for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
                 self.path(&pattern, path, &format!("{field}.http.paths[{place}]"));
             }
-            if let Some(backend) = &ingress.spec.default_backend {
+            if let Some(backend) = &ingress.spec.default_backend
+                && self.defaults.insert(pattern.clone())
+            {
                 self.claim(pattern, PathRule::Default, backend, "spec.defaultBackend");
             }
         }
@@ -109,7 +132,7 @@ impl Builder<'_> {
             "Exact" => PathRule::ingress_exact(&path.path),
             "Prefix" | "ImplementationSpecific" => PathRule::ingress_prefix(&path.path),
             other => {
-                let message = format!("{other:?} is not one of Exact, Prefix, ImplementationSpecific");
+                let message = format!("{:?} is not one of Exact, Prefix, ImplementationSpecific", shown(other));
                 self.problem(format!("{field}.pathType"), Reason::InvalidPath, message);
                 return;
             }
@@ -124,18 +147,14 @@ impl Builder<'_> {
     }
 
     fn claim(&mut self, pattern: HostPattern, path: PathRule, backend: &IngressBackend, field: &str) {
-        let Some(backend) = self.backend(backend, field) else {
-            return;
-        };
-        let has_tls = self.tls_hosts.iter().any(|tls| match &pattern {
-            HostPattern::Exact(name) => tls.covers(name.as_str()),
-            other => tls == other,
-        });
+        // A path whose backend cannot be served answers 503; a broader rule must not answer in its place.
+        let backends: Box<[WeightedBackend]> = self.backend(backend, field).into_iter().collect();
+        let has_tls = self.tls_hosts.contains(&pattern);
         let route = CompiledRoute {
             source: self.ingress.metadata.key(Kind::Ingress),
             pattern,
             path,
-            backends: Box::new([backend]),
+            backends,
             // Without `spec.tls` the host is served over TLS as well, with the default certificate.
             termination: Termination::Edge,
             insecure: if has_tls { InsecurePolicy::Redirect } else { InsecurePolicy::Allow },

@@ -7,7 +7,7 @@ use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Kind, Route, RouteTarget, RouteTls};
 use crate::path::PathRule;
 use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
-use crate::verdict::{Problem, Reason};
+use crate::verdict::{Problem, Reason, shown};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,8 +34,11 @@ pub fn route_claims(route: &Route) -> Claims {
 
 fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Result<Claim, Problem> {
     let spec = &route.spec;
-    let path = PathRule::route(&spec.path)
-        .map_err(|error| Problem::new("spec.path", Reason::InvalidPath, error.to_string()))?;
+    let bad_path = |message: String| Problem::new("spec.path", Reason::InvalidPath, message);
+    if !spec.path.is_empty() && !spec.path.starts_with('/') {
+        return Err(bad_path("a path starts with a slash".into()));
+    }
+    let path = PathRule::route(&spec.path).map_err(|error| bad_path(error.to_string()))?;
     let (termination, insecure) = termination(spec.tls.as_ref(), &path)?;
     let backends = backends(route, problems)?;
     let certificate = match &spec.tls {
@@ -70,7 +73,7 @@ fn pattern(host: &str, wildcard_policy: &str) -> Result<HostPattern, Problem> {
         other => Err(Problem::new(
             "spec.wildcardPolicy",
             Reason::RouteNotAdmitted,
-            format!("{other:?} is not one of None, Subdomain"),
+            format!("{:?} is not one of None, Subdomain", shown(other)),
         )),
     }
 }
@@ -85,7 +88,7 @@ fn termination(tls: Option<&RouteTls>, path: &PathRule) -> Result<(Termination, 
         "Allow" => InsecurePolicy::Allow,
         "Redirect" => InsecurePolicy::Redirect,
         other => {
-            let message = format!("{other:?} is not one of None, Allow, Redirect");
+            let message = format!("{:?} is not one of None, Allow, Redirect", shown(other));
             return Err(refuse("spec.tls.insecureEdgeTerminationPolicy", message));
         }
     };
@@ -97,7 +100,7 @@ fn termination(tls: Option<&RouteTls>, path: &PathRule) -> Result<(Termination, 
         "reencrypt" | "" => Termination::Reencrypt { destination_ca: destination_ca(tls)? },
         "passthrough" => Termination::Passthrough,
         _ => {
-            let message = format!("{:?} is not one of edge, reencrypt, passthrough", tls.termination);
+            let message = format!("{:?} is not one of edge, reencrypt, passthrough", shown(&tls.termination));
             return Err(refuse("spec.tls.termination", message));
         }
     };
@@ -170,7 +173,11 @@ fn backends(route: &Route, problems: &mut Vec<Problem>) -> Result<Box<[WeightedB
         Ok(WeightedBackend { service, port: port.clone(), weight })
     };
     let mut backends = vec![backend(&spec.to, "spec.to".into())?];
-    for (place, target) in spec.alternate_backends.iter().enumerate() {
+    if spec.alternate_backends.len() > MAX_ALTERNATES {
+        let message = format!("only the first {MAX_ALTERNATES} alternate backends are used");
+        problems.push(Problem::new("spec.alternateBackends", Reason::InvalidBackend, message));
+    }
+    for (place, target) in spec.alternate_backends.iter().take(MAX_ALTERNATES).enumerate() {
         match backend(target, format!("spec.alternateBackends[{place}]")) {
             // A Service named twice counts once, as it was named last.
             Ok(alternate) => {
@@ -183,6 +190,8 @@ fn backends(route: &Route, problems: &mut Vec<Problem>) -> Result<Box<[WeightedB
     Ok(backends.into())
 }
 
+/// The API's own limit.
+const MAX_ALTERNATES: usize = 3;
 /// The API's default and its upper limit.
 const DEFAULT_WEIGHT: i64 = 100;
 const MAX_WEIGHT: i64 = 256;

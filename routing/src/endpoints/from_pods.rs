@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 ///
 /// Follows the EndpointSlice controller: pods that have ended or have no address are left out; an endpoint is ready if
 /// the pod is ready and not being deleted, or if the Service sets `publishNotReadyAddresses`. A dual-stack pod counts
-/// once, by the Service's first address family that it has. A Service without selector has no pods.
+/// once, by the Service's first address family that it has. A Service without selector, or of type ExternalName, has no
+/// pods.
 pub fn from_pods<'p>(
     service: &Service,
     pods: impl Iterator<Item = &'p Pod>,
@@ -18,7 +19,7 @@ pub fn from_pods<'p>(
     policy: &AddressPolicy,
 ) -> ServiceEndpoints {
     let mut out = ServiceEndpoints { ports: tcp_ports(service), refused: Vec::new() };
-    if service.spec.selector.is_empty() {
+    if service.spec.selector.is_empty() || service.spec.kind == "ExternalName" {
         return out;
     }
     let ports: Vec<&ServicePort> = service.spec.ports.iter().filter(|p| is_tcp(&p.protocol)).collect();

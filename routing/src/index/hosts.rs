@@ -1,13 +1,14 @@
 //! The part of the index that knows hosts: Routes, Ingresses and TLS Secrets flow in, the route table and the verdicts
-//! flow out. The unit of work is a host, or a group of hosts where they can conflict with each other.
+//! flow out. The unit of work is a host.
 
-use crate::admission::{Ownership, concerns_siblings};
-use crate::claim::{ClaimedCertificate, Claims, ingress_claims, route_claims};
-use crate::compile::{TlsSecret, compile_group, verdict};
+use super::domains::Domains;
+use crate::admission::Ownership;
+use crate::claim::{Claim, ClaimedCertificate, Claims, ingress_claims, route_claims};
+use crate::compile::{Findings, Speaker, TlsSecret, compile_host, verdict};
 use crate::hostname::HostPattern;
 use crate::object::{Ingress, Kind, ObjectKey, Route, Secret};
 use crate::table::RouteTable;
-use crate::verdict::{Problem, Reason, Verdict};
+use crate::verdict::{Reason, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,12 +22,11 @@ pub(super) struct HostIndex {
     /// Every Ingress, of whatever class: its class may become ours.
     ingresses: BTreeMap<ObjectKey, Ingress>,
     secrets: BTreeMap<ObjectKey, Arc<TlsSecret>>,
-    /// Which objects speak of a host.
-    speakers: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
-    /// The hosts directly below a domain, its wildcard among them.
-    siblings: BTreeMap<Box<str>, BTreeSet<HostPattern>>,
-    /// Which hosts use a Secret.
-    users: BTreeMap<ObjectKey, BTreeSet<HostPattern>>,
+    /// Which objects speak of a host, and where.
+    speakers: BTreeMap<HostPattern, BTreeMap<ObjectKey, Places>>,
+    domains: Domains,
+    /// Which objects use a Secret, and for which host.
+    users: BTreeMap<ObjectKey, BTreeSet<(HostPattern, ObjectKey)>>,
     /// What was wrong with rules and certificates, by object and then by host.
     findings: BTreeMap<ObjectKey, BTreeMap<HostPattern, Findings>>,
     /// Hosts that some object asks for and has not lost to another one, whether they are served or not.
@@ -36,10 +36,11 @@ pub(super) struct HostIndex {
     dirty_objects: BTreeSet<ObjectKey>,
 }
 
-#[derive(Debug, Default, PartialEq)]
-struct Findings {
-    rejected: Vec<(usize, Problem)>,
-    certificates: Vec<Problem>,
+/// Where in an object's claims a host is spoken of: an object may name thousands of hosts.
+#[derive(Debug, Default)]
+struct Places {
+    rules: Vec<usize>,
+    certificates: Vec<usize>,
 }
 
 impl HostIndex {
@@ -50,7 +51,7 @@ impl HostIndex {
             ingresses: BTreeMap::new(),
             secrets: BTreeMap::new(),
             speakers: BTreeMap::new(),
-            siblings: BTreeMap::new(),
+            domains: Domains::new(ownership),
             users: BTreeMap::new(),
             findings: BTreeMap::new(),
             claimed: BTreeSet::new(),
@@ -83,30 +84,19 @@ impl HostIndex {
         let Some(claims) = self.claims.remove(key) else {
             return;
         };
-        for pattern in patterns(&claims) {
+        for pattern in places(&claims).into_keys() {
             if let Some(speakers) = self.speakers.get_mut(&pattern) {
                 speakers.remove(key);
                 if speakers.is_empty() {
                     self.speakers.remove(&pattern);
-                    if let Some(parent) = pattern.parent()
-                        && let Some(siblings) = self.siblings.get_mut(parent)
-                    {
-                        siblings.remove(&pattern);
-                        if siblings.is_empty() {
-                            self.siblings.remove(parent);
-                        }
-                    }
+                    self.domains.remove(&pattern);
                 }
             }
-            self.touch(&pattern);
+            self.dirty_hosts.insert(pattern);
         }
         for (secret, pattern) in used_secrets(&claims) {
-            // Another object of the namespace may use the same Secret for the same host; looking it up twice is harmless,
-            // so the entry stays until no host of it is left.
-            if let Some(users) = self.users.get_mut(&secret)
-                && !self.speakers.contains_key(&pattern)
-            {
-                users.remove(&pattern);
+            if let Some(users) = self.users.get_mut(&secret) {
+                users.remove(&(pattern, key.clone()));
                 if users.is_empty() {
                     self.users.remove(&secret);
                 }
@@ -162,15 +152,10 @@ impl HostIndex {
             return None;
         }
         let mut table = table.clone();
-        let dirty = std::mem::take(&mut self.dirty_hosts);
-        let mut done: BTreeSet<HostPattern> = BTreeSet::new();
-        for pattern in dirty {
-            if done.contains(&pattern) {
-                continue;
-            }
-            let group = self.group(&pattern);
-            self.compile(&group, &mut table);
-            done.extend(group);
+        let changed = std::mem::take(&mut self.dirty_hosts);
+        let claims = |pattern: &HostPattern| claims_on(&self.speakers, &self.claims, pattern);
+        for pattern in self.domains.settle(changed, &claims) {
+            self.compile(&pattern, &mut table);
         }
         let mut verdicts = verdicts.clone();
         for key in std::mem::take(&mut self.dirty_objects) {
@@ -189,95 +174,59 @@ impl HostIndex {
             return;
         }
         self.remove_object(&key);
-        for pattern in patterns(&claims) {
-            self.speakers.entry(pattern.clone()).or_default().insert(key.clone());
-            if let Some(parent) = pattern.parent() {
-                self.siblings.entry(parent.into()).or_default().insert(pattern.clone());
-            }
-            self.touch(&pattern);
+        for (pattern, places) in places(&claims) {
+            self.domains.add(&pattern);
+            self.speakers.entry(pattern.clone()).or_default().insert(key.clone(), places);
+            self.dirty_hosts.insert(pattern);
         }
         for (secret, pattern) in used_secrets(&claims) {
-            self.users.entry(secret).or_default().insert(pattern);
+            self.users.entry(secret).or_default().insert((pattern, key.clone()));
         }
         self.dirty_objects.insert(key.clone());
         self.claims.insert(key, Arc::new(claims));
     }
 
-    fn touch(&mut self, pattern: &HostPattern) {
-        if concerns_siblings(pattern)
-            && let Some(siblings) = pattern.parent().and_then(|parent| self.siblings.get(parent))
-        {
-            self.dirty_hosts.extend(siblings.iter().cloned());
-        }
-        self.dirty_hosts.insert(pattern.clone());
-    }
-
     fn touch_users(&mut self, secret: &ObjectKey) {
-        for pattern in self.users.get(secret).cloned().unwrap_or_default() {
-            self.touch(&pattern);
-        }
+        let users = self.users.get(secret).into_iter().flatten();
+        self.dirty_hosts.extend(users.map(|(pattern, _)| pattern.clone()));
     }
 
-    /// The hosts that must be decided together with this one.
-    fn group(&self, pattern: &HostPattern) -> BTreeSet<HostPattern> {
-        let siblings = pattern.parent().and_then(|parent| self.siblings.get(parent));
-        match siblings {
-            Some(siblings) if siblings.iter().any(concerns_siblings) => {
-                siblings.iter().cloned().chain([pattern.clone()]).collect()
-            }
-            _ => [pattern.clone()].into(),
-        }
-    }
-
-    fn compile(&mut self, group: &BTreeSet<HostPattern>, table: &mut RouteTable) {
-        let speakers: BTreeSet<&ObjectKey> = group.iter().filter_map(|p| self.speakers.get(p)).flatten().collect();
-        let claims: Vec<Arc<Claims>> =
-            speakers.iter().filter_map(|key| self.claims.get(*key)).map(Arc::clone).collect();
+    fn compile(&mut self, pattern: &HostPattern, table: &mut RouteTable) {
+        let speakers: Vec<Speaker<'_>> = self
+            .speakers
+            .get(pattern)
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, places)| {
+                let claims = self.claims.get(key)?;
+                Some(Speaker { claims, rules: &places.rules, certificates: &places.certificates })
+            })
+            .collect();
         let secrets = |namespace: &str, name: &str| {
             self.secrets.get(&ObjectKey::new(Kind::Secret, namespace, name)).map(Arc::clone)
         };
-        let mut compiled = compile_group(&|pattern| group.contains(pattern), &claims, self.ownership, &secrets);
-        for pattern in group {
-            let next = compiled.hosts.remove(pattern);
-            if table.host(pattern).map(|host| &**host) != next.as_ref() {
-                table.set(pattern, next.map(Arc::new));
+        let neighbours = self.domains.neighbours(pattern);
+        let mut compiled = compile_host(pattern, &speakers, neighbours, self.ownership, &secrets);
+        let known = table.host(pattern);
+        let routes = match (known, compiled.routes) {
+            (Some(known), Some(routes)) if **known == routes => Some(Arc::clone(known)),
+            (_, routes) => routes.map(Arc::new),
+        };
+        let claimed = speakers.iter().any(|speaker| claims_host(speaker, pattern, &compiled.findings));
+        table.set(pattern, routes, claimed);
+        self.claimed_changed |=
+            if claimed { self.claimed.insert(pattern.clone()) } else { self.claimed.remove(pattern) };
+        for speaker in speakers {
+            let key = &speaker.claims.object;
+            let findings = compiled.findings.remove(key);
+            let known = self.findings.entry(key.clone()).or_default();
+            if known.get(pattern) != findings.as_ref() {
+                match findings {
+                    Some(findings) => drop(known.insert(pattern.clone(), findings)),
+                    None => drop(known.remove(pattern)),
+                }
+                self.dirty_objects.insert(key.clone());
             }
-        }
-        for pattern in group {
-            let claimed = claims.iter().any(|object| claims_host(object, pattern, &compiled.rejected));
-            self.claimed_changed |=
-                if claimed { self.claimed.insert(pattern.clone()) } else { self.claimed.remove(pattern) };
-        }
-        for object in &claims {
-            self.record(object, group, &mut compiled.rejected, &mut compiled.problems);
-        }
-    }
-
-    /// Keeps what was wrong with an object's parts for the hosts of a group, in place of what was known of them.
-    fn record(
-        &mut self,
-        claims: &Claims,
-        group: &BTreeSet<HostPattern>,
-        rejected: &mut BTreeMap<ObjectKey, Vec<(usize, Problem)>>,
-        problems: &mut BTreeMap<ObjectKey, Vec<Problem>>,
-    ) {
-        let mut next: BTreeMap<HostPattern, Findings> = BTreeMap::new();
-        for (place, problem) in rejected.remove(&claims.object).unwrap_or_default() {
-            let pattern = claims.rules[place].route.pattern.clone();
-            next.entry(pattern).or_default().rejected.push((place, problem));
-        }
-        for problem in problems.remove(&claims.object).unwrap_or_default() {
-            let of = claims.certificates.iter().find(|c| c.field == problem.field && group.contains(&c.pattern));
-            if let Some(certificate) = of {
-                next.entry(certificate.pattern.clone()).or_default().certificates.push(problem);
-            }
-        }
-        let known = self.findings.entry(claims.object.clone()).or_default();
-        let before: Vec<_> = known.extract_if(.., |pattern, _| group.contains(pattern)).collect();
-        let changed = before.len() != next.len() || before.iter().any(|(pattern, old)| next.get(pattern) != Some(old));
-        known.extend(next);
-        if changed {
-            self.dirty_objects.insert(claims.object.clone());
         }
     }
 
@@ -293,22 +242,43 @@ impl HostIndex {
 }
 
 /// Whether an object asks for a host and has not lost every rule for it to an older claim.
-fn claims_host(claims: &Claims, pattern: &HostPattern, rejected: &BTreeMap<ObjectKey, Vec<(usize, Problem)>>) -> bool {
-    let lost = |place: usize| {
-        let problems = rejected.get(&claims.object).into_iter().flatten();
-        problems.clone().any(|(at, problem)| *at == place && problem.reason == Reason::HostAlreadyClaimed)
-    };
-    let mut rules = claims.rules.iter().enumerate().filter(|(_, rule)| rule.route.pattern == *pattern).peekable();
-    claims.hosts.contains(pattern) && (rules.peek().is_none() || rules.any(|(place, _)| !lost(place)))
+fn claims_host(speaker: &Speaker<'_>, pattern: &HostPattern, findings: &BTreeMap<ObjectKey, Findings>) -> bool {
+    let rejected = findings.get(&speaker.claims.object).map_or(&[][..], |findings| &findings.rejected);
+    let lost: BTreeSet<usize> = rejected
+        .iter()
+        .filter(|(_, problem)| problem.reason == Reason::HostAlreadyClaimed)
+        .map(|(place, _)| *place)
+        .collect();
+    let mut rules = speaker.rules.iter();
+    speaker.claims.hosts.contains(pattern) && (rules.len() == 0 || rules.any(|place| !lost.contains(place)))
 }
 
-fn patterns(claims: &Claims) -> BTreeSet<HostPattern> {
-    claims
-        .hosts
-        .iter()
-        .cloned()
-        .chain(claims.certificates.iter().map(|certificate| certificate.pattern.clone()))
-        .collect()
+fn claims_on<'c>(
+    speakers: &BTreeMap<HostPattern, BTreeMap<ObjectKey, Places>>,
+    claims: &'c BTreeMap<ObjectKey, Arc<Claims>>,
+    pattern: &HostPattern,
+) -> Vec<&'c Claim> {
+    let speakers = speakers.get(pattern).into_iter().flatten();
+    let of = |(key, places): (&ObjectKey, &Places)| {
+        // Rules of one object are of one age; the first stands for all.
+        let first = *places.rules.first()?;
+        claims.get(key)?.rules.get(first)
+    };
+    speakers.filter_map(of).collect()
+}
+
+fn places(claims: &Claims) -> BTreeMap<HostPattern, Places> {
+    let mut places: BTreeMap<HostPattern, Places> = BTreeMap::new();
+    for (place, rule) in claims.rules.iter().enumerate() {
+        places.entry(rule.route.pattern.clone()).or_default().rules.push(place);
+    }
+    for pattern in &claims.hosts {
+        places.entry(pattern.clone()).or_default();
+    }
+    for (place, certificate) in claims.certificates.iter().enumerate() {
+        places.entry(certificate.pattern.clone()).or_default().certificates.push(place);
+    }
+    places
 }
 
 fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {

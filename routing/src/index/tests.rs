@@ -1,5 +1,7 @@
 //! The index: claims pass on, parts fail alone, and any order of changes ends in what a fresh start would give.
 
+mod neighbours;
+
 use crate::admission::Ownership;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::HostPattern;

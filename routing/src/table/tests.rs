@@ -1,5 +1,7 @@
 //! Lookup: the matching rules of both kinds, with a near miss for each.
 
+mod reference;
+
 use crate::hostname::canonical_host;
 use crate::node_id::NodeId;
 use crate::path::NormalPath;

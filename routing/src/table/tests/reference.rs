@@ -1,0 +1,151 @@
+//! The lookup against a naive reference, written from the text of both specifications: every rule of every object is asked
+//! for every request, and nothing is prepared.
+
+use super::get;
+use crate::IndexConfig;
+use crate::table::Scheme;
+use crate::testing::{CLASS, ingress, route, rule, snapshot};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// One rule. `host` is exact, `*.` and a domain, or empty.
+#[derive(Clone, Debug)]
+struct Rule {
+    host: &'static str,
+    path: &'static str,
+    /// `Route`, or the `pathType` of an Ingress.
+    kind: &'static str,
+    tls: &'static str,
+    insecure: &'static str,
+}
+
+impl Rule {
+    fn is_route(&self) -> bool {
+        self.kind == "Route"
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        if !self.is_route() {
+            let rules = rule(self.host, &[(self.kind, self.path, name)]);
+            let tls = if self.tls == "edge" { format!(", tls: [{{hosts: ['{}']}}]", self.host) } else { String::new() };
+            return ingress("ns", name, 1, &format!("rules: [{rules}]{tls}"));
+        }
+        let (host, policy) = match self.host.strip_prefix("*.") {
+            Some(domain) => (format!("any.{domain}"), "Subdomain"),
+            None => (self.host.to_owned(), "None"),
+        };
+        let tls = match self.tls {
+            "" => String::new(),
+            tls => format!(", tls: {{termination: {tls}, insecureEdgeTerminationPolicy: '{}'}}", self.insecure),
+        };
+        route("ns", name, 1, &format!("host: {host}, path: '{}', wildcardPolicy: {policy}{tls}", self.path))
+    }
+
+    fn speaks_of(&self, path: &str) -> bool {
+        match self.kind {
+            "Route" if self.path.is_empty() || self.path == "/" => true,
+            "Route" if self.path.ends_with('/') => path.starts_with(self.path),
+            "Route" => path == self.path || path.starts_with(&format!("{}/", self.path)),
+            "Exact" => path == self.path,
+            _ => {
+                // "a prefix split by /, element by element"; trailing slashes are ignored.
+                let rule: Vec<&str> = self.path.split('/').filter(|element| !element.is_empty()).collect();
+                let asked: Vec<&str> = path.split('/').filter(|element| !element.is_empty()).collect();
+                asked.starts_with(&rule)
+            }
+        }
+    }
+
+    /// Longest matching path first; on a tie Exact, then the rule that is written longer.
+    fn rank(&self) -> (usize, bool, usize) {
+        let length = if self.is_route() { self.path.len() } else { self.path.trim_end_matches('/').len() };
+        (length, self.kind == "Exact", self.path.len())
+    }
+
+    fn redirects(&self) -> bool {
+        if self.is_route() { !self.tls.is_empty() && self.insecure == "Redirect" } else { self.tls == "edge" }
+    }
+
+    fn serves(&self, scheme: Scheme) -> bool {
+        match (self.is_route(), scheme) {
+            (true, Scheme::Http) => self.tls.is_empty() || self.insecure == "Allow",
+            (true, Scheme::Https) => matches!(self.tls, "edge" | "reencrypt"),
+            (false, Scheme::Http) => !self.redirects(),
+            (false, Scheme::Https) => true,
+        }
+    }
+}
+
+fn expected(rules: &[Rule], scheme: Scheme, host: &str, path: &str) -> String {
+    let above = host.split_once('.').map(|(_, domain)| format!("*.{domain}")).unwrap_or_default();
+    let of = |wanted: &str| -> Vec<usize> {
+        let mut places: Vec<usize> = (0..rules.len()).filter(|place| rules[*place].host == wanted).collect();
+        places.sort_by_key(|place| std::cmp::Reverse(rules[*place].rank()));
+        places
+    };
+    let exact = of(host);
+    let wildcard = if above.is_empty() { Vec::new() } else { of(&above) };
+    let falls_through = exact.first().is_none_or(|place| rules[*place].is_route());
+    let mut tried = exact.clone();
+    if falls_through {
+        tried.extend(&wildcard);
+    }
+    if exact.is_empty() && wildcard.is_empty() {
+        tried = of("");
+    }
+    tried.retain(|place| rules[*place].speaks_of(path));
+    let redirect = tried.first().filter(|place| scheme == Scheme::Http && rules[**place].redirects());
+    match (redirect, tried.iter().find(|place| rules[**place].serves(scheme))) {
+        (Some(place), _) => format!("redirect s{place}"),
+        (None, Some(place)) => format!("s{place}"),
+        (None, None) => "none".to_owned(),
+    }
+}
+
+const HOSTS: [&str; 6] = ["x.d", "y.d", "*.d", "x.e", "*.e", ""];
+const PATHS: [&str; 6] = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c"];
+
+/// Each host is of one kind, and no rule stands twice: who wins then is a matter of admission.
+fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+    let modes = [("", ""), ("edge", "None"), ("edge", "Allow"), ("edge", "Redirect"), ("reencrypt", "Redirect")];
+    let one = (0..HOSTS.len(), 0..PATHS.len(), 0_usize..2, 0..modes.len());
+    (proptest::collection::vec(any::<bool>(), HOSTS.len()), proptest::collection::vec(one, 1..10)).prop_map(
+        move |(of_routes, rules)| {
+            let mut seen = BTreeSet::new();
+            let mut unique = Vec::new();
+            for (host, path, exact, mode) in rules {
+                let of_routes = of_routes[host] && !HOSTS[host].is_empty();
+                let kind = if of_routes { "Route" } else { ["Prefix", "Exact"][exact] };
+                let (mut tls, insecure) = modes[mode];
+                if !of_routes {
+                    // `spec.tls` is a matter of a host here; only every second host has it.
+                    tls = if host % 2 == 0 && !HOSTS[host].is_empty() { "edge" } else { "" };
+                }
+                if seen.insert((host, path, kind)) {
+                    unique.push(Rule { host: HOSTS[host], path: PATHS[path], kind, tls, insecure });
+                }
+            }
+            unique
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #[test]
+    fn every_request_is_answered_as_the_specifications_say(rules in any_rules()) {
+        let yaml: Vec<String> = rules.iter().enumerate().map(|(place, rule)| rule.yaml(&format!("s{place}"))).collect();
+        let snapshot = snapshot(IndexConfig::default(), &[vec![CLASS.to_owned()], yaml].concat().concat());
+        for host in ["x.d", "y.d", "z.d", "x.e", "z.e", "d", "deep.x.d", "other"] {
+            for path in ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/ab", "/A", "/a/b/c/d"] {
+                for scheme in [Scheme::Http, Scheme::Https] {
+                    prop_assert_eq!(
+                        get(&snapshot, scheme, host, path),
+                        expected(&rules, scheme, host, path),
+                        "{:?} {}{}", scheme, host, path
+                    );
+                }
+            }
+        }
+    }
+}
