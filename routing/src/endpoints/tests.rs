@@ -76,6 +76,12 @@ fn not_ready_addresses_are_published_only_on_request() {
 }
 
 #[test]
+fn a_service_that_stands_for_a_foreign_name_has_no_pods() {
+    let external = service(&format!("{WEB}, type: ExternalName"));
+    assert!(addresses(&of_pods(&external, &[pod("p", json!({}))]), &PortSelector::All).is_empty());
+}
+
+#[test]
 fn a_dual_stack_pod_counts_once_by_the_first_family_of_the_service() {
     let v6 = service(&format!("{WEB}, ipFamilies: [IPv6, IPv4]"));
     assert_eq!(addresses(&of_pods(&v6, &[pod("p", json!({}))]), &PortSelector::All), ["[fd00::1]:8080 Ready"]);

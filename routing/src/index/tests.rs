@@ -1,6 +1,7 @@
 //! The index: claims pass on, parts fail alone, and any order of changes ends in what a fresh start would give.
 
 mod neighbours;
+mod parts;
 
 use crate::admission::Ownership;
 use crate::endpoints::{PortSelector, ServiceKey};
