@@ -1,5 +1,6 @@
 //! The index: claims pass on, parts fail alone, and any order of changes ends in what a fresh start would give.
 
+mod histories;
 mod neighbours;
 mod parts;
 
