@@ -3,6 +3,7 @@
 
 mod domains;
 mod hosts;
+mod selection;
 mod services;
 
 use crate::address_policy::AddressPolicy;

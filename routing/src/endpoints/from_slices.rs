@@ -4,7 +4,7 @@ use super::from_pods::{is_tcp, tcp_ports};
 use super::{Endpoint, EndpointState, PortEndpoints, RefusedEndpoint, ServiceEndpoints};
 use crate::address_policy::AddressPolicy;
 use crate::object::{EndpointPort, EndpointSlice, Service, SliceEndpoint};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -21,10 +21,14 @@ pub fn from_slices<'s>(
     let mut slices: Vec<&EndpointSlice> = slices.filter(|slice| slice.address_type != "FQDN").collect();
     slices.sort_by_key(|slice| (family_rank(service, slice), slice.metadata.name.as_str()));
     let mut seen: BTreeSet<(usize, Arc<str>, u16)> = BTreeSet::new();
+    let mut places: HashMap<Box<str>, usize> = HashMap::new();
+    for (place, port) in out.ports.iter().enumerate() {
+        places.entry(port.name.clone()).or_insert(place);
+    }
     for slice in slices {
         for port in slice.ports.iter().filter(|port| is_tcp(&port.protocol)) {
             let Some(number) = port.port else { continue };
-            let entry = out.entry(port);
+            let entry = *places.entry(port.name.as_str().into()).or_insert_with(|| out.add(port));
             for endpoint in &slice.endpoints {
                 let (Some(state), Some(ip)) = (state_of(endpoint), address_of(endpoint)) else {
                     continue;
@@ -49,9 +53,11 @@ pub fn from_slices<'s>(
 impl ServiceEndpoints {
     /// Adds what a second source knows of the same Service.
     pub fn merge(&mut self, other: Self) {
+        let places: HashMap<(Box<str>, Option<u16>), usize> =
+            self.ports.iter().enumerate().map(|(place, port)| ((port.name.clone(), port.number), place)).collect();
         for port in other.ports {
-            match self.ports.iter_mut().find(|own| own.name == port.name && own.number == port.number) {
-                Some(own) => own.endpoints.extend(port.endpoints),
+            match places.get(&(port.name.clone(), port.number)) {
+                Some(place) => self.ports[*place].endpoints.extend(port.endpoints),
                 None => self.ports.push(port),
             }
         }
@@ -59,11 +65,8 @@ impl ServiceEndpoints {
         self.sort();
     }
 
-    /// The place of a slice's port among the Service's ports, by name; a port that the Service lacks is added.
-    fn entry(&mut self, port: &EndpointPort) -> usize {
-        if let Some(found) = self.ports.iter().position(|entry| *entry.name == *port.name) {
-            return found;
-        }
+    /// Adds a port that the Service lacks, and gives its place.
+    fn add(&mut self, port: &EndpointPort) -> usize {
         self.ports.push(PortEndpoints {
             name: port.name.as_str().into(),
             number: None,

@@ -1,6 +1,7 @@
 //! The part of the index that knows Services: Services, pods and EndpointSlices flow in, the endpoint table flows out.
 //! The unit of work is a Service.
 
+use super::selection::Selection;
 use super::{EndpointSource, Notice};
 use crate::address_policy::AddressPolicy;
 use crate::endpoints::{EndpointTable, ServiceEndpoints, ServiceKey, from_pods, from_slices};
@@ -19,6 +20,7 @@ pub(super) struct ServiceIndex {
     slices: BTreeMap<ServiceKey, EndpointSlice>,
     /// The slices of each Service.
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    selection: Selection,
     dirty: BTreeSet<ServiceKey>,
     notices: BTreeSet<Notice>,
 }
@@ -32,6 +34,7 @@ impl ServiceIndex {
             pods: BTreeMap::new(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
+            selection: Selection::default(),
             dirty: BTreeSet::new(),
             notices: BTreeSet::new(),
         }
@@ -41,13 +44,18 @@ impl ServiceIndex {
         let key = ServiceKey::new(&service.metadata.namespace, &service.metadata.name);
         if self.services.get(&key).is_none_or(|known| known.spec != service.spec) {
             self.dirty.insert(key.clone());
+            if let Some(before) = self.services.get(&key) {
+                self.selection.remove_service(&key, before);
+            }
+            self.selection.add_service(&key, &service);
             self.services.insert(key, service);
         }
     }
 
     pub(super) fn remove_service(&mut self, key: &ObjectKey) {
         let key = ServiceKey::new(&key.namespace, &key.name);
-        if self.services.remove(&key).is_some() {
+        if let Some(service) = self.services.remove(&key) {
+            self.selection.remove_service(&key, &service);
             self.dirty.insert(key);
         }
     }
@@ -65,16 +73,16 @@ impl ServiceIndex {
             let message = "the pod is Ready but has no IP address, so no Service can use it";
             self.note(Kind::Pod, &key, "status.podIP", message);
         }
-        self.touch_selecting(&pod);
-        if let Some(before) = self.pods.insert(key, pod) {
-            self.touch_selecting(&before);
+        self.forget_pod(&key);
+        self.touch_selecting(&key, &pod);
+        if self.source != EndpointSource::Slices {
+            self.selection.add_pod(&key, &pod);
         }
+        self.pods.insert(key, pod);
     }
 
     pub(super) fn remove_pod(&mut self, key: &ObjectKey) {
-        if let Some(pod) = self.pods.remove(&ServiceKey::new(&key.namespace, &key.name)) {
-            self.touch_selecting(&pod);
-        }
+        self.forget_pod(&ServiceKey::new(&key.namespace, &key.name));
     }
 
     pub(super) fn put_slice(&mut self, slice: EndpointSlice) {
@@ -159,26 +167,32 @@ impl ServiceIndex {
         let slices = slices.into_iter().flatten().filter_map(|slice| self.slices.get(slice));
         let mut endpoints = from_slices(service, slices, node_addresses, &self.addresses);
         if let (EndpointSource::Pods { .. }, Some(service)) = (&self.source, service) {
-            endpoints.merge(from_pods(service, self.pods_of(&key.namespace), node_addresses, &self.addresses));
+            endpoints.merge(from_pods(service, self.pods_of(key, service), node_addresses, &self.addresses));
         }
         Some(endpoints)
     }
 
-    fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
-        let first = ServiceKey::new(namespace, "");
-        self.pods.range(first..).take_while(move |(key, _)| *key.namespace == *namespace).map(|(_, pod)| pod)
+    fn pods_of(&self, key: &ServiceKey, service: &Service) -> impl Iterator<Item = &Pod> {
+        self.selection.pods_of(key, service).filter_map(|pod| self.pods.get(pod))
     }
 
-    fn touch_selecting(&mut self, pod: &Pod) {
+    fn forget_pod(&mut self, key: &ServiceKey) {
+        if let Some(pod) = self.pods.remove(key) {
+            self.touch_selecting(key, &pod);
+            self.selection.remove_pod(key, &pod);
+        }
+    }
+
+    fn touch_selecting(&mut self, key: &ServiceKey, pod: &Pod) {
         if self.source == EndpointSource::Slices {
             return;
         }
-        let namespace = pod.metadata.namespace.as_str();
-        let first = ServiceKey::new(namespace, "");
-        for (key, service) in self.services.range(first..).take_while(|(key, _)| *key.namespace == *namespace) {
-            let selector = &service.spec.selector;
-            if !selector.is_empty() && selector.iter().all(|(name, value)| pod.metadata.labels.get(name) == Some(value))
-            {
+        for key in self.selection.services_of(key, pod) {
+            let selects = |service: &Service| {
+                let selector = &service.spec.selector;
+                selector.iter().all(|(name, value)| pod.metadata.labels.get(name) == Some(value))
+            };
+            if self.services.get(key).is_some_and(selects) {
                 self.dirty.insert(key.clone());
             }
         }

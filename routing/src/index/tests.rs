@@ -270,6 +270,28 @@ fn pod_churn_does_not_rebuild_routes() {
 }
 
 #[test]
+fn a_selector_that_changed_selects_pods_that_come_later() {
+    let config = IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() };
+    let service = |selector: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{namespace: ns, name: web}}\n\
+             spec: {{selector: {selector}, ports: [{{port: 80}}]}}\n"
+        )
+    };
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: ns, name: p, labels: {app: web, tier: front}}\n\
+               spec: {nodeName: n1}\nstatus: {podIP: 198.18.1.1, conditions: [{type: Ready, status: 'True'}]}\n";
+    for later in ["{app: web, tier: front}", "{tier: front}"] {
+        let mut index = Index::new(config.clone());
+        for part in [&service("{app: web}"), &service(later), pod] {
+            apply(&mut index, part);
+            index.publish();
+        }
+        let count = index.publish().endpoints[&ServiceKey::new("ns", "web")].select(&PortSelector::All).count();
+        assert_eq!(count, 1, "{later}");
+    }
+}
+
+#[test]
 fn objects_that_no_service_can_use_are_noticed() {
     let mut index =
         Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });

@@ -104,6 +104,7 @@ fn seen(snapshot: &Snapshot) -> Vec<String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn any_history_of_any_kind_ends_where_a_fresh_start_would(
         history in proptest::collection::vec((any_yaml(), proptest::bool::weighted(0.25), any::<bool>()), 1..32),

@@ -141,7 +141,7 @@ fn what_the_api_would_refuse_is_refused_without_it() {
         IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() },
         &[
             route("ns", "path", 1, "host: a.test, path: no-slash"),
-            route("ns", "many", 2, &format!("host: b.test, alternateBackends: [{}]", vec!["{name: s}"; 9].join(", "))),
+            route("ns", "many", 2, &format!("host: b.test, alternateBackends: [{}]", ["{name: s}"; 9].join(", "))),
         ]
         .concat(),
     );
