@@ -4,6 +4,7 @@
 
 mod client_hello;
 pub(crate) mod client_stream;
+mod linger;
 mod listener;
 mod passthrough;
 mod preface;
@@ -18,6 +19,7 @@ use crate::server::Server;
 use bytes::BytesMut;
 use client_hello::HelloError;
 use client_stream::ClientStream;
+use linger::Parting;
 use nearside_routing::Scheme;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
@@ -76,7 +78,8 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
         async { if begins(&socket, server).await { preface::is_h2(&socket, &mut bytes).await.ok() } else { None } };
     let Ok(Some(h2)) = timeout(REQUEST_HEADER_TIME, first).await else { return };
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2);
-    serve_http(Box::new(stream), server).await;
+    let parting = stream.parting();
+    serve_http(Box::new(stream), parting, server).await;
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -115,10 +118,11 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     connection.header.set(Awaited::Other);
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false);
+    let parting = stream.parting();
     match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
         Ok(Ok(stream)) => {
             connection.header.set(Awaited::Header);
-            serve_http(Box::new(stream), server).await;
+            serve_http(Box::new(stream), parting, server).await;
         }
         Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
         Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
@@ -137,10 +141,11 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
     }
 }
 
-async fn serve_http(stream: Stream, server: &Server) {
+async fn serve_http(stream: Stream, parting: Parting, server: &Server) {
     let draining = server.lifecycle().draining();
     // Pingora hands a stream back that could serve on; it never does for HTTP.
     drop(server.http().process_new(stream, &draining).await);
+    parting.linger().await;
 }
 
 /// An IPv4 client of an IPv6 socket is an IPv4 client.

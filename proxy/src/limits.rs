@@ -36,6 +36,14 @@ pub(crate) const REQUEST_BODY_IDLE: Duration = Duration::from_secs(60);
 /// Without any byte that the client takes of a response. Longer: the connection is closed.
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// After the last byte to a client: without any byte from it (window updates show that it still reads), and in total, until
+/// it closes its side as well. Longer: the kernel is left alone with what it has not sent yet.
+pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// See [`LINGER_IDLE`].
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(60);
+/// Bytes that a client may still send meanwhile. More: the connection is reset.
+pub(crate) const LINGER_BYTES: usize = 256 * 1024;
+
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.

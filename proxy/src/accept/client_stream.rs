@@ -4,6 +4,7 @@
 //! Unbuffered: what a pod sends is on its way to the client as soon as Pingora writes it, and an idle connection holds
 //! no buffer.
 
+use super::linger::Parting;
 use crate::connection::{Awaited, Connection};
 use crate::limits::{REQUEST_HEADER_TIME, WRITE_STALL};
 use async_trait::async_trait;
@@ -38,6 +39,9 @@ pub(crate) struct ClientStream {
     h2: bool,
     header: Deadline,
     stall: Deadline,
+    parting: Parting,
+    /// The client has closed its side, or the connection is broken or cut: there is nobody to linger for.
+    ended: bool,
 }
 
 impl ClientStream {
@@ -60,19 +64,36 @@ impl ClientStream {
             h2,
             header: Deadline::default(),
             stall: Deadline::default(),
+            parting: Parting::default(),
+            ended: false,
         }
     }
 
+    /// Where the socket can be found when the stream has been dropped.
+    pub(super) fn parting(&self) -> Parting {
+        self.parting.clone()
+    }
+
     fn guard_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        if let Poll::Ready(written) = written {
             self.stall.clear();
-            return written;
+            self.ended |= written.is_err();
+            return Poll::Ready(written);
         }
         if !self.stall.is_set() {
             self.stall.set(WRITE_STALL);
         }
         ready!(self.stall.poll(cx));
+        self.ended = true;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.parting.keep(&self.socket);
+        }
     }
 }
 
@@ -91,7 +112,13 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
+        let room = buf.remaining() > 0;
         let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        this.ended |= match &read {
+            Poll::Ready(Ok(())) => room && buf.filled().len() == before,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
         match this.connection.header.awaited() {
             Awaited::Other => this.header.clear(),
             Awaited::Header => {
@@ -100,6 +127,7 @@ impl AsyncRead for ClientStream {
                 }
                 if read.is_pending() {
                     ready!(this.header.poll(cx));
+                    this.ended = true;
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::TimedOut,
                         "the request header takes too long",

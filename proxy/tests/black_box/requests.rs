@@ -3,7 +3,7 @@
 use super::support::client::{Reply, exchange, get_h2, raw, read_to_end, read_until, request};
 use super::support::manifests::{pod, route, service};
 use super::support::pods::read_header;
-use super::support::{Manifests, Proxy, Scripted, echo_pod, get};
+use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually, get};
 use http::Request;
 use http_body_util::Full;
 use nearside_loadtest::pods::{PodServer, websocket};
@@ -24,6 +24,27 @@ fn echoing() -> (PodServer, Proxy, Manifests) {
     let manifests = web(address);
     let proxy = Proxy::start(&manifests, &[]);
     (pod, proxy, manifests)
+}
+
+#[tokio::test]
+async fn an_answer_reaches_its_end_although_bytes_of_the_client_were_never_read() {
+    let (_pod, proxy, _manifests) = echoing();
+    let length = 1_500_000;
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    // The second request is left unread, and a close with unread bytes would send a reset over what is still on its way.
+    let request = format!(
+        "GET /media/{length} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let header = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(header.starts_with("HTTP/1.1 200"), "{header}");
+    eventually("the proxy is done", || async {
+        proxy.metric("nearside_response_bytes_total", "route=\"web\"").await.filter(|bytes| *bytes >= f64::from(length))
+    })
+    .await;
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body).await.unwrap();
+    assert_eq!(body.len(), length as usize);
 }
 
 #[tokio::test]
