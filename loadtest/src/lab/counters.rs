@@ -1,8 +1,8 @@
 //! Byte counters on the links between nodes: nftables counters in each node's namespace for every other node's own and pod
 //! addresses, both directions, all protocols, read back as JSON. Called by `lab::network`.
 //!
-//! Counted are IP packets where they leave or enter the node's `eth0`, forwarded ones included. Neighbour discovery is left out, as
-//! ARP is: finding a neighbour's link address carries nobody's data.
+//! Counted are IP packets where they leave or enter the node's `eth0`, forwarded ones included. Neighbour discovery and multicast
+//! membership (RFC 4861, RFC 3810) are left out, as ARP is: they carry nobody's data.
 
 use super::namespace::Namespace;
 use super::network::Node;
@@ -74,8 +74,8 @@ pub(super) fn install(namespace: &Namespace, node: &Node, nodes: &[Node]) -> Res
             writeln!(received, "{family} saddr {{ {set} }} counter name {RECEIVED}{name} return")?;
         }
     }
-    let neighbours =
-        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } return";
+    let neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, \
+         mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } return";
     namespace.nft(&format!(
         "table inet {TABLE} {{
 counter {SENT}{OUTSIDE} {{ }}

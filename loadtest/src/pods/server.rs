@@ -9,13 +9,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -129,6 +130,7 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         let (shared, stopped, tls) = (shared.clone(), stopped.clone(), tls.clone());
         connections.spawn(async move {
+            let kept = SockRef::from(&stream).try_clone();
             match tls {
                 None => serve(stream, remote, false, shared, stopped).await,
                 Some(config) => {
@@ -136,6 +138,9 @@ async fn accept(
                         serve(stream, remote, true, shared, stopped).await;
                     }
                 }
+            }
+            if let Ok(socket) = kept {
+                until_closed(socket.into()).await;
             }
         });
     }
@@ -165,4 +170,45 @@ async fn serve(
     let _ = connection.await;
 }
 
+/// A pod that has stopped loses its address, and with it what its sockets have not sent yet. Who stops gently waits
+/// until the other side has taken everything and closed too.
+async fn until_closed(socket: std::net::TcpStream) {
+    let Ok(mut socket) = tokio::net::TcpStream::from_std(socket) else { return };
+    if socket.shutdown().await.is_ok() {
+        drop(tokio::io::copy(&mut socket, &mut tokio::io::sink()).await);
+    }
+}
+
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    #[tokio::test]
+    async fn a_pod_that_stops_gently_ends_after_its_client_has_taken_everything() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let identity = PodIdentity { namespace: "shop".into(), name: "web-1".into(), node: "n1".into() };
+        let pod = PodServer::start(identity, vec![Socket { listener, tls: None }]).unwrap();
+        let mut client = tokio::net::TcpStream::connect(pod.addresses()[0]).await.unwrap();
+        // Fits the sockets' buffers, so that the pod itself is done at once.
+        let request = "GET /media/30000 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.readable().await.unwrap();
+        let taken = AtomicU64::new(0);
+        let take = async {
+            // Slow, which only shows what the pod waits for.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            taken.store(answer.len() as u64, Ordering::Relaxed);
+            drop(client);
+        };
+        let stop = async {
+            pod.stop(Duration::from_secs(30)).await;
+            assert!(taken.load(Ordering::Relaxed) > 30_000, "the pod was gone before its answer was");
+        };
+        tokio::join!(stop, take);
+    }
+}
