@@ -199,7 +199,7 @@ mod tests {
             backends: backends.iter().map(backend).collect(),
             termination: Termination::None,
             insecure: InsecurePolicy::None,
-            on_miss: None,
+            policy: Arc::default(),
         }
     }
 

@@ -269,7 +269,7 @@ mod tests {
             backends: Box::new([WeightedBackend { service: service.clone(), port: PortSelector::All, weight: 1 }]),
             termination: Termination::None,
             insecure: InsecurePolicy::Allow,
-            on_miss: None,
+            policy: Arc::default(),
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table);

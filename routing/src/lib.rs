@@ -6,6 +6,7 @@
 
 pub mod address_policy;
 pub mod admission;
+mod annotation;
 pub mod certificate;
 pub mod claim;
 pub mod compile;
@@ -16,6 +17,7 @@ pub mod node_id;
 pub mod object;
 pub mod path;
 pub mod placement;
+pub mod policy;
 pub mod published;
 pub mod table;
 pub mod verdict;

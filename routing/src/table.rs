@@ -7,6 +7,7 @@ use crate::hostname::{HostPattern, Hostname, split_first_label};
 use crate::node_id::NodeId;
 use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
+use crate::policy::Policy;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -53,8 +54,8 @@ pub struct CompiledRoute {
     pub termination: Termination,
     /// What a plain HTTP request gets.
     pub insecure: InsecurePolicy,
-    /// What happens where this node has no ready pod; `None` means the router's default.
-    pub on_miss: Option<MissPolicy>,
+    /// How it is served otherwise.
+    pub policy: Arc<Policy>,
 }
 
 impl CompiledRoute {

@@ -136,7 +136,7 @@ fn rule(route: &CompiledRoute, state: &State, settings: &Settings) -> Rule {
             InsecurePolicy::Allow => "allow",
             InsecurePolicy::Redirect => "redirect",
         },
-        on_miss: match route.on_miss.unwrap_or(settings.on_miss) {
+        on_miss: match route.policy.on_miss.unwrap_or(settings.on_miss) {
             MissPolicy::Redirect => "redirect",
             MissPolicy::Reject => "reject",
         },

@@ -65,7 +65,7 @@ fn missed(
         scheme == Scheme::Http || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
     };
     let miss = miss::Miss {
-        policy: route.on_miss.unwrap_or(shared.config.on_miss),
+        policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
         has_weight: route.backends.iter().any(|backend| backend.weight > 0),
         by_alias,
         published: published.map_or(&[], |published| published),

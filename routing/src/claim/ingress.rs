@@ -1,11 +1,13 @@
 //! What an Ingress asks for: hosts with paths, certificates, default backends (`networking.k8s.io/v1`).
 
-use super::{CertificateClaim, Claim, ClaimedCertificate, Claims, annotation};
+use super::{CertificateClaim, Claim, ClaimedCertificate, Claims};
+use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Ingress, IngressBackend, IngressPath, Kind};
 use crate::path::PathRule;
-use crate::table::{CompiledRoute, InsecurePolicy, MissPolicy, Termination, WeightedBackend};
+use crate::policy::Policy;
+use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,16 +15,16 @@ use std::sync::Arc;
 /// The claims of an Ingress of our class. Each rule, path and certificate stands for itself: a bad one is a problem, the
 /// others are served.
 pub fn ingress_claims(ingress: &Ingress) -> Claims {
-    let mut problems = Vec::new();
-    let on_miss = annotation::on_miss(&ingress.metadata, &mut problems);
+    let mut annotations = Annotations::new(&ingress.metadata);
+    let policy = Arc::new(Policy::read(&mut annotations));
     let mut builder = Builder {
         ingress,
-        on_miss,
+        policy,
         hosts: BTreeSet::new(),
         rules: Vec::new(),
         tls_hosts: BTreeSet::new(),
         defaults: BTreeSet::new(),
-        problems,
+        problems: annotations.into_problems(),
     };
     let certificates = builder.certificates();
     builder.rules();
@@ -40,7 +42,7 @@ pub fn ingress_claims(ingress: &Ingress) -> Claims {
 
 struct Builder<'i> {
     ingress: &'i Ingress,
-    on_miss: Option<MissPolicy>,
+    policy: Arc<Policy>,
     hosts: BTreeSet<HostPattern>,
     rules: Vec<Claim>,
     /// The hosts that `spec.tls` speaks of.
@@ -158,7 +160,7 @@ impl Builder<'_> {
             // Without `spec.tls` the host is served over TLS as well, with the default certificate.
             termination: Termination::Edge,
             insecure: if has_tls { InsecurePolicy::Redirect } else { InsecurePolicy::Allow },
-            on_miss: self.on_miss,
+            policy: Arc::clone(&self.policy),
         };
         self.rules.push(Claim {
             route: Arc::new(route),

@@ -1,11 +1,13 @@
 //! What a Route asks for: one host, one path, one termination (`route.openshift.io/v1`).
 
-use super::{Claim, ClaimedCertificate, Claims, annotation};
+use super::{Claim, ClaimedCertificate, Claims};
+use crate::annotation::Annotations;
 use crate::certificate::{CertificateError, KeyPair, read_chain};
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Kind, Route, RouteTarget, RouteTls};
 use crate::path::PathRule;
+use crate::policy::Policy;
 use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
 use std::collections::BTreeSet;
@@ -45,10 +47,12 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
         Some(tls) if termination != Termination::Passthrough => certificate(tls),
         _ => ClaimedCertificate::Default,
     };
-    let on_miss = annotation::on_miss(&route.metadata, problems);
+    let mut annotations = Annotations::new(&route.metadata);
+    let policy = Arc::new(Policy::read(&mut annotations));
+    problems.extend(annotations.into_problems());
     let source = route.metadata.key(Kind::Route);
     Ok(Claim {
-        route: Arc::new(CompiledRoute { source, pattern, path, backends, termination, insecure, on_miss }),
+        route: Arc::new(CompiledRoute { source, pattern, path, backends, termination, insecure, policy }),
         age: route.metadata.age(),
         field: "spec.host".into(),
         certificate,

@@ -1,0 +1,28 @@
+//! How a rule is served beyond who answers it: the annotations and typed fields of one Route or Ingress flow in, one
+//! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read the policy; what an object leaves open,
+//! the program's own settings decide.
+
+use crate::annotation::{Annotations, Spelling};
+use crate::table::MissPolicy;
+
+/// The settings of one object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    /// What happens where this node has no ready pod; `None` means the router's default.
+    pub on_miss: Option<MissPolicy>,
+}
+
+impl Policy {
+    /// Reads what the annotations say.
+    pub(crate) fn read(annotations: &mut Annotations<'_>) -> Self {
+        Self { on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]) }
+    }
+}
+
+fn miss_policy(text: &str) -> Result<MissPolicy, String> {
+    match text {
+        "redirect" => Ok(MissPolicy::Redirect),
+        "reject" => Ok(MissPolicy::Reject),
+        _ => Err("is not one of redirect, reject".into()),
+    }
+}
