@@ -4,6 +4,7 @@
 use super::PodIdentity;
 use super::handler::{self, Exchange};
 use anyhow::Result;
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -131,15 +132,14 @@ async fn accept(
         let (shared, stopped, tls) = (shared.clone(), stopped.clone(), tls.clone());
         connections.spawn(async move {
             let kept = SockRef::from(&stream).try_clone();
-            match tls {
+            let upgraded = match tls {
                 None => serve(stream, remote, false, shared, stopped).await,
-                Some(config) => {
-                    if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await {
-                        serve(stream, remote, true, shared, stopped).await;
-                    }
-                }
-            }
-            if let Ok(socket) = kept {
+                Some(config) => match tokio_rustls::TlsAcceptor::from(config).accept(stream).await {
+                    Ok(stream) => serve(stream, remote, true, shared, stopped).await,
+                    Err(_) => false,
+                },
+            };
+            if let (false, Ok(socket)) = (upgraded, kept) {
                 until_closed(socket.into()).await;
             }
         });
@@ -148,26 +148,35 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
+/// Whether the connection lives on as a WebSocket.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     remote: SocketAddr,
     tls: bool,
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
-) {
+) -> bool {
+    let upgraded = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&upgraded);
     let service = service_fn(move |request: http::Request<Incoming>| {
         shared.requests.fetch_add(1, Ordering::Relaxed);
         let ready = shared.ready.load(Ordering::Relaxed);
         let exchange = Exchange { identity: shared.identity.clone(), ready, remote, tls };
-        async move { Ok::<_, Infallible>(handler::answer(exchange, request).await) }
+        let upgraded = Arc::clone(&seen);
+        async move {
+            let answer = handler::answer(exchange, request).await;
+            upgraded.fetch_or(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     tokio::select! {
-        _ = connection.as_mut() => return,
+        _ = connection.as_mut() => return upgraded.load(Ordering::Relaxed),
         _ = stopped.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+    upgraded.load(Ordering::Relaxed)
 }
 
 /// A pod that has stopped loses its address, and with it what its sockets have not sent yet. Who stops gently waits
