@@ -237,8 +237,13 @@ impl ProxyHttp for HttpService {
         if let Some(status) = failure.status
             && session.response_written().is_none_or(|written| written.status.is_informational())
         {
+            let elsewhere = match ctx.failed.is_some() && ctx.target.is_none() {
+                true => decision::unreachable(&self.shared, session.req_header(), session.req_header().raw_path(), ctx),
+                false => None,
+            };
+            let answer = elsewhere.unwrap_or_else(|| Answer::failure(status, failure.reason));
             // The client may be gone, and then nobody waits for the page.
-            drop(self.send(session, Answer::failure(status, failure.reason), ctx).await);
+            drop(self.send(session, answer, ctx).await);
         }
         FailToProxy { error_code: failure.status.unwrap_or_default(), can_reuse_downstream: false }
     }

@@ -21,6 +21,8 @@ pub(crate) struct RequestContext {
     pub(crate) state: Option<Arc<State>>,
     /// The canonical host.
     pub(crate) host: Box<str>,
+    /// Whether the client came by the alias of a node.
+    pub(crate) by_alias: bool,
     /// The route that answers.
     pub(crate) route: Option<Arc<CompiledRoute>>,
     /// The endpoint that is asked.
@@ -49,6 +51,7 @@ impl RequestContext {
             connection: None,
             state: None,
             host: "".into(),
+            by_alias: false,
             route: None,
             target: None,
             failed: None,

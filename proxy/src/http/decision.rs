@@ -32,6 +32,7 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         return Some(Answer::misdirected());
     }
     let found = state.routes().find(scheme, &target.host, &path);
+    ctx.by_alias = found.alias.is_some();
     match found.decision {
         Decision::NoRoute => Some(Answer::no_route(shared.config.no_route_status)),
         Decision::RedirectToHttps(route) => {
@@ -42,7 +43,10 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
             ctx.route = Some(Arc::clone(route));
             ctx.target = state.backends.pick(route, &[], &mut ctx.random);
             if ctx.target.is_none() {
-                return Some(missed(shared, &state, route, &target, found.alias.is_some(), scheme, ctx));
+                return Some(missed(shared, &state, route, &target, ctx).unwrap_or_else(|| {
+                    shared.metrics().miss(MissPolicy::Reject, &route.pattern);
+                    Answer::no_endpoint()
+                }));
             }
             ctx.origin_form = target.origin_form();
             None
@@ -50,15 +54,22 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
     }
 }
 
+/// Where to send a client whose request no pod of this node took: the pods that the route names could not be reached, and
+/// nothing of the request was sent. `None` where it stays here.
+pub(super) fn unreachable(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
+    let (state, route) = (ctx.state.clone()?, ctx.route.clone()?);
+    missed(shared, &state, &route, &RequestTarget::parse(header, raw).ok()?, ctx)
+}
+
+/// The redirect to another node, where the miss policy has one.
 fn missed(
     shared: &Shared,
     state: &State,
     route: &CompiledRoute,
     target: &RequestTarget<'_>,
-    by_alias: bool,
-    scheme: Scheme,
     ctx: &mut RequestContext,
-) -> Answer {
+) -> Option<Answer> {
+    let scheme = ctx.connection.as_deref().map_or(Scheme::Http, |connection| connection.scheme);
     let published = state.snapshot.published.get(&*target.host);
     // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
     let covered = |alias: &str| {
@@ -67,14 +78,15 @@ fn missed(
     let miss = miss::Miss {
         policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
         has_weight: route.backends.iter().any(|backend| backend.weight > 0),
-        by_alias,
+        by_alias: ctx.by_alias,
         published: published.map_or(&[], |published| published),
         own: shared.node_id,
     };
-    let (policy, answer) = match miss.decide(covered, &mut ctx.random) {
-        miss::Decided::Redirect(alias) => (MissPolicy::Redirect, Answer::alias_redirect(scheme, alias, target)),
-        miss::Decided::Reject => (MissPolicy::Reject, Answer::no_endpoint()),
-    };
-    shared.metrics().miss(policy, &route.pattern);
-    answer
+    match miss.decide(covered, &mut ctx.random) {
+        miss::Decided::Redirect(alias) => {
+            shared.metrics().miss(MissPolicy::Redirect, &route.pattern);
+            Some(Answer::alias_redirect(scheme, alias, target))
+        }
+        miss::Decided::Reject => None,
+    }
 }

@@ -5,6 +5,9 @@ use super::support::manifests::{alias, pod, pod_on, published, route, service};
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
 use nearside_loadtest::certificates::TestCa;
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 const HOST: &str = "video.example.com";
 
@@ -90,4 +93,29 @@ async fn nothing_published_elsewhere_means_unavailable() {
     manifests.put(&published(HOST, &["n1"]));
     let proxy = Proxy::start(&manifests, &[]);
     assert_eq!(get(proxy.http, HOST, "/").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_client_is_redirected_where_the_pods_of_this_node_cannot_be_reached() {
+    // As a pod that ends: it takes no more connections, and the API has not said so yet.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
+    let manifests = Manifests::with(&[
+        route("video", HOST, json!({})),
+        service("video"),
+        pod("video", "video-1", nobody),
+        published(HOST, &["n1", "n2"]),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let reply = get(proxy.http, HOST, "/a?t=1").await;
+    assert_eq!(reply.status, 307);
+    assert_eq!(reply.header("location"), Some(&*format!("http://{}/a?t=1", alias(HOST, "n2"))));
+    let second = get(proxy.http, &alias(HOST, "n1"), "/a").await;
+    assert_eq!((second.status, second.header("location")), (503, None), "who came by an alias is not sent on");
+    let mut posted = TcpStream::connect(proxy.http).unwrap();
+    write!(posted, "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    posted.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
 }
