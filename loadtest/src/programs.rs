@@ -95,6 +95,8 @@ impl Launch {
         let mut command = Command::from(self.place.command(&self.path));
         command
             .args(&self.arguments)
+            // The caller's own settings and kubeconfig are not the program's.
+            .env_clear()
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

@@ -22,11 +22,11 @@ fn web() -> (nearside_loadtest::pods::PodServer, Manifests) {
 #[tokio::test]
 async fn a_port_in_use_is_named_and_ends_the_start() {
     let (_pod, manifests) = web();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let holder = std::net::TcpListener::bind(taken).unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
     for flag in ["--http-listen", "--https-listen", "--admin-listen"] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
-        command.args(["--node-name=n1", "--manifests"]).arg(manifests.path());
+        command.env_clear().args(["--node-name=n1", "--manifests"]).arg(manifests.path());
         for port in ["--http-listen", "--https-listen", "--admin-listen"] {
             command.arg(if port == flag { format!("{port}={taken}") } else { format!("{port}=127.0.0.1:0") });
         }
@@ -122,7 +122,7 @@ async fn no_port_is_bound_before_the_objects_are_read() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
-    command.env("KUBECONFIG", &kubeconfig).args(["--node-name=n1", "--https-listen=127.0.0.1:0"]);
+    command.env_clear().env("KUBECONFIG", &kubeconfig).args(["--node-name=n1", "--https-listen=127.0.0.1:0"]);
     command.args([format!("--http-listen={free}"), format!("--admin-listen={admin}")]);
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_nearside-proxy")).args(arguments).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_nearside-proxy")).env_clear().args(arguments).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 

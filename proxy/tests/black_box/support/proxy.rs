@@ -133,7 +133,7 @@ impl Drop for Proxy {
 /// The program with the flags of every test; later flags are added to these.
 fn command(manifests: &Manifests) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
-    command.args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
+    command.env_clear().args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
     command.args(["--http-listen=127.0.0.1:0", "--https-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
     command.args(["--log-format=json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
