@@ -5,18 +5,20 @@
 
 pub(crate) mod answer;
 pub(crate) mod context;
+mod cookies;
 mod decision;
 mod failure;
 mod forwarded;
+mod hash_key;
 mod miss;
 mod peer;
 mod request;
+mod selection;
 mod upgrade;
 
 use crate::accept::client_stream::connection_of;
-use crate::backends::Backends;
 use crate::connection::Awaited;
-use crate::limits::{CONNECT_ATTEMPTS, KEEP_ALIVE_IDLE, REQUEST_BODY_IDLE, TUNNEL_IDLE};
+use crate::limits::{KEEP_ALIVE_IDLE, REQUEST_BODY_IDLE, TUNNEL_IDLE};
 use crate::server::Shared;
 use answer::Answer;
 use async_trait::async_trait;
@@ -25,14 +27,12 @@ use context::RequestContext;
 use forwarded::Forwarded;
 use http::header::SERVER;
 use http::{HeaderValue, Method, Version};
-use nearside_routing::table::CompiledRoute;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -111,16 +111,16 @@ impl ProxyHttp for HttpService {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        if ctx.target.is_none() {
+            selection::choose_next(ctx);
+        }
+        let last = selection::is_last(ctx);
         let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else {
             return Error::e_explain(ErrorType::InternalError, "no route was chosen");
         };
-        if ctx.target.is_none() {
-            ctx.target = state.backends.pick(route, &ctx.tried, &mut ctx.random);
-        }
         let Some(target) = &ctx.target else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
-        let last = is_last(&state.backends, route, &ctx.tried, target.address);
         let request =
             peer::Request { upgrade: ctx.upgrade, long_upload: request::is_long_upload(session.req_header()) };
         let timeouts =
@@ -154,17 +154,10 @@ impl ProxyHttp for HttpService {
         ctx: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let Some(target) = ctx.target.take() else { return error };
-        self.shared.connect_failed(&target, &error);
-        ctx.tried.push(target.address);
-        let more = match (&ctx.state, &ctx.route) {
-            (Some(state), Some(route)) => state.backends.has_more(route, &ctx.tried),
-            _ => false,
-        };
-        let again = more && ctx.tried.len() < CONNECT_ATTEMPTS;
-        // What could not be reached is still what the access log names.
-        ctx.failed = Some(target);
-        error.set_retry(again);
+        if let Some(target) = &ctx.target {
+            self.shared.connect_failed(target, &error);
+            error.set_retry(selection::give_up(ctx));
+        }
         error
     }
 
@@ -276,15 +269,6 @@ impl ProxyHttp for HttpService {
         });
         self.shared.access_log().request(&crate::access_log::RequestLine { header, ctx, status, received, sent });
     }
-}
-
-fn is_last(backends: &Backends, route: &CompiledRoute, tried: &[SocketAddr], now: SocketAddr) -> bool {
-    if tried.len() + 1 >= CONNECT_ATTEMPTS {
-        return true;
-    }
-    let mut tried = tried.to_vec();
-    tried.push(now);
-    !backends.has_more(route, &tried)
 }
 
 /// `Server` where the pod sends none.

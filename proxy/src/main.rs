@@ -115,7 +115,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     };
     let default = Arc::new(Certificate::new(&pair)?);
     let node = Arc::clone(&config.node);
-    let fresh = move || StateBuilder::new(Arc::clone(&node), Arc::clone(&default));
+    let balance = config.balance.clone();
+    let fresh = move || StateBuilder::new(Arc::clone(&node), Arc::clone(&default), balance.clone());
     let mut builder = fresh();
     let state = builder.build(first);
     metrics.follow(&state);

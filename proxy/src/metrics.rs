@@ -244,11 +244,12 @@ fn scheme_name(scheme: Scheme) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::BackendsBuilder;
-    use crate::balance::Random;
+    use crate::backends::{BackendsBuilder, Demand};
+    use crate::balance::{Method as Choice, Random, RouteBalance};
     use nearside_routing::endpoints::{
         Endpoint, EndpointState, PortEndpoints, PortSelector, ServiceEndpoints, ServiceKey,
     };
+    use nearside_routing::policy::balance::Algorithm;
     use nearside_routing::table::{InsecurePolicy, Termination, WeightedBackend};
     use nearside_routing::{Kind, ObjectKey, PathRule};
 
@@ -273,7 +274,9 @@ mod tests {
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table);
-        let target = backends.pick(&route, &[], &mut Random::seeded(1));
+        let balance = RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default() };
+        let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[] };
+        let target = backends.pick(&demand, &mut Random::seeded(1));
         let metrics = Metrics::new("n1".into(), &Registry::new()).unwrap();
         let (method, duration) = (&Method::GET, Duration::ZERO);
         metrics.request(&RequestSeen {

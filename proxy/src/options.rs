@@ -1,8 +1,11 @@
 //! Command line and environment: raw text flows in, a valid [`Config`] or every mistake at once flows out. Called by
 //! `main` before any port is bound.
 
+mod balance;
 mod duration;
 
+use crate::balance::BalanceDefaults;
+use balance::BalanceArguments;
 use clap::Parser;
 use duration::parse_duration;
 use ipnet::IpNet;
@@ -68,6 +71,8 @@ pub(crate) struct Arguments {
     /// Without any byte from the pod while it answers.
     #[arg(long, env = "NEARSIDE_READ_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     read_timeout: String,
+    #[command(flatten)]
+    balance: BalanceArguments,
     /// From SIGTERM, with readiness off, until no new connection is accepted.
     #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "45s")]
     shutdown_delay: String,
@@ -100,6 +105,7 @@ pub(crate) struct Config {
     pub(crate) no_route_status: u16,
     pub(crate) connect_timeout: Duration,
     pub(crate) read_timeout: Duration,
+    pub(crate) balance: BalanceDefaults,
     pub(crate) shutdown_delay: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) access_log: bool,
@@ -152,6 +158,7 @@ impl Arguments {
             ),
             connect_timeout: mistakes.timeout("connect-timeout", &self.connect_timeout),
             read_timeout: mistakes.timeout("read-timeout", &self.read_timeout),
+            balance: self.balance.check(&mut mistakes),
             shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
             access_log: mistakes.one_of("access-log", &self.access_log, &[("stdout", true), ("off", false)]),

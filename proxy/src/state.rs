@@ -2,6 +2,7 @@
 //! connection pins the value it started with; what must agree lives in it together.
 
 use crate::backends::{Backends, BackendsBuilder};
+use crate::balance::{BalanceDefaults, RouteBalances};
 use crate::tls::{Certificate, Certificates};
 use crate::upstream_tls::DestinationCas;
 use arc_swap::ArcSwap;
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) destination_cas: DestinationCas,
     /// The endpoints on this node.
     pub(crate) backends: Arc<Backends>,
+    /// How each rule chooses among them.
+    pub(crate) balances: RouteBalances,
 }
 
 impl State {
@@ -56,16 +59,18 @@ pub(crate) struct StateBuilder {
     routes: Option<Arc<RouteTable>>,
     certificates: Certificates,
     destination_cas: DestinationCas,
+    balances: RouteBalances,
 }
 
 impl StateBuilder {
-    /// For the pods of this node and with this default certificate.
-    pub(crate) fn new(node: Arc<str>, default: Arc<Certificate>) -> Self {
+    /// For the pods of this node, with this default certificate and these settings of routes that say nothing.
+    pub(crate) fn new(node: Arc<str>, default: Arc<Certificate>, balance: BalanceDefaults) -> Self {
         Self {
             backends: BackendsBuilder::new(node),
             routes: None,
             certificates: Certificates::new(default),
             destination_cas: DestinationCas::default(),
+            balances: RouteBalances::new(balance),
         }
     }
 
@@ -75,12 +80,14 @@ impl StateBuilder {
         if !same_routes {
             self.certificates = self.certificates.follow(&snapshot.routes);
             self.destination_cas = self.destination_cas.follow(&snapshot.routes);
+            self.balances = self.balances.follow(&snapshot.routes);
             self.routes = Some(Arc::clone(&snapshot.routes));
         }
         State {
             backends: self.backends.build(&snapshot.endpoints),
             certificates: self.certificates.clone(),
             destination_cas: self.destination_cas.clone(),
+            balances: self.balances.clone(),
             snapshot,
         }
     }
@@ -121,7 +128,7 @@ mod tests {
         let mut index =
             Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
         let default = Arc::new(Certificate::new(&self_signed().unwrap()).unwrap());
-        let mut builder = StateBuilder::new("n1".into(), default);
+        let mut builder = StateBuilder::new("n1".into(), default, BalanceDefaults::default());
         let mut after = |changes: Vec<Change>| {
             changes.into_iter().for_each(|change| index.apply(change));
             builder.build(index.publish())

@@ -125,7 +125,8 @@ impl ServiceEndpoints {
 }
 
 impl PortEndpoints {
-    fn is_meant(&self, port: &PortSelector, endpoint: &Endpoint) -> bool {
+    /// Whether a rule with this port means this endpoint of the entry.
+    pub fn is_meant(&self, port: &PortSelector, endpoint: &Endpoint) -> bool {
         match port {
             PortSelector::All => true,
             PortSelector::ServicePort(number) => self.number == Some(*number),

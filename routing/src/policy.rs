@@ -2,20 +2,28 @@
 //! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read the policy; what an object leaves open,
 //! the program's own settings decide.
 
+pub mod balance;
+
 use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
+use balance::Balance;
 
 /// The settings of one object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// What happens where this node has no ready pod; `None` means the router's default.
     pub on_miss: Option<MissPolicy>,
+    /// How requests spread over pods.
+    pub balance: Balance,
 }
 
 impl Policy {
     /// Reads what the annotations say.
     pub(crate) fn read(annotations: &mut Annotations<'_>) -> Self {
-        Self { on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]) }
+        Self {
+            on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
+            balance: Balance::read(annotations),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 mod relay;
 
 use crate::access_log::ConnectionLine;
-use crate::backends::Target;
+use crate::backends::{Demand, Target};
 use crate::balance::Random;
 use crate::connection::Connection;
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
@@ -29,7 +29,7 @@ pub(super) async fn serve(
     server: &Server,
 ) {
     let started = Instant::now();
-    let Some((target, mut pod)) = connect(route, state, server).await else {
+    let Some((target, mut pod)) = connect(connection, route, state, server).await else {
         // Dropping the socket closes the connection; the miss policy has no other answer before TLS.
         server.metrics().miss(MissPolicy::Reject, &route.pattern);
         server.access_log().connection(&ConnectionLine {
@@ -67,11 +67,19 @@ pub(super) async fn serve(
 }
 
 /// Connects to a local endpoint, and to another one if that fails. Nothing was sent yet, so trying again is safe.
-async fn connect(route: &CompiledRoute, state: &State, server: &Server) -> Option<(Target, TcpStream)> {
+async fn connect(
+    connection: &Connection,
+    route: &CompiledRoute,
+    state: &State,
+    server: &Server,
+) -> Option<(Target, TcpStream)> {
     let mut random = Random::fresh();
     let mut tried = Vec::new();
+    let balance = state.balances.of(route);
+    // There are no requests here whose parts a key could name.
+    let method = balance.method(connection.client.ip(), |_| Vec::new());
     for attempt in 1..=CONNECT_ATTEMPTS {
-        let target = state.backends.pick(route, &tried, &mut random)?;
+        let target = state.backends.pick(&Demand { route, balance: &balance, method, tried: &tried }, &mut random)?;
         tried.push(target.address);
         let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
         let whole = server.connect_timeout();

@@ -110,10 +110,10 @@ fn describe(host: &HostRoutes, state: &State, settings: &Settings) -> Host {
 
 fn rule(route: &CompiledRoute, state: &State, settings: &Settings) -> Rule {
     let backends = route.backends.iter().map(|backend| {
-        let endpoints = state.backends.local(backend, &[]).map(|(_, endpoint)| Endpoint {
-            address: endpoint.address.to_string(),
-            pod: endpoint.pod.to_string(),
-            state: format!("{:?}", endpoint.state),
+        let endpoints = state.backends.local(backend).map(|(_, local)| Endpoint {
+            address: local.endpoint.address.to_string(),
+            pod: local.endpoint.pod.to_string(),
+            state: format!("{:?}", local.endpoint.state),
         });
         Backend {
             service: backend.service.to_string(),

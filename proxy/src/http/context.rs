@@ -2,7 +2,7 @@
 //! it at the end.
 
 use crate::backends::Target;
-use crate::balance::Random;
+use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::state::State;
 use nearside_routing::table::CompiledRoute;
@@ -25,6 +25,8 @@ pub(crate) struct RequestContext {
     pub(crate) by_alias: bool,
     /// The route that answers.
     pub(crate) route: Option<Arc<CompiledRoute>>,
+    /// How that route chooses an endpoint for this request.
+    pub(crate) balance: Option<(Arc<RouteBalance>, Method)>,
     /// The endpoint that is asked.
     pub(crate) target: Option<Target>,
     /// The last endpoint that could not be reached.
@@ -53,6 +55,7 @@ impl RequestContext {
             host: "".into(),
             by_alias: false,
             route: None,
+            balance: None,
             target: None,
             failed: None,
             tried: Vec::new(),

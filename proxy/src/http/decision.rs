@@ -5,6 +5,7 @@ use super::answer::Answer;
 use super::context::RequestContext;
 use super::miss;
 use super::request::RequestTarget;
+use super::selection;
 use crate::server::Shared;
 use crate::state::State;
 use http::request::Parts;
@@ -41,7 +42,7 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         }
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
-            ctx.target = state.backends.pick(route, &[], &mut ctx.random);
+            selection::choose_first(header, &target, ctx);
             if ctx.target.is_none() {
                 return Some(missed(shared, &state, route, &target, ctx).unwrap_or_else(|| {
                     shared.metrics().miss(MissPolicy::Reject, &route.pattern);

@@ -215,7 +215,7 @@ async fn passthrough_goes_to_another_pod_when_one_cannot_be_reached() {
         pod("web", "web-1", address),
         pod("web", "web-2", gone.address()),
     ]);
-    let proxy = Proxy::start(&manifests, &[]);
+    let proxy = Proxy::start(&manifests, &["--tcp-balance=roundrobin"]);
     for _ in 0..20 {
         assert_eq!(get_tls(proxy.https, &ca, HOST, "/").await.unwrap().pod(), Some("web-1"));
     }

@@ -76,6 +76,12 @@ pub(crate) fn ingress(name: &str, host: &str, paths: &[(&str, &str, &str)], more
     json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata("shop", name), "spec": spec })
 }
 
+/// The object with these annotations.
+pub(crate) fn annotated(mut object: Value, annotations: &[(&str, &str)]) -> Value {
+    object["metadata"]["annotations"] = annotations.iter().map(|(name, value)| (*name, json!(*value))).collect();
+    object
+}
+
 /// The IngressClass of Nearside.
 pub(crate) fn ingress_class() -> Value {
     json!({

@@ -1,0 +1,65 @@
+//! Builds [`Backends`] one after the other and carries over what is known of each endpoint. Called by `state`.
+
+use super::tracked::Tracked;
+use super::{Backends, LocalEndpoint, LocalService};
+use crate::balance::hash;
+use nearside_routing::endpoints::{Endpoint, EndpointTable, ServiceEndpoints, ServiceKey};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct BackendsBuilder {
+    node: Arc<str>,
+    last: Arc<Backends>,
+    source: Arc<EndpointTable>,
+    known: HashMap<(SocketAddr, Arc<str>), Weak<Tracked>>,
+}
+
+impl BackendsBuilder {
+    /// For the endpoints on this node.
+    pub(crate) fn new(node: Arc<str>) -> Self {
+        Self { node, last: Arc::default(), source: Arc::default(), known: HashMap::new() }
+    }
+
+    /// The backends of a snapshot; the same ones if its endpoints are the same.
+    pub(crate) fn build(&mut self, endpoints: &Arc<EndpointTable>) -> Arc<Backends> {
+        if Arc::ptr_eq(&self.source, endpoints) {
+            return Arc::clone(&self.last);
+        }
+        let mut services = HashMap::with_capacity(endpoints.len());
+        for (key, all) in endpoints.iter() {
+            let service = match self.last.services.get(key) {
+                Some(last) if Arc::ptr_eq(&last.all, all) => Arc::clone(last),
+                _ => Arc::new(self.local_service(key, all)),
+            };
+            if service.ports.iter().any(|endpoints| !endpoints.is_empty()) {
+                services.insert(key.clone(), service);
+            }
+        }
+        self.source = Arc::clone(endpoints);
+        self.last = Arc::new(Backends { services });
+        self.known.retain(|_, tracked| tracked.strong_count() > 0);
+        Arc::clone(&self.last)
+    }
+
+    fn local_service(&mut self, key: &ServiceKey, all: &Arc<ServiceEndpoints>) -> LocalService {
+        let node = Arc::clone(&self.node);
+        let here = |endpoint: &&Endpoint| endpoint.node == node;
+        let mut local = |endpoint: &Endpoint| LocalEndpoint {
+            endpoint: endpoint.clone(),
+            tracked: self.tracked(endpoint),
+            hash: hash(endpoint.address.to_string().as_bytes()),
+        };
+        let ports = all.ports.iter().map(|port| port.endpoints.iter().filter(here).map(&mut local).collect()).collect();
+        LocalService { key: Arc::new(key.clone()), all: Arc::clone(all), ports }
+    }
+
+    fn tracked(&mut self, endpoint: &Endpoint) -> Arc<Tracked> {
+        let known = self.known.entry((endpoint.address, Arc::clone(&endpoint.pod))).or_default();
+        let tracked = known.upgrade().unwrap_or_else(|| Arc::new(Tracked::new()));
+        *known = Arc::downgrade(&tracked);
+        tracked
+    }
+}

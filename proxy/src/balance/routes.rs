@@ -1,0 +1,118 @@
+//! How each route chooses: route tables flow in, the resolved settings and the turns of each rule flow out. The turns of a
+//! rule are those of the rule with the same object, host and path in the table before. Built by `state`.
+
+use super::choose::{Method, hash};
+use super::rotation::Rotation;
+use nearside_routing::RouteTable;
+use nearside_routing::policy::balance::{Algorithm, HashKey};
+use nearside_routing::table::{CompiledRoute, HostRoutes, Termination};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What routes choose by that say nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct BalanceDefaults {
+    /// For HTTP.
+    pub(crate) http: Algorithm,
+    /// For TLS that ends at the pod.
+    pub(crate) passthrough: Algorithm,
+}
+
+impl Default for BalanceDefaults {
+    fn default() -> Self {
+        Self { http: Algorithm::Random, passthrough: Algorithm::Source }
+    }
+}
+
+/// How one rule chooses.
+#[derive(Debug)]
+pub(crate) struct RouteBalance {
+    /// The algorithm.
+    pub(crate) algorithm: Algorithm,
+    /// Whose turn it is.
+    pub(crate) rotation: Arc<Rotation>,
+}
+
+impl RouteBalance {
+    /// How to choose for one client. `value` gives the bytes of a hash key.
+    pub(crate) fn method(&self, client: IpAddr, value: impl FnOnce(&HashKey) -> Vec<u8>) -> Method {
+        match &self.algorithm {
+            Algorithm::RoundRobin => Method::RoundRobin,
+            Algorithm::LeastConnections => Method::LeastConnections,
+            Algorithm::Random => Method::Random,
+            Algorithm::Source => Method::Hash(match client.to_canonical() {
+                IpAddr::V4(ip) => hash(&ip.octets()),
+                IpAddr::V6(ip) => hash(&ip.octets()),
+            }),
+            Algorithm::Hash(key) => Method::Hash(hash(&value(key))),
+        }
+    }
+}
+
+/// How every rule of a table chooses.
+#[derive(Clone, Debug)]
+pub(crate) struct RouteBalances {
+    defaults: Arc<BalanceDefaults>,
+    routes: Arc<RouteTable>,
+    /// By the address of the rule, which `routes` keeps alive: a new table shares the rules that did not change.
+    by_rule: Arc<HashMap<usize, Arc<RouteBalance>>>,
+}
+
+impl RouteBalances {
+    /// Of no rule.
+    pub(crate) fn new(defaults: BalanceDefaults) -> Self {
+        Self { defaults: Arc::new(defaults), routes: Arc::default(), by_rule: Arc::default() }
+    }
+
+    /// Those of a table, with the turns of this one.
+    #[must_use]
+    pub(crate) fn follow(&self, routes: &Arc<RouteTable>) -> Self {
+        let mut by_rule = HashMap::with_capacity(self.by_rule.len());
+        for host in routes.hosts() {
+            let before = self.routes.host(&host.pattern);
+            for route in &host.routes {
+                let known = self.by_rule.get(&address(route)).cloned();
+                let balance = known.unwrap_or_else(|| Arc::new(self.of_changed(route, before)));
+                by_rule.insert(address(route), balance);
+            }
+        }
+        Self { defaults: Arc::clone(&self.defaults), routes: Arc::clone(routes), by_rule: Arc::new(by_rule) }
+    }
+
+    /// Of a rule of the table. For any other rule the turns begin anew.
+    pub(crate) fn of(&self, route: &CompiledRoute) -> Arc<RouteBalance> {
+        let known = self.by_rule.get(&address(route)).cloned();
+        known.unwrap_or_else(|| Arc::new(self.of_changed(route, None)))
+    }
+
+    fn of_changed(&self, route: &CompiledRoute, before: Option<&Arc<HostRoutes>>) -> RouteBalance {
+        let same = |known: &&Arc<CompiledRoute>| known.source == route.source && known.path == route.path;
+        let known = before.and_then(|host| host.routes.iter().find(same));
+        let rotation =
+            known.and_then(|known| self.by_rule.get(&address(known))).map(|known| Arc::clone(&known.rotation));
+        RouteBalance { algorithm: self.algorithm(route), rotation: rotation.unwrap_or_default() }
+    }
+
+    /// An object's word counts; without it several weighted Services take turns, so that their shares are exact.
+    fn algorithm(&self, route: &CompiledRoute) -> Algorithm {
+        if let Some(algorithm) = &route.policy.balance.algorithm {
+            return match algorithm {
+                // Nothing but the client's address is known of a connection that is passed through.
+                Algorithm::Hash(_) if route.termination == Termination::Passthrough => Algorithm::Source,
+                algorithm => algorithm.clone(),
+            };
+        }
+        if route.backends.iter().filter(|backend| backend.weight > 0).count() > 1 {
+            return Algorithm::RoundRobin;
+        }
+        match route.termination {
+            Termination::Passthrough => self.defaults.passthrough.clone(),
+            Termination::None | Termination::Edge | Termination::Reencrypt { .. } => self.defaults.http.clone(),
+        }
+    }
+}
+
+fn address(route: &CompiledRoute) -> usize {
+    std::ptr::from_ref(route).addr()
+}
