@@ -1,7 +1,7 @@
 //! TLS towards pods: the destination CAs of reencrypt routes flow in, the CA bundles that Pingora verifies pods with flow
 //! out. Read once for each bundle, not for each connection. One of the few modules that name Pingora types.
 
-use nearside_routing::certificate::read_chain;
+use nearside_routing::certificate::read_bundle;
 use nearside_routing::table::{RouteTable, Termination};
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{WrappedX509, parse_x509};
@@ -49,7 +49,7 @@ impl DestinationCas {
 impl DestinationCa {
     fn read(pem: &str) -> Self {
         // Admission refuses routes whose bundle cannot be read.
-        let chain = read_chain(pem.as_bytes()).unwrap_or_default();
+        let chain = read_bundle(pem.as_bytes()).unwrap_or_default();
         let bundle = chain.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect();
         let mut hasher = DefaultHasher::new();
         pem.hash(&mut hasher);

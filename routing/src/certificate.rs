@@ -1,8 +1,13 @@
-//! Certificates and keys as PEM: text of a Route or a Secret flows in, a chain and a key in DER flow out, or the reason
-//! why they cannot be used. Whether key and certificate belong together is for the TLS library to say.
+//! Certificates and keys as PEM: text of a Route, a Secret or a file flows in, a chain and a key in DER that can be served
+//! flow out, or the reason why they cannot. The rules are those of the OpenShift router's extended validation. One of the
+//! few modules that name rustls: what is accepted here must be what the server can serve.
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+mod chain;
+mod pem;
+
+use pem::Block;
+use rustls::crypto::ring;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -15,13 +20,47 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Reads a chain and a key from PEM.
+    /// Reads a chain and a key from PEM. The key may also stand among the certificates.
     ///
     /// # Errors
-    /// [`CertificateError`] says whether the certificate or the key is at fault.
+    /// [`CertificateError`] says what is at fault.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let chain = read_chain(certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| CertificateError::Key(error.to_string()))?;
+        Self::with_authority(certificate, key, b"")
+    }
+
+    /// The same with the CA that must have signed the certificate, directly or over the chain; it continues the chain.
+    /// Empty means that anybody may have signed.
+    ///
+    /// # Errors
+    /// [`CertificateError`] says what is at fault.
+    pub fn with_authority(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Self, CertificateError> {
+        let blocks = pem::blocks(certificate).map_err(CertificateError::Certificate)?;
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut chain: Vec<CertificateDer<'static>> = Vec::new();
+        for block in blocks {
+            match block {
+                Block::Certificate(der) => chain.push(der.into()),
+                Block::PrivateKey(der) => keys.push(der),
+                Block::PublicKey => {}
+            }
+        }
+        let authorities = if authority.is_empty() {
+            Vec::new()
+        } else {
+            read_bundle(authority).map_err(|error| CertificateError::Authority(error.to_string()))?
+        };
+        check(&chain, &authorities)?;
+        let blocks = pem::blocks(key).map_err(CertificateError::Key)?;
+        keys.extend(blocks.into_iter().filter_map(|block| match block {
+            Block::PrivateKey(der) => Some(der),
+            Block::Certificate(_) | Block::PublicKey => None,
+        }));
+        let key = key_of(&chain, keys)?;
+        for authority in authorities {
+            if !chain.contains(&authority) {
+                chain.push(authority);
+            }
+        }
         let mut digest = Sha256::new();
         for part in chain.iter().map(AsRef::as_ref).chain([key.secret_der()]) {
             digest.update((part.len() as u64).to_be_bytes());
@@ -53,45 +92,88 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Reads a bundle of CA certificates, and says why it cannot be used.
+/// Reads a bundle of CA certificates.
 ///
 /// # Errors
 /// [`CertificateError::Certificate`] as for a chain.
-pub fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| CertificateError::Certificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(CertificateError::Certificate("no PEM block of type CERTIFICATE".into()));
-    }
-    for (place, certificate) in chain.iter().enumerate() {
-        x509_parser::parse_x509_certificate(certificate).map_err(|error| {
-            CertificateError::Certificate(format!("certificate {} is not X.509: {error}", place + 1))
-        })?;
-    }
-    Ok(chain)
+pub fn read_bundle(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let blocks = pem::blocks(pem).map_err(CertificateError::Certificate)?;
+    let bundle: Vec<CertificateDer<'static>> = blocks
+        .into_iter()
+        .filter_map(|block| match block {
+            Block::Certificate(der) => Some(der.into()),
+            Block::PrivateKey(_) | Block::PublicKey => None,
+        })
+        .collect();
+    check(&bundle, &[])?;
+    Ok(bundle)
 }
 
 /// Why TLS material cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The certificate, or one of its chain.
-    #[error("the certificate cannot be read: {0}")]
+    #[error("the certificate cannot be used: {0}")]
     Certificate(String),
+    /// The CA that must have signed the certificate.
+    #[error("the CA certificate cannot be used: {0}")]
+    Authority(String),
     /// The private key.
-    #[error("the private key cannot be read: {0}")]
+    #[error("the private key cannot be used: {0}")]
     Key(String),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_pem_is_refused_with_the_part_at_fault() {
-        assert!(matches!(KeyPair::from_pem(b"", b""), Err(CertificateError::Certificate(_))));
-        let not_x509 = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let error = KeyPair::from_pem(not_x509, b"").unwrap_err();
-        assert!(error.to_string().contains("certificate 1 is not X.509"), "{error}");
+fn check(chain: &[CertificateDer<'_>], authorities: &[CertificateDer<'_>]) -> Result<(), CertificateError> {
+    if chain.is_empty() {
+        return Err(CertificateError::Certificate("there is no PEM block of type CERTIFICATE".into()));
+    }
+    let chain = chain::parse(chain).map_err(CertificateError::Certificate)?;
+    chain::refuse_weak_signatures(&chain).map_err(CertificateError::Certificate)?;
+    if authorities.is_empty() {
+        return Ok(());
+    }
+    let authorities = chain::parse(authorities).map_err(CertificateError::Authority)?;
+    if chain::leads_to(&chain, &authorities) {
+        Ok(())
+    } else {
+        Err(CertificateError::Authority("it did not sign the certificate".into()))
     }
 }
+
+/// The key that belongs to the leaf.
+fn key_of(chain: &[CertificateDer<'_>], keys: Vec<Vec<u8>>) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let fault = |message: &str| CertificateError::Key(message.into());
+    if keys.is_empty() {
+        return Err(fault("there is no PEM block of a private key"));
+    }
+    let certificates = chain::parse(chain).map_err(CertificateError::Certificate)?;
+    let public: Vec<&[u8]> = certificates.iter().map(|one| one.tbs_certificate.subject_pki.raw).collect();
+    let mut refused = fault(KINDS);
+    for der in keys {
+        let Some((key, own)) = read_key(der) else { continue };
+        match public.iter().position(|public| *public == own.as_ref()) {
+            Some(0) => return Ok(key),
+            Some(place) => {
+                let message = format!(
+                    "it belongs to certificate {}, which must come first: a chain begins with its leaf",
+                    place + 1
+                );
+                refused = CertificateError::Key(message);
+            }
+            None => refused = fault("it does not belong to the certificate"),
+        }
+    }
+    Err(refused)
+}
+
+/// A private key in one of the forms that the server can use, and its public key.
+fn read_key(der: Vec<u8>) -> Option<(PrivateKeyDer<'static>, SubjectPublicKeyInfoDer<'static>)> {
+    let key = PrivateKeyDer::try_from(der).ok()?;
+    let public = ring::sign::any_supported_type(&key).ok()?.public_key()?.into_owned();
+    Some((key, public))
+}
+
+const KINDS: &str = "it is none of RSA of at least 2048 bits, ECDSA over P-256 or P-384, Ed25519";
+
+#[cfg(test)]
+mod tests;

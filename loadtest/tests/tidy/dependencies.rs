@@ -37,7 +37,16 @@ const DOORS: [(&str, &[&str]); 5] = [
     ),
     ("kube::", &["watch/src/source.rs", "watch/src/cluster", "controller/src/leader.rs", "controller/src/writer"]),
     ("hickory_proto::", &["dns-sync/src/wire", "loadtest/src/"]),
-    ("rustls::", &["proxy/src/tls", "proxy/src/accept/client_hello.rs", "proxy/src/main.rs", "loadtest/src/"]),
+    (
+        "rustls::",
+        &[
+            "proxy/src/tls",
+            "proxy/src/accept/client_hello.rs",
+            "proxy/src/main.rs",
+            "routing/src/certificate",
+            "loadtest/src/",
+        ],
+    ),
     ("notify::", &["watch/src/manifests"]),
 ];
 

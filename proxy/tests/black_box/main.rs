@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod balance;
+mod certificates;
 mod endpoints;
 mod lifecycle;
 mod matching;

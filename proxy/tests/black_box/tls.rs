@@ -241,26 +241,6 @@ async fn a_certificate_is_replaced_while_connections_live() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_fit_costs_only_its_own_route() {
-    let (_pod, address) = echo_pod("web-1");
-    let ca = TestCa::new("test").unwrap();
-    let (good, other) = (ca.identity(&["good.example.com"]).unwrap(), ca.identity(&[HOST]).unwrap());
-    let mismatch = Identity { certificate: other.certificate, key: good.key.clone() };
-    let mut good_route = edge(&good);
-    good_route["to"] = json!({ "kind": "Service", "name": "web" });
-    let manifests = Manifests::with(&[
-        route("web", HOST, edge(&mismatch)),
-        route("good", "good.example.com", good_route),
-        service("web"),
-        pod("web", "web-1", address),
-    ]);
-    let proxy = Proxy::start(&manifests, &[]);
-    assert_eq!(get_tls(proxy.https, &ca, "good.example.com", "/").await.unwrap().status, 200);
-    assert!(get_tls(proxy.https, &ca, HOST, "/").await.is_err(), "only the default certificate is left for it");
-    assert!(proxy.log().contains("cannot be used together") && proxy.log().contains("shop/web"), "{}", proxy.log());
-}
-
-#[tokio::test]
 async fn what_is_no_tls_is_closed() {
     let manifests = Manifests::with(&[]);
     let proxy = Proxy::start(&manifests, &[]);

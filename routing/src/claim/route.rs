@@ -1,17 +1,19 @@
 //! What a Route asks for: one host, one path, one termination (`route.openshift.io/v1`).
 
-use super::{Claim, ClaimedCertificate, Claims};
+mod tls;
+
+use super::{Claim, Claims};
 use crate::annotation::Annotations;
-use crate::certificate::{CertificateError, KeyPair, read_chain};
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Kind, Route, RouteTarget, RouteTls};
+use crate::object::{Kind, Route, RouteTarget};
 use crate::path::PathRule;
 use crate::policy::Policy;
-use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
+use crate::table::{CompiledRoute, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tls::Tls;
 
 /// The claims of a Route. A Route that cannot be served has no rules and at least one problem.
 pub fn route_claims(route: &Route) -> Claims {
@@ -41,12 +43,12 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
         return Err(bad_path("a path starts with a slash".into()));
     }
     let path = PathRule::route(&spec.path).map_err(|error| bad_path(error.to_string()))?;
-    let (termination, insecure) = termination(spec.tls.as_ref(), &path)?;
+    let Tls { termination, insecure, certificate } = Tls::read(spec.tls.as_ref());
+    if termination == Termination::Passthrough && path != PathRule::Any {
+        let message = "a path is not possible with passthrough";
+        return Err(Problem::new("spec.path", Reason::RouteNotAdmitted, message));
+    }
     let backends = backends(route, problems)?;
-    let certificate = match &spec.tls {
-        Some(tls) if termination != Termination::Passthrough => certificate(tls),
-        _ => ClaimedCertificate::Default,
-    };
     let mut annotations = Annotations::new(&route.metadata);
     let policy = Arc::new(Policy::read(&mut annotations));
     problems.extend(annotations.into_problems());
@@ -79,85 +81,6 @@ fn pattern(host: &str, wildcard_policy: &str) -> Result<HostPattern, Problem> {
             Reason::RouteNotAdmitted,
             format!("{:?} is not one of None, Subdomain", shown(other)),
         )),
-    }
-}
-
-fn termination(tls: Option<&RouteTls>, path: &PathRule) -> Result<(Termination, InsecurePolicy), Problem> {
-    let Some(tls) = tls else {
-        return Ok((Termination::None, InsecurePolicy::Allow));
-    };
-    let refuse = |field: &str, message: String| Problem::new(field, Reason::RouteNotAdmitted, message);
-    let insecure = match tls.insecure_edge_termination_policy.as_str() {
-        "" | "None" => InsecurePolicy::None,
-        "Allow" => InsecurePolicy::Allow,
-        "Redirect" => InsecurePolicy::Redirect,
-        other => {
-            let message = format!("{:?} is not one of None, Allow, Redirect", shown(other));
-            return Err(refuse("spec.tls.insecureEdgeTerminationPolicy", message));
-        }
-    };
-    let word = tls.termination.to_ascii_lowercase();
-    let termination = match word.as_str() {
-        "edge" => Termination::Edge,
-        // The API's default: edge without a destination CA, reencrypt with one.
-        "" if tls.destination_ca_certificate.is_empty() => Termination::Edge,
-        "reencrypt" | "" => Termination::Reencrypt { destination_ca: destination_ca(tls)? },
-        "passthrough" => Termination::Passthrough,
-        _ => {
-            let message = format!("{:?} is not one of edge, reencrypt, passthrough", shown(&tls.termination));
-            return Err(refuse("spec.tls.termination", message));
-        }
-    };
-    if termination == Termination::Passthrough {
-        if insecure == InsecurePolicy::Allow {
-            let message = "Allow is not possible with passthrough: the proxy holds no key".to_owned();
-            return Err(refuse("spec.tls.insecureEdgeTerminationPolicy", message));
-        }
-        if *path != PathRule::Any {
-            return Err(refuse("spec.path", "a path is not possible with passthrough".to_owned()));
-        }
-    }
-    Ok((termination, insecure))
-}
-
-fn destination_ca(tls: &RouteTls) -> Result<Option<Arc<str>>, Problem> {
-    let pem = &tls.destination_ca_certificate;
-    if pem.is_empty() {
-        return Ok(None);
-    }
-    match read_chain(pem.as_bytes()) {
-        Ok(_) => Ok(Some(pem.as_str().into())),
-        Err(error) => {
-            Err(Problem::new("spec.tls.destinationCACertificate", Reason::ExtendedValidationFailed, error.to_string()))
-        }
-    }
-}
-
-fn certificate(tls: &RouteTls) -> ClaimedCertificate {
-    let unusable = |field: &str, message: String| {
-        ClaimedCertificate::Unusable(Problem::new(field, Reason::ExtendedValidationFailed, message))
-    };
-    if let Some(secret) = &tls.external_certificate {
-        if !tls.certificate.is_empty() {
-            return unusable("spec.tls.externalCertificate", "excludes spec.tls.certificate".into());
-        }
-        return ClaimedCertificate::External { secret: secret.name.as_str().into() };
-    }
-    if tls.certificate.is_empty() && tls.key.is_empty() {
-        return ClaimedCertificate::Default;
-    }
-    if !tls.ca_certificate.is_empty()
-        && let Err(error) = read_chain(tls.ca_certificate.as_bytes())
-    {
-        return unusable("spec.tls.caCertificate", error.to_string());
-    }
-    // OpenShift lets the key stand in the certificate's field.
-    let key = if tls.key.is_empty() { &tls.certificate } else { &tls.key };
-    let chain = format!("{}\n{}", tls.certificate, tls.ca_certificate);
-    match KeyPair::from_pem(chain.as_bytes(), key.as_bytes()) {
-        Ok(pair) => ClaimedCertificate::Inline(Arc::new(pair)),
-        Err(error @ CertificateError::Certificate(_)) => unusable("spec.tls.certificate", error.to_string()),
-        Err(error @ CertificateError::Key(_)) => unusable("spec.tls.key", error.to_string()),
     }
 }
 

@@ -110,10 +110,10 @@ fn what_cannot_be_served_has_a_reason_that_names_the_field() {
         ("path: /a", Reason::NoHostValue, "spec.host"),
         ("host: a_b.test", Reason::InvalidHost, "spec.host"),
         ("host: h.test, path: '/%00'", Reason::InvalidPath, "spec.path"),
-        ("host: h.test, tls: {termination: sideways}", Reason::RouteNotAdmitted, "spec.tls.termination"),
+        ("host: h.test, tls: {termination: sideways}", Reason::ExtendedValidationFailed, "spec.tls.termination"),
         (
             "host: h.test, tls: {termination: passthrough, insecureEdgeTerminationPolicy: Allow}",
-            Reason::RouteNotAdmitted,
+            Reason::ExtendedValidationFailed,
             "spec.tls.insecureEdgeTerminationPolicy",
         ),
         ("host: h.test, path: /x, tls: {termination: passthrough}", Reason::RouteNotAdmitted, "spec.path"),
