@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compatibility;
 mod dependencies;
 mod documents;
 mod sources;

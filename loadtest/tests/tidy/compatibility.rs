@@ -1,0 +1,76 @@
+//! Rules for docs/compatibility.md: every row says what holds, and a row that claims something names a test that exists.
+
+use crate::tree;
+use std::collections::BTreeMap;
+
+const DOCUMENT: &str = "docs/compatibility.md";
+
+#[test]
+fn every_row_of_the_compatibility_says_what_holds_and_which_test_holds_it() {
+    let sources: BTreeMap<String, String> = tree::sources().into_iter().collect();
+    let rows = rows(&tree::text(DOCUMENT).unwrap());
+    assert!(rows.len() > 100, "the rows were not found");
+    let mistakes: Vec<String> = rows.iter().flat_map(|row| mistakes(row, &sources)).collect();
+    assert!(mistakes.is_empty(), "{DOCUMENT}:\n{}", mistakes.join("\n"));
+}
+
+/// A row of a table: the number of its line, and its cells.
+struct Row {
+    line: usize,
+    cells: Vec<String>,
+}
+
+fn rows(document: &str) -> Vec<Row> {
+    let lines = document.lines().enumerate().filter(|(_, line)| line.starts_with('|'));
+    let rows = lines.map(|(number, line)| Row { line: number + 1, cells: cells(line) });
+    rows.filter(|row| row.cells.first().is_none_or(|cell| cell != "rule" && !cell.starts_with("---"))).collect()
+}
+
+/// The cells of a line; a bar behind a backslash belongs to its cell.
+fn cells(line: &str) -> Vec<String> {
+    let line = line.replace("\\|", "\u{0}");
+    let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+    inner.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+}
+
+fn mistakes(row: &Row, sources: &BTreeMap<String, String>) -> Vec<String> {
+    let at = |message: String| format!("line {}: {message}", row.line);
+    let [rule, verdict, tests] = row.cells.as_slice() else {
+        return vec![at(format!("has {} cells, not three", row.cells.len()))];
+    };
+    let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+    let mut found = Vec::new();
+    if rule.is_empty() {
+        found.push(at("names no rule".into()));
+    }
+    let claims =
+        verdict == "same" || ["same ", "same:", "same,", "same;", "better: "].iter().any(|w| verdict.starts_with(w));
+    let reason = verdict.strip_prefix("not offered: ").is_some_and(|reason| reason.len() > 10);
+    if !claims && !reason && !verdict.starts_with("not yet") {
+        found.push(at(format!("{verdict:?} is none of same, better: how, not offered: why, not yet")));
+    }
+    if claims && tests.is_empty() {
+        found.push(at(format!("{rule:?} claims something and names no test")));
+    }
+    found.extend(tests.iter().filter(|test| !exists(test, sources)).map(|test| at(format!("{test} is no test"))));
+    found
+}
+
+/// Whether a file whose path ends so holds a test of that name.
+fn exists(test: &str, sources: &BTreeMap<String, String>) -> bool {
+    let Some((file, name)) = test.split_once("::") else { return false };
+    let file = if file.ends_with(".rs") { file.to_owned() } else { format!("{file}.rs") };
+    let below = format!("/{file}");
+    let declared = format!("fn {name}(");
+    let files = sources.iter().filter(|(path, _)| **path == file || path.ends_with(&below));
+    files.into_iter().any(|(_, text)| {
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().enumerate().any(|(number, line)| {
+            let before = &lines[number.saturating_sub(ATTRIBUTES)..number];
+            line.contains(&declared) && before.iter().any(|line| line.contains("#[test]") || line.contains("::test"))
+        })
+    })
+}
+
+/// How many lines above its name a test is marked as one, at most.
+const ATTRIBUTES: usize = 4;
