@@ -56,13 +56,13 @@ fn mistakes(row: &Row, sources: &BTreeMap<String, String>) -> Vec<String> {
     found
 }
 
-/// Whether a file whose path ends so holds a test of that name.
+/// Whether a file whose path ends so holds a test of that name, or the tests beside it that outgrew it.
 fn exists(test: &str, sources: &BTreeMap<String, String>) -> bool {
     let Some((file, name)) = test.split_once("::") else { return false };
-    let file = if file.ends_with(".rs") { file.to_owned() } else { format!("{file}.rs") };
-    let below = format!("/{file}");
+    let stem = file.strip_suffix(".rs").unwrap_or(file);
+    let ends = [format!("/{stem}.rs"), format!("/{stem}/tests.rs")];
     let declared = format!("fn {name}(");
-    let files = sources.iter().filter(|(path, _)| **path == file || path.ends_with(&below));
+    let files = sources.iter().filter(|(path, _)| ends.iter().any(|end| format!("/{path}").ends_with(end)));
     files.into_iter().any(|(_, text)| {
         let lines: Vec<&str> = text.lines().collect();
         lines.iter().enumerate().any(|(number, line)| {
