@@ -7,14 +7,20 @@ pub(crate) mod answer;
 pub(crate) mod context;
 mod cookies;
 mod decision;
+mod downstream_header;
 mod failure;
+mod fields;
 mod forwarded;
 mod hash_key;
+mod header_actions;
+mod header_case;
 mod miss;
 mod peer;
 mod request;
 mod selection;
+pub(crate) mod unique_id;
 mod upgrade;
+mod upstream_header;
 
 use crate::accept::client_stream::connection_of;
 use crate::connection::Awaited;
@@ -24,9 +30,8 @@ use answer::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
-use forwarded::Forwarded;
 use http::header::SERVER;
-use http::{HeaderValue, Method, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -58,7 +63,10 @@ impl HttpService {
             header.insert_header(name, value)?;
         }
         header.insert_header(SERVER, OUR_NAME)?;
-        header.set_content_length(answer.body.len())?;
+        if answer.status != 204 {
+            header.set_content_length(answer.body.len())?;
+        }
+        downstream_header::write_own(&self.shared, session.req_header(), &mut header, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { answer.body };
         session.write_response_header(Box::new(header), body.is_empty()).await?;
         if !body.is_empty() {
@@ -184,30 +192,14 @@ impl ProxyHttp for HttpService {
         upstream: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        if let Some(target) = &ctx.origin_form {
-            upstream.set_raw_path(target)?;
-        }
-        forwarded::remove_spoofed(upstream)?;
-        if let Some(connection) = &ctx.connection {
-            let header = session.req_header();
-            let host = header.uri.authority().map(|authority| authority.as_str().as_bytes());
-            let host = host.or_else(|| header.headers.get(http::header::HOST).map(HeaderValue::as_bytes));
-            let forwarded = Forwarded {
-                client: connection.client.ip(),
-                scheme: connection.scheme,
-                host: host.unwrap_or_default(),
-                port: connection.local.port(),
-            };
-            forwarded.add(upstream)?;
-        }
-        Ok(())
+        upstream_header::write(&self.shared, session.req_header(), upstream, ctx)
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _ctx: &mut RequestContext,
+        ctx: &mut RequestContext,
     ) -> Result<()> {
         if !response.status.is_informational() {
             // A proxy speaks its own version, not that of the pod (RFC 9110 §2.5).
@@ -220,6 +212,9 @@ impl ProxyHttp for HttpService {
             if self.shared.lifecycle().is_leaving() {
                 session.set_keepalive(None);
             }
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_informational() {
+            downstream_header::write(&self.shared, session.req_header(), response, ctx)?;
         }
         Ok(())
     }

@@ -68,3 +68,6 @@ pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 pub(crate) const ACCESS_LOG_LINES: usize = 8 * 1024;
 /// Bytes of one field in the access log; longer ones are cut.
 pub(crate) const ACCESS_LOG_FIELD: usize = 1024;
+
+/// Bytes of a header field that an action writes. More: the field is removed.
+pub(crate) const HEADER_VALUE_BYTES: usize = 64 * 1024;

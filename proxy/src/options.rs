@@ -3,11 +3,13 @@
 
 mod balance;
 mod duration;
+pub(crate) mod headers;
 
 use crate::balance::BalanceDefaults;
 use balance::BalanceArguments;
 use clap::Parser;
 use duration::parse_duration;
+use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
 use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
@@ -85,6 +87,8 @@ pub(crate) struct Arguments {
     /// How log lines are written: `text` or `json`.
     #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: String,
+    #[command(flatten)]
+    headers: HeaderArguments,
 }
 
 /// What the proxy is to do; every value can be used as it is.
@@ -110,6 +114,7 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     pub(crate) access_log: bool,
     pub(crate) log_format: LogFormat,
+    pub(crate) headers: HeaderConfig,
 }
 
 /// An address to listen on.
@@ -167,6 +172,7 @@ impl Arguments {
                 &self.log_format,
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             ),
+            headers: self.headers.into_config(&mut mistakes),
             ingress_class: self.ingress_class,
             router_name: self.router_name,
         };

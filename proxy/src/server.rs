@@ -16,6 +16,7 @@ use pingora::server::configuration::ServerConf;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The parts that are shared, and the settings.
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     metrics: Metrics,
     access_log: AccessLog,
+    requests: AtomicU64,
 }
 
 impl Shared {
@@ -38,7 +40,7 @@ impl Shared {
         access_log: AccessLog,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
-        Self { config, node_id, current, lifecycle, metrics, access_log }
+        Self { config, node_id, current, lifecycle, metrics, access_log, requests: AtomicU64::new(0) }
     }
 
     /// Pins the present routes, certificates and endpoints.
@@ -56,6 +58,11 @@ impl Shared {
 
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
+    }
+
+    /// Counts requests that get an id.
+    pub(crate) fn next_request(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether a TLS connection must name a host that is served.

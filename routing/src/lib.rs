@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod claim;
 pub mod compile;
 pub mod endpoints;
+pub mod header_value;
 pub mod hostname;
 pub mod index;
 pub mod node_id;

@@ -26,7 +26,10 @@ pub use meta::{Age, Condition, IntOrString, ObjectMeta, OwnerReference};
 pub use namespace::Namespace;
 pub use node::{Node, NodeAddress, NodeSpec, NodeStatus};
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
-pub use route::{LocalObject, Route, RouteIngress, RoutePort, RouteSpec, RouteStatus, RouteTarget, RouteTls};
+pub use route::{
+    LocalObject, Route, RouteHeaderAction, RouteHeaderActionUnion, RouteHeaderActions, RouteHttpHeaders, RouteIngress,
+    RoutePort, RouteSetHeader, RouteSpec, RouteStatus, RouteTarget, RouteTls,
+};
 pub use secret::Secret;
 pub use service::{Service, ServicePort, ServiceSpec};
 

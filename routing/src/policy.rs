@@ -1,12 +1,19 @@
 //! How a rule is served beyond who answers it: the annotations and typed fields of one Route or Ingress flow in, one
-//! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read the policy; what an object leaves open,
-//! the program's own settings decide.
+//! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read
+//! the policy; what an object leaves open, the program's own settings decide.
 
 pub mod balance;
+mod forwarded;
+mod header_actions;
+mod hsts;
+
+pub use forwarded::{ForwardedHeaders, ToPod};
+pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host_and_port};
 
 use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
 use balance::Balance;
+use http::HeaderValue;
 
 /// The settings of one object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +22,12 @@ pub struct Policy {
     pub on_miss: Option<MissPolicy>,
     /// How requests spread over pods.
     pub balance: Balance,
+    /// Header fields that are set or deleted.
+    pub header_actions: HeaderActions,
+    /// `Strict-Transport-Security` of responses over TLS.
+    pub hsts: Option<HeaderValue>,
+    /// What the pod is told of a request besides.
+    pub to_pod: ToPod,
 }
 
 impl Policy {
@@ -23,6 +36,9 @@ impl Policy {
         Self {
             on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
             balance: Balance::read(annotations),
+            header_actions: HeaderActions::read(annotations),
+            hsts: hsts::read(annotations),
+            to_pod: ToPod::read(annotations),
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum Reason {
     InvalidBackend,
     /// An annotation whose value is not understood; the default holds.
     InvalidAnnotation,
+    /// A header action that is not understood or not allowed; the others are done.
+    InvalidHeaderAction,
     /// A Secret that an Ingress names cannot be used; the default certificate is served.
     CertificateNotUsable,
 }
@@ -96,6 +98,7 @@ impl Reason {
             Self::InvalidPath => "InvalidPath",
             Self::InvalidBackend => "InvalidBackend",
             Self::InvalidAnnotation => "InvalidAnnotation",
+            Self::InvalidHeaderAction => "InvalidHeaderAction",
             Self::CertificateNotUsable => "CertificateNotUsable",
         }
     }

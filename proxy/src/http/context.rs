@@ -37,6 +37,8 @@ pub(crate) struct RequestContext {
     pub(crate) connecting: Option<Instant>,
     /// The request target for the pod where it must be rewritten to origin form (RFC 9112 §3.2.1).
     pub(crate) origin_form: Option<Vec<u8>>,
+    /// The id that pods are told, if they are told one.
+    pub(crate) unique_id: Option<Box<str>>,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
     /// Why the request was not answered by a pod, in one word.
@@ -61,6 +63,7 @@ impl RequestContext {
             tried: Vec::new(),
             connecting: None,
             origin_form: None,
+            unique_id: None,
             upgrade: false,
             reason: None,
             random: Random::fresh(),

@@ -1,11 +1,21 @@
-//! Who asked, told to the pod: the client's connection flows in, `X-Forwarded-*` and `Forwarded` (RFC 7239) flow out. The
-//! lists are appended to, as the OpenShift router does by default; what a client says of host, port and scheme, and
-//! spellings that a pod could take for the real fields, are removed.
+//! Who asked, told to the pod: the client's connection flows in, `X-Forwarded-*` and `Forwarded` (RFC 7239) flow out. Pure.
+//!
+//! | policy | `X-Forwarded-For`, `Forwarded` | `X-Forwarded-Host`, `-Port`, `-Proto`, `-Proto-Version` |
+//! |---|---|---|
+//! | append | ours after the client's | ours alone |
+//! | replace | ours alone | ours alone |
+//! | if-none | ours where there is none | each where there is none |
+//! | never | as the client sent them | as the client sent them |
+//!
+//! The OpenShift router appends a second line for host, port and scheme, and a pod that reads the first believes the client;
+//! here a pod finds one line, whichever it reads. What no proxy should believe is removed in every policy: `Proxy`, client
+//! certificate fields and spellings that a pod could take for the real fields.
 
-use http::{HeaderName, header};
+use super::fields::Fields;
+use http::header::FORWARDED;
+use http::{HeaderName, HeaderValue};
 use nearside_routing::Scheme;
-use pingora::Result;
-use pingora::http::RequestHeader;
+use nearside_routing::policy::ForwardedHeaders;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -20,26 +30,52 @@ pub(crate) struct Forwarded<'f> {
     pub(crate) host: &'f [u8],
     /// The port that the client connected to.
     pub(crate) port: u16,
+    /// Whether it came by HTTP/2.
+    pub(crate) http2: bool,
 }
 
 impl Forwarded<'_> {
-    /// Adds the fields to the header for the pod.
-    ///
-    /// # Errors
-    /// Pingora's, for a value that no header field may have; the host was checked before.
-    pub(crate) fn add(&self, header: &mut RequestHeader) -> Result<()> {
+    /// Writes the fields into the header for the pod.
+    pub(super) fn write(&self, policy: ForwardedHeaders, header: &mut impl Fields) {
         let scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        header.append_header("X-Forwarded-For", self.client.to_string())?;
-        header.insert_header("X-Forwarded-Proto", scheme)?;
-        header.insert_header("X-Forwarded-Port", self.port.to_string())?;
-        if !self.host.is_empty() {
-            header.insert_header("X-Forwarded-Host", self.host)?;
+        let absent = |header: &dyn Fields, name: &HeaderName| !header.all().contains_key(name);
+        let claims = [
+            (X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme))),
+            (X_FORWARDED_PORT, Some(HeaderValue::from(self.port))),
+            (X_FORWARDED_HOST, Some(self.host).filter(|h| !h.is_empty()).and_then(|h| HeaderValue::from_bytes(h).ok())),
+            (X_FORWARDED_PROTO_VERSION, self.http2.then_some(HeaderValue::from_static("h2"))),
+        ];
+        for (name, value) in claims {
+            match (policy, value) {
+                (ForwardedHeaders::Never, _) => {}
+                (ForwardedHeaders::IfNone, Some(value)) if absent(header, &name) => header.set(&name, value),
+                (ForwardedHeaders::IfNone, _) => {}
+                (ForwardedHeaders::Append | ForwardedHeaders::Replace, Some(value)) => header.set(&name, value),
+                (ForwardedHeaders::Append | ForwardedHeaders::Replace, None) => header.remove(&name),
+            }
         }
-        header.append_header("Forwarded", self.element(scheme))?;
-        Ok(())
+        // A front proxy that ended TLS says so in its own field, and this one must not contradict it.
+        let told = header.all().get_all(X_FORWARDED_PROTO).iter().next_back();
+        let scheme = match told.map(HeaderValue::as_bytes) {
+            Some(b"https") => "https",
+            Some(b"http") => "http",
+            _ => scheme,
+        };
+        let client = HeaderValue::from_str(&self.client.to_string());
+        let element = HeaderValue::from_bytes(&self.element(scheme));
+        for (name, value) in [(X_FORWARDED_FOR, client), (FORWARDED, element)] {
+            // An address is always a value, and the host was checked before it came here.
+            let Ok(value) = value else { continue };
+            match policy {
+                ForwardedHeaders::Append => header.add(&name, value),
+                ForwardedHeaders::Replace => header.set(&name, value),
+                ForwardedHeaders::IfNone if absent(header, &name) => header.set(&name, value),
+                ForwardedHeaders::IfNone | ForwardedHeaders::Never => {}
+            }
+        }
     }
 
     /// One element of `Forwarded`. A colon is no token character, so that IPv6 addresses and hosts with a port are quoted
@@ -67,15 +103,9 @@ impl Forwarded<'_> {
 
 /// Removes what a client must not tell a pod: `Proxy` (httpoxy), client certificate fields, which only a router that has
 /// verified one sets, and fields with `_` that some servers read like the ones with `-`.
-///
-/// # Errors
-/// None at present.
-pub(crate) fn remove_spoofed(header: &mut RequestHeader) -> Result<()> {
-    let spoofed: Vec<HeaderName> = header.headers.keys().filter(|name| is_spoofed(name)).cloned().collect();
-    for name in spoofed {
-        header.remove_header(&name);
-    }
-    Ok(())
+pub(super) fn remove_spoofed(header: &mut impl Fields) {
+    let spoofed: Vec<HeaderName> = header.all().keys().filter(|name| is_spoofed(name)).cloned().collect();
+    spoofed.iter().for_each(|name| header.remove(name));
 }
 
 fn is_spoofed(name: &HeaderName) -> bool {
@@ -90,52 +120,93 @@ fn is_spoofed(name: &HeaderName) -> bool {
         return false;
     }
     let twin = name.replace('_', "-");
-    twin.starts_with("x-forwarded-") || twin.starts_with("x-ssl") || twin == header::FORWARDED.as_str()
+    twin.starts_with("x-forwarded-") || twin.starts_with("x-ssl") || twin == FORWARDED.as_str()
 }
 
-/// The value of a header field as bytes; for tests of this module.
-#[cfg(test)]
-fn values(header: &RequestHeader, name: &str) -> Vec<String> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    header.headers.get_all(name).iter().map(text).collect()
-}
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PROTO_VERSION: HeaderName = HeaderName::from_static("x-forwarded-proto-version");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
 
-    fn header(fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+    fn header(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut header = HeaderMap::new();
         for (name, value) in fields {
-            header.append_header(*name, *value).unwrap();
+            header.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         header
     }
 
+    fn values(header: &HeaderMap, name: &str) -> Vec<String> {
+        header.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    const REQUEST: Forwarded<'_> = Forwarded {
+        client: IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 9)),
+        scheme: Scheme::Http,
+        host: b"a.example.com:8080",
+        port: 80,
+        http2: false,
+    };
+    const OURS: &str = "for=198.18.0.9;host=\"a.example.com:8080\";proto=http";
+
+    /// What a client claims, field by field, as each policy leaves it.
     #[test]
-    fn lists_are_appended_to_and_claims_are_replaced() {
-        let mut header = header(&[
-            ("X-Forwarded-For", "192.0.2.1"),
-            ("X-Forwarded-Proto", "https"),
-            ("X-Forwarded-Host", "bank.example.com"),
-            ("X-Forwarded-Port", "443"),
-            ("Forwarded", "for=192.0.2.1"),
-        ]);
-        let client = "198.18.0.9".parse().unwrap();
-        Forwarded { client, scheme: Scheme::Http, host: b"a.example.com:8080", port: 80 }.add(&mut header).unwrap();
-        assert_eq!(values(&header, "x-forwarded-for"), ["192.0.2.1", "198.18.0.9"]);
-        assert_eq!(values(&header, "x-forwarded-proto"), ["http"]);
-        assert_eq!(values(&header, "x-forwarded-host"), ["a.example.com:8080"]);
-        assert_eq!(values(&header, "x-forwarded-port"), ["80"]);
-        let expected = "for=198.18.0.9;host=\"a.example.com:8080\";proto=http";
-        assert_eq!(values(&header, "forwarded"), ["for=192.0.2.1", expected]);
+    fn each_policy_treats_the_claims_of_a_client_in_its_way() {
+        let claimed = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "bank.example.com"),
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-proto-version", "h2"),
+            ("forwarded", "for=192.0.2.1"),
+        ];
+        use ForwardedHeaders::{Append, IfNone, Never, Replace};
+        let both = ["for=192.0.2.1", OURS];
+        for (policy, list, proto, host, port, version, forwarded) in [
+            (Append, &["192.0.2.1", "198.18.0.9"][..], "http", "a.example.com:8080", "80", &[][..], &both[..]),
+            (Replace, &["198.18.0.9"], "http", "a.example.com:8080", "80", &[], &[OURS]),
+            (IfNone, &["192.0.2.1"], "https", "bank.example.com", "443", &["h2"], &both[..1]),
+            (Never, &["192.0.2.1"], "https", "bank.example.com", "443", &["h2"], &both[..1]),
+        ] {
+            let mut header = header(&claimed);
+            REQUEST.write(policy, &mut header);
+            assert_eq!(values(&header, "x-forwarded-for"), list, "{policy:?}");
+            assert_eq!(values(&header, "x-forwarded-proto"), [proto], "{policy:?}");
+            assert_eq!(values(&header, "x-forwarded-host"), [host], "{policy:?}");
+            assert_eq!(values(&header, "x-forwarded-port"), [port], "{policy:?}");
+            assert_eq!(values(&header, "x-forwarded-proto-version"), version, "{policy:?}");
+            assert_eq!(values(&header, "forwarded"), forwarded, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn without_claims_every_policy_but_never_tells_all() {
+        for (policy, told) in ForwardedHeaders::WORDS.map(|(_, policy)| (policy, policy != ForwardedHeaders::Never)) {
+            let mut header = HeaderMap::new();
+            Forwarded { http2: true, ..REQUEST }.write(policy, &mut header);
+            assert_eq!(header.len(), if told { 6 } else { 0 }, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn one_field_of_a_front_proxy_is_not_contradicted() {
+        let mut header = header(&[("x-forwarded-proto", "https")]);
+        REQUEST.write(ForwardedHeaders::IfNone, &mut header);
+        assert_eq!(values(&header, "forwarded"), [OURS.replace("proto=http", "proto=https")]);
     }
 
     #[test]
     fn an_ipv6_client_is_bracketed_and_quoted() {
-        let mut header = header(&[]);
+        let mut header = HeaderMap::new();
         let client = "fd00::9".parse().unwrap();
-        Forwarded { client, scheme: Scheme::Https, host: b"a.example.com", port: 443 }.add(&mut header).unwrap();
+        let request = Forwarded { client, scheme: Scheme::Https, host: b"a.example.com", ..REQUEST };
+        request.write(ForwardedHeaders::Append, &mut header);
         assert_eq!(values(&header, "forwarded"), ["for=\"[fd00::9]\";host=a.example.com;proto=https"]);
         assert_eq!(values(&header, "x-forwarded-for"), ["fd00::9"]);
     }
@@ -143,14 +214,14 @@ mod tests {
     #[test]
     fn spoofed_spellings_are_removed_and_others_stay() {
         let mut header = header(&[
-            ("Proxy", "http://evil"),
-            ("X_Forwarded_For", "127.0.0.1"),
-            ("X-SSL-Client-CN", "root"),
+            ("proxy", "http://evil"),
+            ("x_forwarded_for", "127.0.0.1"),
+            ("x-ssl-client-cn", "root"),
             ("x-request_id", "1"),
-            ("X-Forwarded-For", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.1"),
         ]);
-        remove_spoofed(&mut header).unwrap();
-        let mut left: Vec<&str> = header.headers.keys().map(HeaderName::as_str).collect();
+        remove_spoofed(&mut header);
+        let mut left: Vec<&str> = header.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-forwarded-for", "x-request_id"]);
     }

@@ -6,6 +6,7 @@
 mod balance;
 mod certificates;
 mod endpoints;
+mod headers;
 mod lifecycle;
 mod matching;
 mod metrics;

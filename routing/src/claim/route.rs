@@ -50,11 +50,20 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
     }
     let backends = backends(route, problems)?;
     let mut annotations = Annotations::new(&route.metadata);
-    let policy = Arc::new(Policy::read(&mut annotations));
+    let mut policy = Policy::read(&mut annotations);
     problems.extend(annotations.into_problems());
+    problems.extend(policy.header_actions.and_of_route(&spec.http_headers, &termination));
     let source = route.metadata.key(Kind::Route);
     Ok(Claim {
-        route: Arc::new(CompiledRoute { source, pattern, path, backends, termination, insecure, policy }),
+        route: Arc::new(CompiledRoute {
+            source,
+            pattern,
+            path,
+            backends,
+            termination,
+            insecure,
+            policy: Arc::new(policy),
+        }),
         age: route.metadata.age(),
         field: "spec.host".into(),
         certificate,

@@ -33,6 +33,54 @@ pub struct RouteSpec {
     pub tls: Option<RouteTls>,
     #[serde(deserialize_with = "null_as_default")]
     pub wildcard_policy: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub http_headers: RouteHttpHeaders,
+}
+
+/// `spec.httpHeaders`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "fields of RouteHTTPHeaders as the API documents them")]
+pub struct RouteHttpHeaders {
+    pub actions: RouteHeaderActions,
+}
+
+/// `spec.httpHeaders.actions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "fields of RouteHTTPHeaderActions as the API documents them")]
+pub struct RouteHeaderActions {
+    #[serde(deserialize_with = "null_as_default")]
+    pub request: Vec<RouteHeaderAction>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub response: Vec<RouteHeaderAction>,
+}
+
+/// `spec.httpHeaders.actions.{request,response}[]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "fields of RouteHTTPHeader as the API documents them")]
+pub struct RouteHeaderAction {
+    pub name: String,
+    pub action: RouteHeaderActionUnion,
+}
+
+/// What one item does: `Set` with a value, or `Delete`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "fields of RouteHTTPHeaderActionUnion as the API documents them")]
+pub struct RouteHeaderActionUnion {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub set: Option<RouteSetHeader>,
+}
+
+/// The value that an item sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the one field of RouteSetHTTPHeader")]
+pub struct RouteSetHeader {
+    pub value: String,
 }
 
 /// `spec.to` and `spec.alternateBackends[]`: a Service of the same namespace and its share.

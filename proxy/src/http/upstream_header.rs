@@ -1,0 +1,99 @@
+//! The header for the pod: the client's header, the policy of the route and the router's own settings flow in, the header as
+//! the pod gets it flows out. One of the few modules that name Pingora types.
+//!
+//! In order: what a client must not say is removed; the router's actions; who asked; host, connection and id; the actions of
+//! the route, which so have the last word; the case of names.
+
+use super::context::RequestContext;
+use super::fields::Fields;
+use super::forwarded::{Forwarded, remove_spoofed};
+use super::header_actions::{Known, apply};
+use super::header_case;
+use super::unique_id::Identified;
+use crate::server::Shared;
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::{HeaderValue, Version};
+use nearside_routing::Kind;
+use nearside_routing::header_value::Side;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Makes the header for the pod out of `upstream`, which Pingora copied from the client's.
+///
+/// # Errors
+/// Pingora's, for a target that no request can have.
+pub(super) fn write(
+    shared: &Shared,
+    client: &RequestHeader,
+    upstream: &mut RequestHeader,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    if let Some(target) = &ctx.origin_form {
+        upstream.set_raw_path(target)?;
+    }
+    let config = &shared.config.headers;
+    remove_spoofed(upstream);
+    let mut host = host(client);
+    // The OpenShift router compares and forwards hosts in lower case; an Ingress forwards what the client wrote.
+    let lower = ctx.route.as_ref().is_some_and(|route| route.source.kind == Kind::Route);
+    if lower && host.iter().any(u8::is_ascii_uppercase) {
+        host.make_ascii_lowercase();
+        if let Ok(host) = HeaderValue::from_bytes(&host) {
+            upstream.set(&HOST, host);
+        }
+    }
+    let authority = client.uri.authority().map(http::uri::Authority::as_str);
+    let known = Known { authority, ..Known::default() };
+    apply(&config.request, Side::Request, known, upstream);
+
+    let policy = ctx.route.as_ref().map(|route| &route.policy);
+    let to_pod = policy.map(|policy| &policy.to_pod);
+    if let Some(connection) = &ctx.connection {
+        let forwarded = Forwarded {
+            client: connection.client.ip(),
+            scheme: connection.scheme,
+            host: &host,
+            port: connection.local.port(),
+            http2: client.version == Version::HTTP_2,
+        };
+        forwarded.write(to_pod.and_then(|to_pod| to_pod.forwarded).unwrap_or(config.forwarded), upstream);
+        if let Some((name, format)) = &config.unique_id {
+            // A second attempt at another pod is the same request.
+            let id = ctx.unique_id.get_or_insert_with(|| {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                let identified = Identified {
+                    client: connection.client,
+                    local: connection.local,
+                    seconds: since.map_or(0, |since| since.as_secs()),
+                    count: shared.next_request(),
+                    process: std::process::id(),
+                };
+                format.id(&identified, &mut ctx.random).into()
+            });
+            if let Ok(id) = HeaderValue::from_str(id) {
+                upstream.set(name, id);
+            }
+        }
+    }
+    if let Some(host) = to_pod.and_then(|to_pod| to_pod.host.clone()) {
+        upstream.set(&HOST, host);
+    }
+    let http1 = upstream.version < Version::HTTP_2;
+    if http1 && to_pod.is_some_and(|to_pod| to_pod.close) && !upstream.headers.contains_key(UPGRADE) {
+        upstream.set(&CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(policy) = policy {
+        apply(&policy.header_actions.request, Side::Request, known, upstream);
+    }
+    if http1 && to_pod.is_some_and(|to_pod| to_pod.adjust_case) {
+        header_case::adjust_request(&config.cased, upstream)?;
+    }
+    Ok(())
+}
+
+/// `:authority` or `Host` as the client wrote it.
+fn host(client: &RequestHeader) -> Vec<u8> {
+    let authority = client.uri.authority().map(|authority| authority.as_str().as_bytes());
+    authority.or_else(|| client.headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default().to_vec()
+}
