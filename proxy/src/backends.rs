@@ -7,7 +7,7 @@ mod tracked;
 
 pub(crate) use builder::BackendsBuilder;
 
-use crate::balance::{Candidate, Method, Random, RouteBalance, choose};
+use crate::balance::{Candidate, CookieValue, Method, Random, RouteBalance, choose};
 use nearside_routing::endpoints::{Endpoint, EndpointState, PortEndpoints, ServiceEndpoints, ServiceKey};
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ pub(crate) struct LocalEndpoint {
     tracked: Arc<Tracked>,
     /// Of its address, the same in every process.
     hash: u64,
+    /// What names it in an affinity cookie.
+    cookie: CookieValue,
 }
 
 /// One request or passed-through connection that is to have an endpoint.
@@ -67,6 +69,10 @@ pub(crate) struct Target {
     pub(crate) service: Arc<ServiceKey>,
     /// Whether the pod speaks HTTP/2 without TLS (`appProtocol`).
     pub(crate) h2c: bool,
+    /// What names the endpoint in an affinity cookie.
+    pub(crate) cookie: CookieValue,
+    /// Whether the client named it.
+    pub(crate) kept: bool,
     in_flight: InFlight,
 }
 
@@ -91,7 +97,17 @@ impl Backends {
     pub(crate) fn pick(&self, demand: &Demand<'_>, random: &mut Random) -> Option<Target> {
         let (places, candidates) = self.candidates(demand);
         let chosen = choose(demand.method, &candidates, &demand.balance.rotation, random)?;
-        Some(places.get(chosen)?.target())
+        Some(places.get(chosen)?.target(false))
+    }
+
+    /// The endpoint that a client names by one of these cookie values, whatever its Service's weight and though it is about
+    /// to end. An endpoint of another node is as unknown as one that is gone.
+    pub(crate) fn kept<'v>(&self, route: &CompiledRoute, values: impl Iterator<Item = &'v [u8]>) -> Option<Target> {
+        let named = |value: &[u8]| {
+            let all = route.backends.iter().flat_map(|backend| self.selected(backend));
+            all.into_iter().find(|place| place.local.cookie.is(value))
+        };
+        Some(values.take(COOKIES).find_map(named)?.target(true))
     }
 
     /// Whether an endpoint is left for a route besides these.
@@ -155,7 +171,7 @@ impl Backends {
 }
 
 impl Place<'_> {
-    fn target(&self) -> Target {
+    fn target(&self, kept: bool) -> Target {
         let endpoint = &self.local.endpoint;
         Target {
             address: endpoint.address,
@@ -163,11 +179,15 @@ impl Place<'_> {
             pod: Arc::clone(&endpoint.pod),
             service: Arc::clone(&self.service.key),
             h2c: matches!(self.port.app_protocol.as_deref(), Some("kubernetes.io/h2c" | "h2c")),
+            cookie: self.local.cookie,
+            kept,
             in_flight: InFlight::begin(&self.local.tracked),
         }
     }
 }
 
+/// Values of one cookie that are looked up; a client has one for each path that it was set for.
+const COOKIES: usize = 8;
 /// What a weight of 1 is divided into, so that Services with different numbers of endpoints have their shares.
 const WHOLE: i64 = 1 << 20;
 

@@ -3,10 +3,12 @@
 //! asks.
 
 mod choose;
+mod cookie;
 mod random;
 mod rotation;
 mod routes;
 
 pub(crate) use choose::{Candidate, Method, choose, hash};
+pub(crate) use cookie::{AffinityCookie, CookieValue};
 pub(crate) use random::Random;
 pub(crate) use routes::{BalanceDefaults, RouteBalance, RouteBalances};

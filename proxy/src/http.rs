@@ -3,6 +3,7 @@
 //! (pod) → `upstream_request_filter` (forwarded headers) → `response_filter` → `logging`. One of the few modules that
 //! name Pingora types.
 
+mod affinity;
 pub(crate) mod answer;
 pub(crate) mod context;
 mod cookies;
@@ -192,6 +193,7 @@ impl ProxyHttp for HttpService {
         upstream: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        affinity::clean_request(upstream, ctx)?;
         upstream_header::write(&self.shared, session.req_header(), upstream, ctx)
     }
 
@@ -201,6 +203,9 @@ impl ProxyHttp for HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            affinity::mark_response(response, &session.req_header().method, ctx)?;
+        }
         if !response.status.is_informational() {
             // A proxy speaks its own version, not that of the pod (RFC 9110 §2.5).
             if response.version < Version::HTTP_11 {

@@ -274,7 +274,7 @@ mod tests {
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table);
-        let balance = RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default() };
+        let balance = RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None };
         let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[] };
         let target = backends.pick(&demand, &mut Random::seeded(1));
         let metrics = Metrics::new("n1".into(), &Registry::new()).unwrap();

@@ -2,6 +2,7 @@
 //! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read
 //! the policy; what an object leaves open, the program's own settings decide.
 
+pub mod affinity;
 pub mod balance;
 mod forwarded;
 mod header_actions;
@@ -12,6 +13,7 @@ pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host
 
 use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
+use affinity::Affinity;
 use balance::Balance;
 use http::HeaderValue;
 
@@ -28,6 +30,8 @@ pub struct Policy {
     pub hsts: Option<HeaderValue>,
     /// What the pod is told of a request besides.
     pub to_pod: ToPod,
+    /// How clients keep their pod.
+    pub affinity: Affinity,
 }
 
 impl Policy {
@@ -39,6 +43,7 @@ impl Policy {
             header_actions: HeaderActions::read(annotations),
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),
+            affinity: Affinity::read(annotations),
         }
     }
 }

@@ -27,6 +27,7 @@ const DOORS: [(&str, &[&str]); 5] = [
             "proxy/src/accept/client_stream.rs",
             "proxy/src/http.rs",
             "proxy/src/http/downstream_header.rs",
+            "proxy/src/http/affinity.rs",
             "proxy/src/http/failure.rs",
             "proxy/src/http/fields.rs",
             "proxy/src/http/header_case.rs",

@@ -2,7 +2,7 @@
 
 use super::tracked::Tracked;
 use super::{Backends, LocalEndpoint, LocalService};
-use crate::balance::hash;
+use crate::balance::{CookieValue, hash};
 use nearside_routing::endpoints::{Endpoint, EndpointTable, ServiceEndpoints, ServiceKey};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -47,12 +47,17 @@ impl BackendsBuilder {
     fn local_service(&mut self, key: &ServiceKey, all: &Arc<ServiceEndpoints>) -> LocalService {
         let node = Arc::clone(&self.node);
         let here = |endpoint: &&Endpoint| endpoint.node == node;
-        let mut local = |endpoint: &Endpoint| LocalEndpoint {
+        let mut local = |port: &str, endpoint: &Endpoint| LocalEndpoint {
+            cookie: CookieValue::of(key, port, endpoint),
             endpoint: endpoint.clone(),
             tracked: self.tracked(endpoint),
             hash: hash(endpoint.address.to_string().as_bytes()),
         };
-        let ports = all.ports.iter().map(|port| port.endpoints.iter().filter(here).map(&mut local).collect()).collect();
+        let ports = all
+            .ports
+            .iter()
+            .map(|port| port.endpoints.iter().filter(here).map(|endpoint| local(&port.name, endpoint)).collect());
+        let ports = ports.collect();
         LocalService { key: Arc::new(key.clone()), all: Arc::clone(all), ports }
     }
 

@@ -8,7 +8,7 @@ use nearside_routing::table::{InsecurePolicy, Termination};
 use nearside_routing::{HostPattern, Kind, PathRule};
 
 fn by_chance() -> RouteBalance {
-    RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default() }
+    RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None }
 }
 
 fn pick(backends: &Backends, route: &CompiledRoute, random: &mut Random) -> Option<Target> {

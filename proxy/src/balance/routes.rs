@@ -2,8 +2,10 @@
 //! rule are those of the rule with the same object, host and path in the table before. Built by `state`.
 
 use super::choose::{Method, hash};
+use super::cookie::AffinityCookie;
 use super::rotation::Rotation;
 use nearside_routing::RouteTable;
+use nearside_routing::policy::affinity::CookieName;
 use nearside_routing::policy::balance::{Algorithm, HashKey};
 use nearside_routing::table::{CompiledRoute, HostRoutes, Termination};
 use std::collections::HashMap;
@@ -17,11 +19,13 @@ pub(crate) struct BalanceDefaults {
     pub(crate) http: Algorithm,
     /// For TLS that ends at the pod.
     pub(crate) passthrough: Algorithm,
+    /// The name of the affinity cookie; `None`: made from the route's name.
+    pub(crate) cookie_name: Option<CookieName>,
 }
 
 impl Default for BalanceDefaults {
     fn default() -> Self {
-        Self { http: Algorithm::Random, passthrough: Algorithm::Source }
+        Self { http: Algorithm::Random, passthrough: Algorithm::Source, cookie_name: None }
     }
 }
 
@@ -32,6 +36,8 @@ pub(crate) struct RouteBalance {
     pub(crate) algorithm: Algorithm,
     /// Whose turn it is.
     pub(crate) rotation: Arc<Rotation>,
+    /// By which clients keep their endpoint.
+    pub(crate) cookie: Option<AffinityCookie>,
 }
 
 impl RouteBalance {
@@ -91,7 +97,11 @@ impl RouteBalances {
         let known = before.and_then(|host| host.routes.iter().find(same));
         let rotation =
             known.and_then(|known| self.by_rule.get(&address(known))).map(|known| Arc::clone(&known.rotation));
-        RouteBalance { algorithm: self.algorithm(route), rotation: rotation.unwrap_or_default() }
+        RouteBalance {
+            algorithm: self.algorithm(route),
+            rotation: rotation.unwrap_or_default(),
+            cookie: AffinityCookie::of(route, self.defaults.cookie_name.as_ref()),
+        }
     }
 
     /// An object's word counts; without it several weighted Services take turns, so that their shares are exact.

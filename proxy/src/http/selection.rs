@@ -2,6 +2,7 @@
 //! `decision` for the first attempt and by `http` for further ones.
 
 use super::context::RequestContext;
+use super::cookies;
 use super::hash_key;
 use super::request::RequestTarget;
 use crate::backends::Demand;
@@ -15,8 +16,13 @@ pub(super) fn choose_first(header: &Parts, target: &RequestTarget<'_>, ctx: &mut
     let balance = state.balances.of(route);
     let client = ctx.connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |known| known.client.ip());
     let method = balance.method(client, |key| hash_key::value(key, header, target, client));
+    if let Some(cookie) = &balance.cookie {
+        ctx.target = state.backends.kept(route, cookies::values(&header.headers, &cookie.name));
+    }
     ctx.balance = Some((balance, method));
-    choose_next(ctx);
+    if ctx.target.is_none() {
+        choose_next(ctx);
+    }
 }
 
 /// Chooses another endpoint than those that were tried, if there is any.

@@ -2,6 +2,7 @@
 
 use super::Mistakes;
 use crate::balance::BalanceDefaults;
+use nearside_routing::policy::affinity::CookieName;
 use nearside_routing::policy::balance::Algorithm;
 
 /// See the module.
@@ -14,21 +15,32 @@ pub(super) struct BalanceArguments {
     /// The same for TLS that ends at the pod. [default: the value of --balance, else source]
     #[arg(long, env = "NEARSIDE_TCP_BALANCE", value_name = "ALGORITHM")]
     tcp_balance: Option<String>,
+    /// The name of the cookie by which clients keep their pod. [default: one for each route, made from its name]
+    #[arg(long, env = "NEARSIDE_COOKIE_NAME", value_name = "NAME")]
+    cookie_name: Option<String>,
 }
 
 impl BalanceArguments {
     pub(super) fn check(&self, mistakes: &mut Mistakes) -> BalanceDefaults {
-        let mut algorithm = |flag: &'static str, text: &Option<String>| {
-            let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
-            let parsed = Algorithm::parse(text);
-            parsed.map_err(|message| mistakes.add(flag, format!("{text:?} {message}"))).ok()
-        };
-        let http = algorithm("balance", &self.balance);
-        let passthrough = algorithm("tcp-balance", &self.tcp_balance);
+        let http = optional("balance", &self.balance, Algorithm::parse, mistakes);
+        let passthrough = optional("tcp-balance", &self.tcp_balance, Algorithm::parse, mistakes);
+        let cookie_name = optional("cookie-name", &self.cookie_name, CookieName::parse, mistakes);
         let defaults = BalanceDefaults::default();
         BalanceDefaults {
             passthrough: passthrough.or_else(|| http.clone()).unwrap_or(defaults.passthrough),
             http: http.unwrap_or(defaults.http),
+            cookie_name,
         }
     }
+}
+
+/// The value of a flag that may be left out; an empty environment variable leaves it out.
+fn optional<T>(
+    flag: &'static str,
+    text: &Option<String>,
+    parse: fn(&str) -> Result<T, String>,
+    mistakes: &mut Mistakes,
+) -> Option<T> {
+    let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+    parse(text).map_err(|message| mistakes.add(flag, format!("{text:?} {message}"))).ok()
 }
