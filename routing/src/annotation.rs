@@ -55,6 +55,11 @@ impl<'m> Annotations<'m> {
         None
     }
 
+    /// Whether the annotation is there, whatever its value.
+    pub(crate) fn is_written(&self, name: &str) -> bool {
+        self.metadata.annotation(name).is_some()
+    }
+
     /// Says that an annotation, though understood, is not or not wholly followed.
     pub(crate) fn problem(&mut self, name: &str, message: impl Into<String>) {
         self.problems.push(Problem::new(field(name), Reason::InvalidAnnotation, message));

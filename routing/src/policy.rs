@@ -2,20 +2,32 @@
 //! immutable [`Policy`] that all its rules share flows out. Each group of settings has a file of its own below. Programs read
 //! the policy; what an object leaves open, the program's own settings decide.
 
+pub mod access;
 pub mod affinity;
 pub mod balance;
+pub mod bandwidth;
+pub mod body;
 mod forwarded;
 mod header_actions;
 mod hsts;
+pub mod rate;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod timeouts;
 
 pub use forwarded::{ForwardedHeaders, ToPod};
 pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host_and_port};
 
 use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
+use access::Access;
 use affinity::Affinity;
 use balance::Balance;
+use bandwidth::Bandwidth;
+use body::Body;
 use http::HeaderValue;
+use rate::RateLimits;
+use timeouts::Timeouts;
 
 /// The settings of one object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +44,16 @@ pub struct Policy {
     pub to_pod: ToPod,
     /// How clients keep their pod.
     pub affinity: Affinity,
+    /// How long a pod may take.
+    pub timeouts: Timeouts,
+    /// Who may ask.
+    pub access: Access,
+    /// How much one client may ask.
+    pub rate: RateLimits,
+    /// How large request bodies may be.
+    pub body: Body,
+    /// How fast each response is sent; as fast as can be where it is `None`.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 impl Policy {
@@ -44,6 +66,11 @@ impl Policy {
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),
             affinity: Affinity::read(annotations),
+            timeouts: Timeouts::read(annotations),
+            access: Access::read(annotations),
+            rate: RateLimits::read(annotations),
+            body: Body::read(annotations),
+            bandwidth: Bandwidth::read(annotations),
         }
     }
 }
