@@ -13,7 +13,7 @@ pub(crate) use listener::{BindError, Listeners, bind};
 
 use crate::connection::{Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_HELLO_TIME, REQUEST_HEADER_TIME, TLS_HANDSHAKE_TIME};
+use crate::limits::{ACCEPT_PAUSE, CLIENT_HELLO_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
 use crate::server::Server;
 use bytes::BytesMut;
@@ -76,8 +76,8 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
     let mut bytes = BytesMut::new();
     let first =
         async { if begins(&socket, server).await { preface::is_h2(&socket, &mut bytes).await.ok() } else { None } };
-    let Ok(Some(h2)) = timeout(REQUEST_HEADER_TIME, first).await else { return };
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2);
+    let Ok(Some(h2)) = timeout(server.timeouts().header, first).await else { return };
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2, server.timeouts());
     let parting = stream.parting();
     serve_http(Box::new(stream), parting, server).await;
 }
@@ -117,7 +117,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     // The handshake has a deadline of its own; that of the request header begins after it.
     connection.header.set(Awaited::Other);
     let connection = Arc::new(connection);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false);
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
     let parting = stream.parting();
     match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
         Ok(Ok(stream)) => {

@@ -5,10 +5,12 @@
 
 mod affinity;
 pub(crate) mod answer;
+mod body;
 pub(crate) mod context;
 mod cookies;
 mod decision;
 mod downstream_header;
+mod exchange;
 mod failure;
 mod fields;
 mod forwarded;
@@ -17,15 +19,15 @@ mod header_actions;
 mod header_case;
 mod miss;
 mod peer;
+mod pod_stream;
 mod request;
 mod selection;
+mod timeouts;
 pub(crate) mod unique_id;
-mod upgrade;
 mod upstream_header;
 
 use crate::accept::client_stream::connection_of;
 use crate::connection::Awaited;
-use crate::limits::{KEEP_ALIVE_IDLE, REQUEST_BODY_IDLE, TUNNEL_IDLE};
 use crate::server::Shared;
 use answer::Answer;
 use async_trait::async_trait;
@@ -96,9 +98,12 @@ impl ProxyHttp for HttpService {
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         ctx.upgrade = session.is_upgrade_req();
-        session.set_read_timeout(Some(if ctx.upgrade { TUNNEL_IDLE } else { REQUEST_BODY_IDLE }));
+        let timeouts = self.shared.timeouts();
+        // On a tunnel the silence of either side alone means nothing; the pod's connection sees both.
+        session.set_read_timeout((!ctx.upgrade).then_some(timeouts.client));
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEP_ALIVE_IDLE.as_secs()));
+            // Zero would mean forever.
+            session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
         }
         match request::too_large(session.req_header()) {
             Some(refusal) => {
@@ -115,7 +120,26 @@ impl ProxyHttp for HttpService {
                 self.send(session, answer, ctx).await?;
                 Ok(true)
             }
-            None => Ok(false),
+            None => {
+                ctx.complete = ctx.upgrade || body::gather(session, self.shared.timeouts().client).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if end_of_stream && let Some(exchange) = &ctx.exchange {
+            exchange.request_sent();
+        }
+        match &ctx.route {
+            Some(route) if !ctx.upgrade => body::check_size(session.body_bytes_read(), route.policy.body.largest),
+            _ => Ok(()),
         }
     }
 
@@ -130,10 +154,13 @@ impl ProxyHttp for HttpService {
         let Some(target) = &ctx.target else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
-        let request =
-            peer::Request { upgrade: ctx.upgrade, long_upload: request::is_long_upload(session.req_header()) };
-        let timeouts =
-            peer::Timeouts { connect: self.shared.config.connect_timeout, read: self.shared.config.read_timeout, last };
+        let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts, last);
+        ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete);
+        let request = peer::Request {
+            upgrade: ctx.upgrade,
+            grpc: request::is_grpc(session.req_header()),
+            exchange: ctx.exchange.clone(),
+        };
         let peer = peer::peer(target, &route.termination, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());
         Ok(Box::new(peer))
@@ -205,6 +232,9 @@ impl ProxyHttp for HttpService {
     ) -> Result<()> {
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
             affinity::mark_response(response, &session.req_header().method, ctx)?;
+            if let Some(exchange) = &ctx.exchange {
+                exchange.answered(response.status == StatusCode::SWITCHING_PROTOCOLS);
+            }
         }
         if !response.status.is_informational() {
             // A proxy speaks its own version, not that of the pod (RFC 9110 §2.5).
@@ -225,7 +255,7 @@ impl ProxyHttp for HttpService {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
-        let failure = failure::classify(error);
+        let failure = failure::of(error, ctx.exchange.as_deref());
         ctx.reason.get_or_insert(failure.reason);
         if let Some(status) = failure.status
             && session.response_written().is_none_or(|written| written.status.is_informational())
@@ -253,7 +283,7 @@ impl ProxyHttp for HttpService {
             connection.header.set(Awaited::NextRequest);
         }
         if let Some(error) = error {
-            ctx.reason.get_or_insert_with(|| failure::classify(error).reason);
+            ctx.reason.get_or_insert_with(|| failure::of(error, ctx.exchange.as_deref()).reason);
         }
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let sent = session.body_bytes_sent() as u64;

@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-/// Client connections at a time, over all ports (HAProxy's default in the OpenShift router), or fewer where the process
-/// may not open enough descriptors. Further ones wait in the backlog of the listener.
-pub(crate) const CONNECTIONS: u32 = 50_000;
 /// Descriptors that are kept for everything but client connections and those to their pods.
 pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 /// Connections that the kernel keeps for a listener before they are accepted; more are refused by the kernel.
@@ -20,21 +17,12 @@ pub(crate) const CLIENT_HELLO_TIME: Duration = Duration::from_secs(5);
 /// For the TLS handshake after the ClientHello. Slower: the connection is closed.
 pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// From the connection's start, or from the first byte of a later request, to the end of the request header. Slower: the
-/// connection is closed.
-pub(crate) const REQUEST_HEADER_TIME: Duration = Duration::from_secs(10);
 /// Bytes of all names and values of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Fields of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
 /// Bytes of a request target. More: 414.
 pub(crate) const REQUEST_TARGET_BYTES: usize = 16 * 1024;
-/// Between requests of one connection. Longer: the connection is closed.
-pub(crate) const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(300);
-/// Without any byte of a request body. Longer: 408.
-pub(crate) const REQUEST_BODY_IDLE: Duration = Duration::from_secs(60);
-/// Without any byte that the client takes of a response. Longer: the connection is closed.
-pub(crate) const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// After the last byte to a client: without any byte from it (window updates show that it still reads), and in total, until
 /// it closes its side as well. Longer: the kernel is left alone with what it has not sent yet.
@@ -43,6 +31,12 @@ pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(2);
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(60);
 /// Bytes that a client may still send meanwhile. More: the connection is reset.
 pub(crate) const LINGER_BYTES: usize = 256 * 1024;
+
+/// Bytes of a request body that are awaited before a pod is asked, so that a slow client holds no pod and the pod's silence
+/// is the pod's. Larger bodies are streamed.
+pub(crate) const GATHERED_BODY: u64 = 64 * 1024;
+/// For a body of unknown length that may be complete already. Longer: it is streamed.
+pub(crate) const PROMPT_BODY: Duration = Duration::from_millis(5);
 
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
@@ -57,10 +51,10 @@ pub(crate) const CONNECT_ATTEMPTS: usize = 3;
 pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 /// An idle connection to a pod is kept this long.
 pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// A connection that was made for one exchange is closed after it; Pingora knows no shorter way to say so.
+pub(crate) const EXCHANGE_IDLE: Duration = Duration::from_millis(1);
 /// Idle connections to pods, over all pods.
 pub(crate) const UPSTREAM_POOL: usize = 1024;
-/// Without any byte either way on an upgraded or passed-through connection. Longer: it is closed.
-pub(crate) const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// Bytes of the buffer of each direction of a passed-through connection.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 

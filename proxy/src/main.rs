@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod balance;
 mod connection;
+mod deadline;
 mod descriptors;
 mod feed;
 mod http;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod options;
+mod rate;
 mod server;
 mod state;
 mod tls;
@@ -130,7 +132,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let after = move |state: &State| followed.follow(state);
     tokio::spawn(feed::follow(snapshots, builder, fresh, current.clone(), after));
 
-    let lifecycle = Lifecycle::serving(descriptors::connections());
+    let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));
     let server = Arc::new(Server::new(shared));
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {

@@ -4,6 +4,7 @@
 mod balance;
 mod duration;
 pub(crate) mod headers;
+mod timeouts;
 
 use crate::balance::BalanceDefaults;
 use balance::BalanceArguments;
@@ -20,6 +21,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use timeouts::TimeoutArguments;
+pub(crate) use timeouts::Timeouts;
 
 /// Answers requests for Routes and Ingresses from the pods of its own node.
 #[derive(Debug, Parser)]
@@ -67,12 +70,8 @@ pub(crate) struct Arguments {
     /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
     #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
     namespace_ownership: String,
-    /// For a connection to a pod; at most a second while another pod is left to try.
-    #[arg(long, env = "NEARSIDE_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s")]
-    connect_timeout: String,
-    /// Without any byte from the pod while it answers.
-    #[arg(long, env = "NEARSIDE_READ_TIMEOUT", value_name = "DURATION", default_value = "30s")]
-    read_timeout: String,
+    #[command(flatten)]
+    timeouts: TimeoutArguments,
     #[command(flatten)]
     balance: BalanceArguments,
     /// From SIGTERM, with readiness off, until no new connection is accepted.
@@ -107,8 +106,8 @@ pub(crate) struct Config {
     pub(crate) default_certificate: Option<Arc<KeyPair>>,
     pub(crate) strict_sni: bool,
     pub(crate) no_route_status: u16,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) read_timeout: Duration,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) max_connections: u32,
     pub(crate) balance: BalanceDefaults,
     pub(crate) shutdown_delay: Duration,
     pub(crate) drain_timeout: Duration,
@@ -161,8 +160,8 @@ impl Arguments {
                 &self.namespace_ownership,
                 &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
             ),
-            connect_timeout: mistakes.timeout("connect-timeout", &self.connect_timeout),
-            read_timeout: mistakes.timeout("read-timeout", &self.read_timeout),
+            timeouts: self.timeouts.timeouts(&mut mistakes),
+            max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),
             shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
@@ -319,6 +318,7 @@ mod tests {
         assert!(config.https[1].optional && config.https[1].address.to_string() == "[::]:443");
         assert_eq!(config.shutdown_delay, Duration::from_secs(45));
         assert_eq!(config.on_miss, MissPolicy::Redirect);
+        assert_eq!(config.timeouts.connect, Duration::from_secs(5));
     }
 
     #[test]
@@ -330,6 +330,7 @@ mod tests {
             "--default-cert=/nowhere.pem",
             "--no-route-status=500",
             "--read-timeout=0s",
+            "--max-connections=0",
             "--drain-timeout=soon",
         ])
         .unwrap_err();
@@ -344,6 +345,7 @@ mod tests {
                 "--default-key",
                 "--no-route-status",
                 "--read-timeout",
+                "--max-connections",
                 "--drain-timeout"
             ]
         );

@@ -4,9 +4,9 @@ use crate::access_log::AccessLog;
 use crate::backends::Target;
 use crate::http::HttpService;
 use crate::lifecycle::Lifecycle;
-use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, KEEP_ALIVE_IDLE, UPSTREAM_POOL};
+use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
 use crate::metrics::Metrics;
-use crate::options::Config;
+use crate::options::{Config, Timeouts};
 use crate::state::{CurrentState, State};
 use nearside_routing::NodeId;
 use pingora::apps::HttpServerOptions;
@@ -17,7 +17,6 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// The parts that are shared, and the settings.
 pub(crate) struct Shared {
@@ -70,9 +69,9 @@ impl Shared {
         self.config.strict_sni
     }
 
-    /// For a connection to a pod.
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.config.connect_timeout
+    /// How long things may take where an object says nothing else.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.config.timeouts
     }
 
     /// Notes that a pod could not be reached.
@@ -102,7 +101,7 @@ impl Server {
         };
         let mut http = http_proxy(&Arc::new(conf), HttpService::new(Arc::clone(&shared)));
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(KEEP_ALIVE_IDLE);
+        options.h2_idle_timeout = Some(shared.config.timeouts.keep_alive);
         http.server_options = Some(options);
         let mut h2 = default_h2_options();
         h2.max_header_list_size(H2_HEADER_LIST_BYTES).max_concurrent_streams(H2_STREAMS);

@@ -6,7 +6,8 @@
 
 use super::linger::Parting;
 use crate::connection::{Awaited, Connection};
-use crate::limits::{REQUEST_HEADER_TIME, WRITE_STALL};
+use crate::deadline::Deadline;
+use crate::options::Timeouts;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -25,7 +26,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A client's socket.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ pub(crate) struct ClientStream {
     digest: Arc<ProxyDigest>,
     addresses: Arc<SocketDigest>,
     h2: bool,
+    header_time: Duration,
     header: Deadline,
+    stall_time: Duration,
     stall: Deadline,
     parting: Parting,
     /// The client has closed its side, or the connection is broken or cut: there is nobody to linger for.
@@ -46,7 +48,13 @@ pub(crate) struct ClientStream {
 
 impl ClientStream {
     /// A socket whose first bytes were read already. `h2` says that they are the preface of HTTP/2.
-    pub(super) fn new(socket: TcpStream, first: Bytes, connection: Arc<Connection>, h2: bool) -> Self {
+    pub(super) fn new(
+        socket: TcpStream,
+        first: Bytes,
+        connection: Arc<Connection>,
+        h2: bool,
+        timeouts: &Timeouts,
+    ) -> Self {
         let addresses = SocketDigest::from_raw_fd(socket.as_raw_fd());
         // The cells of a new value are empty, so setting them succeeds.
         drop(addresses.peer_addr.set(Some(socket::SocketAddr::Inet(connection.client))));
@@ -62,7 +70,9 @@ impl ClientStream {
             digest: Arc::new(digest),
             addresses: Arc::new(addresses),
             h2,
+            header_time: timeouts.header,
             header: Deadline::default(),
+            stall_time: timeouts.client_stall,
             stall: Deadline::default(),
             parting: Parting::default(),
             ended: false,
@@ -81,7 +91,7 @@ impl ClientStream {
             return Poll::Ready(written);
         }
         if !self.stall.is_set() {
-            self.stall.set(WRITE_STALL);
+            self.stall.set(self.stall_time);
         }
         ready!(self.stall.poll(cx));
         self.ended = true;
@@ -123,7 +133,7 @@ impl AsyncRead for ClientStream {
             Awaited::Other => this.header.clear(),
             Awaited::Header => {
                 if !this.header.is_set() {
-                    this.header.set(REQUEST_HEADER_TIME);
+                    this.header.set(this.header_time);
                 }
                 if read.is_pending() {
                     ready!(this.header.poll(cx));
@@ -137,7 +147,7 @@ impl AsyncRead for ClientStream {
             Awaited::NextRequest => {
                 if read.is_ready() && buf.filled().len() > before {
                     this.connection.header.set(Awaited::Header);
-                    this.header.set(REQUEST_HEADER_TIME);
+                    this.header.set(this.header_time);
                 }
             }
         }
@@ -214,39 +224,6 @@ impl GetSocketDigest for ClientStream {
     }
 }
 
-/// A timer that costs nothing until something is waited for.
-#[derive(Debug, Default)]
-struct Deadline {
-    at: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    fn set(&mut self, after: Duration) {
-        let at = Instant::now() + after;
-        self.at = Some(at);
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset(at);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.at = None;
-        self.sleep = None;
-    }
-
-    fn is_set(&self) -> bool {
-        self.at.is_some()
-    }
-
-    /// Ready once the time has come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        sleep.as_mut().poll(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +231,18 @@ mod tests {
     use nearside_routing::Scheme;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::from_secs(5),
+        read: Duration::from_secs(30),
+        client: Duration::from_secs(30),
+        client_stall: Duration::from_secs(60),
+        tunnel: Duration::from_secs(3600),
+        client_fin: Duration::from_secs(1),
+        server_fin: Duration::from_secs(1),
+        header: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(300),
+    };
 
     async fn pair(first: &'static [u8]) -> (ClientStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -266,7 +255,7 @@ mod tests {
             server_name: None,
             header: HeaderWatch::default(),
         };
-        (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false), client)
+        (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)
     }
 
     #[tokio::test]
@@ -286,7 +275,7 @@ mod tests {
         assert_eq!(stream.read_u8().await.unwrap(), b'G');
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         stream.connection.header.set(Awaited::Other);
-        let waited = tokio::time::timeout(REQUEST_HEADER_TIME * 100, stream.read_u8()).await;
+        let waited = tokio::time::timeout(TIMEOUTS.header * 100, stream.read_u8()).await;
         assert!(waited.is_err(), "no deadline on anything but the header");
     }
 
@@ -295,7 +284,7 @@ mod tests {
         let (mut stream, mut client) = pair(b"").await;
         stream.connection.header.set(Awaited::NextRequest);
         tokio::time::pause();
-        let idle = tokio::time::timeout(REQUEST_HEADER_TIME * 10, stream.read_u8()).await;
+        let idle = tokio::time::timeout(TIMEOUTS.header * 10, stream.read_u8()).await;
         assert!(idle.is_err(), "an idle connection is not cut by the deadline on headers");
         tokio::time::resume();
         client.write_all(b"G").await.unwrap();

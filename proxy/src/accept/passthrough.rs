@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::state::State;
 use bytes::Bytes;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
-use relay::relay;
+use relay::{Patience, relay};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::io::AsyncWriteExt;
@@ -47,7 +47,7 @@ pub(super) async fn serve(
     let reason = match pod.write_all(&hello).await {
         Ok(()) => {
             moved.to_pod += hello.len() as u64;
-            match relay(client, pod, &mut moved).await {
+            match relay(client, pod, &patience(server, route), &mut moved).await {
                 Ok(()) => "done",
                 Err(error) => error.reason(),
             }
@@ -66,6 +66,16 @@ pub(super) async fn serve(
     });
 }
 
+fn patience(server: &Server, route: &CompiledRoute) -> Patience {
+    let router = server.timeouts();
+    Patience {
+        tunnel: route.policy.timeouts.passthrough().unwrap_or(router.tunnel),
+        client_fin: router.client_fin,
+        server_fin: router.server_fin,
+        stall: router.client_stall,
+    }
+}
+
 /// Connects to a local endpoint, and to another one if that fails. Nothing was sent yet, so trying again is safe.
 async fn connect(
     connection: &Connection,
@@ -82,7 +92,7 @@ async fn connect(
         let target = state.backends.pick(&Demand { route, balance: &balance, method, tried: &tried }, &mut random)?;
         tried.push(target.address);
         let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
-        let whole = server.connect_timeout();
+        let whole = route.policy.timeouts.connect.unwrap_or_else(|| server.timeouts().connect);
         let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
         let started = Instant::now();
         match timeout(time, TcpStream::connect(target.address)).await {

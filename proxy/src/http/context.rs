@@ -1,6 +1,7 @@
 //! What is known of one request while it is served: each phase of `http` adds to it, the access log and the metrics read
 //! it at the end.
 
+use super::exchange::Exchange;
 use crate::backends::Target;
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
@@ -41,6 +42,10 @@ pub(crate) struct RequestContext {
     pub(crate) unique_id: Option<Box<str>>,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
+    /// Whether the whole request was there before a pod was asked.
+    pub(crate) complete: bool,
+    /// How far the request and its response are, where that decides how long they may take.
+    pub(super) exchange: Option<Arc<Exchange>>,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -65,6 +70,8 @@ impl RequestContext {
             origin_form: None,
             unique_id: None,
             upgrade: false,
+            complete: false,
+            exchange: None,
             reason: None,
             random: Random::fresh(),
         }

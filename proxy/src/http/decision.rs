@@ -2,6 +2,7 @@
 //! routing core and the pure modules beside it; `http` carries the decision out.
 
 use super::answer::Answer;
+use super::body;
 use super::context::RequestContext;
 use super::miss;
 use super::request::RequestTarget;
@@ -42,6 +43,9 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         }
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
+            if let Some(refusal) = body::announced_too_large(header, route.policy.body.largest) {
+                return Some(Answer::refusal(refusal));
+            }
             selection::choose_first(header, &target, ctx);
             if ctx.target.is_none() {
                 return Some(missed(shared, &state, route, &target, ctx).unwrap_or_else(|| {

@@ -8,9 +8,11 @@
 //! | a pod that was reached breaks off or breaks the protocol | 502 |
 //! | the client's request breaks the protocol | 400 |
 //! | the client's body does not arrive in time | 408 |
+//! | the client's body is larger than the route allows | 413 |
 //! | the client is gone | none |
 //! | the proxy itself | 500 |
 
+use super::exchange::Exchange;
 use pingora::{Error, ErrorSource, ErrorType};
 
 /// Why a request failed.
@@ -22,10 +24,17 @@ pub(super) struct Failure {
     pub(super) reason: &'static str,
 }
 
-/// See the table of the module.
-pub(super) fn classify(error: &Error) -> Failure {
+/// See the table of the module. What the connection of the exchange says comes first: to Pingora a silence that it ended
+/// is a broken connection.
+pub(super) fn of(error: &Error, exchange: Option<&Exchange>) -> Failure {
+    let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+    exchange.filter(|_| !timed_out).and_then(Exchange::failure).unwrap_or_else(|| classify(error))
+}
+
+fn classify(error: &Error) -> Failure {
     let (status, reason) = match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(503)) => (Some(503), "no_endpoint"),
+        (_, ErrorType::HTTPStatus(413)) => (Some(413), "body_size"),
         (_, ErrorType::HTTPStatus(status)) => (Some(*status), "refused"),
         (ErrorSource::Upstream, kind) => upstream(kind),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => (Some(408), "client_timeout"),

@@ -1,23 +1,27 @@
 //! How a pod is asked: an endpoint and its route's termination flow in, Pingora's description of the connection flows
 //! out. Connections are shared only by requests for the same pod under the same TLS policy.
 
-use super::upgrade::UpgradeConnector;
+use super::exchange::Exchange;
+use super::pod_stream::ExchangeConnector;
 use crate::backends::Target;
-use crate::limits::{CONNECT_ATTEMPT_TIME, H2_UPSTREAM_STREAMS, TUNNEL_IDLE, UPSTREAM_IDLE};
+use crate::limits::{CONNECT_ATTEMPT_TIME, EXCHANGE_IDLE, H2_UPSTREAM_STREAMS, UPSTREAM_IDLE};
 use crate::upstream_tls::DestinationCas;
 use nearside_routing::table::Termination;
 use pingora::upstreams::peer::HttpPeer;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What matters of a request for its connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     /// Whether it asks for WebSocket, which only HTTP/1.1 carries to the pod.
     pub(super) upgrade: bool,
-    /// Whether its body may take long to arrive.
-    pub(super) long_upload: bool,
+    /// Whether it is gRPC, which only HTTP/2 carries.
+    pub(super) grpc: bool,
+    /// Where it needs a connection of its own: what that must know.
+    pub(super) exchange: Option<Arc<Exchange>>,
 }
 
 /// How long a pod may take.
@@ -27,6 +31,8 @@ pub(super) struct Timeouts {
     pub(super) connect: Duration,
     /// Between two bytes of its answer.
     pub(super) read: Duration,
+    /// To take a part of the request.
+    pub(super) send: Duration,
     /// Whether no other endpoint is left to try.
     pub(super) last: bool,
 }
@@ -54,6 +60,14 @@ pub(super) fn peer(
     options.ca = ca.map(|ca| ca.bundle.clone());
     let h2 = match (tls, target.h2c) {
         _ if request.upgrade => H2::No,
+        // Pingora notes for good, under the key of each connection, which pods agree on HTTP/1.1 alone.
+        (true, _) if request.exchange.is_some() => {
+            if request.grpc {
+                H2::Always
+            } else {
+                H2::No
+            }
+        }
         (true, _) => H2::IfAgreed,
         (false, true) => H2::Always,
         (false, false) => H2::No,
@@ -67,19 +81,30 @@ pub(super) fn peer(
     let connect = if timeouts.last { timeouts.connect } else { timeouts.connect.min(CONNECT_ATTEMPT_TIME) };
     options.connection_timeout = Some(connect);
     options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
-    let patience = if request.upgrade || request.long_upload { TUNNEL_IDLE } else { timeouts.read };
-    options.read_timeout = Some(patience);
-    options.write_timeout = Some(patience);
-    options.idle_timeout = Some(UPSTREAM_IDLE);
-    if request.upgrade {
-        options.custom_l4 = Some(Arc::new(UpgradeConnector { timeout: connect }));
+    options.write_timeout = Some(timeouts.send);
+    let mut own = 0;
+    match &request.exchange {
+        Some(exchange) => {
+            // The connection knows better which silence counts.
+            options.read_timeout = None;
+            options.idle_timeout = Some(EXCHANGE_IDLE);
+            let exchange = Arc::clone(exchange);
+            options.custom_l4 = Some(Arc::new(ExchangeConnector { timeout: connect, exchange }));
+            own = NEXT_EXCHANGE.fetch_add(1, Ordering::Relaxed);
+        }
+        None => {
+            options.read_timeout = Some(timeouts.read);
+            options.idle_timeout = Some(UPSTREAM_IDLE);
+        }
     }
     // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| ca.identity), h2, request.upgrade).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| ca.identity), h2, own).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }
+
+static NEXT_EXCHANGE: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum H2 {

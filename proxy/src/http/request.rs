@@ -2,7 +2,7 @@
 //! than the parser below, so that the proxy and a pod never read one request in two ways. Pure.
 
 use crate::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADER_FIELDS, REQUEST_TARGET_BYTES};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{Method, Version};
 use nearside_routing::hostname::canonical_host;
@@ -89,18 +89,10 @@ pub(crate) fn too_large(header: &Parts) -> Option<Refusal> {
     large.then_some(refuse(431, "header_size"))
 }
 
-/// Whether the body may take long to arrive, so that silence of the pod says nothing.
-pub(crate) fn is_long_upload(header: &Parts) -> bool {
-    if header.headers.contains_key(TRANSFER_ENCODING) {
-        return true;
-    }
-    match header.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|text| text.parse().ok())) {
-        Some(length) => length.is_none_or(|length: u64| length > LONG_UPLOAD),
-        None => {
-            header.version == Version::HTTP_2
-                && !matches!(header.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
-        }
-    }
+/// Whether it is gRPC.
+pub(crate) fn is_grpc(header: &Parts) -> bool {
+    let kind = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    header.version == Version::HTTP_2 && kind.starts_with(b"application/grpc")
 }
 
 /// Authority and path of a target in absolute form (RFC 9112 §3.2.2).
@@ -158,9 +150,6 @@ fn host_and_port(authority: &str) -> Result<(Cow<'_, str>, Option<&str>), Refusa
 fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
-
-/// Bytes of a body that arrives within the time in which a pod must answer.
-const LONG_UPLOAD: u64 = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

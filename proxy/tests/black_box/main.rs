@@ -15,5 +15,6 @@ mod miss;
 mod options;
 mod requests;
 mod support;
+mod timeouts;
 mod tls;
 mod upstream;

@@ -44,7 +44,7 @@ pub struct Bucket {
 impl RateLimits {
     pub(crate) fn read(annotations: &mut Annotations<'_>) -> Self {
         let on = switch(annotations, "nearside.dev/rate-limit-connections")
-            .or(switch(annotations, "haproxy.router.openshift.io/rate-limit-connections"));
+            .or_else(|| switch(annotations, "haproxy.router.openshift.io/rate-limit-connections"));
         // Read also where they are switched off, for they are no mistakes.
         let [concurrent, tcp, http] = [CONCURRENT, RATE_TCP, RATE_HTTP].map(|names| {
             annotations.first(&names.map(|name| Spelling { name, parse: count })).filter(|_| on == Some(true))

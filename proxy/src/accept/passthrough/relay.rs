@@ -1,13 +1,15 @@
 //! Bytes both ways: two sockets flow in, the number of bytes each way and who failed flow out. Each side may end its half
-//! first; silence both ways ends the connection.
+//! first; silence both ways ends the connection, sooner once one side has ended.
 
-use crate::limits::{TUNNEL_BUFFER, TUNNEL_IDLE, WRITE_STALL};
+use crate::limits::TUNNEL_BUFFER;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Instant, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that were moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,48 +43,102 @@ impl RelayError {
     }
 }
 
+/// How long nothing may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// While both sides are open.
+    pub(super) tunnel: Duration,
+    /// Once the pod has ended its side, and the client has not.
+    pub(super) client_fin: Duration,
+    /// Once the client has ended its side, and the pod has not.
+    pub(super) server_fin: Duration,
+    /// Of a side that takes nothing of what there is for it.
+    pub(super) stall: Duration,
+}
+
 /// Relays until both sides have ended.
 ///
 /// # Errors
 /// [`RelayError`] says which side is at fault; `moved` counts in either case.
-pub(super) async fn relay(mut client: TcpStream, mut pod: TcpStream, moved: &mut Moved) -> Result<(), RelayError> {
+pub(super) async fn relay(
+    mut client: TcpStream,
+    mut pod: TcpStream,
+    patience: &Patience,
+    moved: &mut Moved,
+) -> Result<(), RelayError> {
     let (client_read, client_write) = client.split();
     let (pod_read, pod_write) = pod.split();
-    let clock = Clock { start: Instant::now(), last: AtomicU64::new(0) };
+    let clock = Clock::new(patience.tunnel);
     let (mut to_pod, mut to_client) = (0, 0);
-    let up = copy(client_read, pod_write, &clock, &mut to_pod);
-    let down = copy(pod_read, client_write, &clock, &mut to_client);
-    let result =
-        tokio::try_join!(async { up.await.map_err(|end| end.blame(RelayError::Client, RelayError::Pod)) }, async {
-            down.await.map_err(|end| end.blame(RelayError::Pod, RelayError::Client))
-        },);
+    let both = async {
+        let up = async {
+            copy(client_read, pod_write, &clock, patience.stall, &mut to_pod).await?;
+            clock.hurry(patience.server_fin);
+            Ok(())
+        };
+        let down = async {
+            copy(pod_read, client_write, &clock, patience.stall, &mut to_client).await?;
+            clock.hurry(patience.client_fin);
+            Ok(())
+        };
+        tokio::try_join!(async { up.await.map_err(|end: End| end.blame(RelayError::Client, RelayError::Pod)) }, async {
+            down.await.map_err(|end: End| end.blame(RelayError::Pod, RelayError::Client))
+        },)
+    };
+    let result = tokio::select! {
+        result = both => result.map(|_| ()),
+        () = clock.ran_out() => Err(RelayError::Idle),
+    };
     moved.to_pod += to_pod;
     moved.to_client += to_client;
-    result.map(|_| ())
+    result
 }
 
-/// When a byte last moved either way, in milliseconds since the start.
+/// When a byte last moved either way, and how long none may.
 struct Clock {
-    start: Instant,
-    last: AtomicU64,
+    state: Mutex<(Instant, Duration)>,
+    sooner: Notify,
 }
 
 impl Clock {
-    fn touch(&self) {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
+    fn new(patience: Duration) -> Self {
+        Self { state: Mutex::new((Instant::now(), patience)), sooner: Notify::new() }
     }
 
-    fn is_idle(&self) -> bool {
-        let last = std::time::Duration::from_millis(self.last.load(Ordering::Relaxed));
-        self.start.elapsed().saturating_sub(last) >= TUNNEL_IDLE
+    fn touch(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = Instant::now();
+    }
+
+    /// From now on this is how long nothing may move, if it is less than before.
+    fn hurry(&self, patience: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (Instant::now(), state.1.min(patience));
+        self.sooner.notify_one();
+    }
+
+    fn end(&self) -> Instant {
+        let (last, patience) = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        last + patience
+    }
+
+    async fn ran_out(&self) {
+        loop {
+            let end = self.end();
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = self.sooner.notified() => {}
+            }
+        }
     }
 }
 
 enum End {
     Read,
     Write,
-    Idle,
+    Stall,
 }
 
 impl End {
@@ -90,19 +146,21 @@ impl End {
         match self {
             Self::Read => reader,
             Self::Write => writer,
-            Self::Idle => RelayError::Idle,
+            Self::Stall => RelayError::Idle,
         }
     }
 }
 
-async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, clock: &Clock, moved: &mut u64) -> Result<(), End> {
+async fn copy(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    clock: &Clock,
+    stall: Duration,
+    moved: &mut u64,
+) -> Result<(), End> {
     let mut buffer = vec![0; TUNNEL_BUFFER];
     loop {
-        let read = match timeout(TUNNEL_IDLE, from.read(&mut buffer)).await {
-            Ok(read) => read.map_err(|_| End::Read)?,
-            Err(_) if clock.is_idle() => return Err(End::Idle),
-            Err(_) => continue,
-        };
+        let read = from.read(&mut buffer).await.map_err(|_| End::Read)?;
         if read == 0 {
             // The other side learns that nothing more comes; it may be gone already.
             return to.shutdown().await.or_else(|error| not_connected(&error).then_some(()).ok_or(End::Write));
@@ -110,16 +168,81 @@ async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, clock: &Clock, move
         clock.touch();
         let mut left = &buffer[..read];
         while !left.is_empty() {
-            let written = match timeout(WRITE_STALL, to.write(left)).await {
+            let written = match timeout(stall, to.write(left)).await {
                 Ok(written) => written.map_err(|_| End::Write)?,
-                Err(_) => return Err(End::Idle),
+                Err(_) => return Err(End::Stall),
             };
             *moved += written as u64;
             left = &left[written..];
+            clock.touch();
         }
     }
 }
 
 fn not_connected(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotConnected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const PATIENCE: Patience = Patience {
+        tunnel: Duration::from_secs(3600),
+        client_fin: Duration::from_secs(10),
+        server_fin: Duration::from_secs(20),
+        stall: Duration::from_secs(60),
+    };
+
+    /// The clock stands while nothing waits for it; timers round up.
+    const SLACK: Duration = Duration::from_secs(1);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    /// How long a relay lasts that was left alone after `prepare`, and how it ends.
+    async fn lasts(prepare: impl AsyncFnOnce(&mut TcpStream, &mut TcpStream)) -> (Duration, Result<(), RelayError>) {
+        let ((proxy_client, mut client), (proxy_pod, mut pod)) = (pair().await, pair().await);
+        let mut moved = Moved::default();
+        let relaying = relay(proxy_client, proxy_pod, &PATIENCE, &mut moved);
+        tokio::pin!(relaying);
+        tokio::select! {
+            result = &mut relaying => panic!("{result:?}"),
+            () = prepare(&mut client, &mut pod) => {}
+        }
+        tokio::time::pause();
+        let start = Instant::now();
+        let result = relaying.await;
+        let lasted = start.elapsed();
+        tokio::time::resume();
+        (lasted, result)
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_one_side_has_ended_is_not_waited_for_as_long() {
+        let (open, end) = lasts(async |client, pod| {
+            client.write_all(b"ping").await.unwrap();
+            pod.read_exact(&mut [0; 4]).await.unwrap();
+        })
+        .await;
+        assert_eq!(end, Err(RelayError::Idle));
+        assert!(open > PATIENCE.tunnel - Duration::from_secs(60), "{open:?}");
+        let (half, end) = lasts(async |client, pod| {
+            client.shutdown().await.unwrap();
+            assert_eq!(pod.read(&mut [0]).await.unwrap(), 0);
+        })
+        .await;
+        assert_eq!(end, Err(RelayError::Idle));
+        assert!(half <= PATIENCE.server_fin + SLACK && half > PATIENCE.client_fin + SLACK, "{half:?}");
+        let (half, _) = lasts(async |client, pod| {
+            pod.shutdown().await.unwrap();
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        })
+        .await;
+        assert!(half <= PATIENCE.client_fin + SLACK, "{half:?}");
+    }
 }

@@ -1,0 +1,235 @@
+//! A connection to a pod for one exchange alone: an address flows in, a connection flows out that knows how far the
+//! exchange is. It ends silences that last too long and lets the response pass no faster than it may; what it does not
+//! take waits at the pod, in no buffer of the proxy. One of the few modules that name Pingora types.
+//!
+//! Nothing is read in the same turn of the task in which something was written: Pingora 0.9.1 ends an upgraded connection
+//! as soon as it notes that the request has no body, unless it notes that before it reads the pod's 101; which of the two
+//! comes first is left to chance where the pod answers at once. The turn in between puts the body first.
+
+use super::exchange::{Exchange, Silence};
+use crate::deadline::Deadline;
+use crate::rate::pace::Pace;
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::{Error, ErrorType, OrErr, Result};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// Connects to a pod for one exchange.
+#[derive(Debug)]
+pub(super) struct ExchangeConnector {
+    /// For a connection; Pingora enforces its own only on connections that it makes.
+    pub(super) timeout: Duration,
+    /// What the connection is for.
+    pub(super) exchange: Arc<Exchange>,
+}
+
+#[async_trait]
+impl L4Connect for ExchangeConnector {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let Some(address) = address.as_inet() else {
+            return Error::e_explain(ErrorType::InternalError, "a pod has an IP address");
+        };
+        let Ok(connected) = timeout(self.timeout, TcpStream::connect(address)).await else {
+            return Error::e_explain(ErrorType::ConnectTimedout, "for one exchange");
+        };
+        let socket = connected.or_err(ErrorType::ConnectError, "for one exchange")?;
+        Ok(VirtualSocketStream::new(Box::new(PodStream::new(socket, Arc::clone(&self.exchange)))).into())
+    }
+}
+
+/// A pod's socket.
+#[derive(Debug)]
+struct PodStream {
+    socket: TcpStream,
+    exchange: Arc<Exchange>,
+    written: bool,
+    silence: Deadline,
+    /// Whose silence the deadline is for.
+    silent: Option<Silence>,
+    pace: Option<Pace>,
+    pause: Deadline,
+}
+
+impl PodStream {
+    fn new(socket: TcpStream, exchange: Arc<Exchange>) -> Self {
+        let [silence, pause] = [Deadline::default(), Deadline::default()];
+        Self { socket, exchange, written: false, silence, silent: None, pace: None, pause }
+    }
+
+    /// Bytes that may be read now; pending while none may.
+    fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let Some(bandwidth) = self.exchange.bandwidth.filter(|_| self.exchange.is_answered()) else {
+            return Poll::Ready(usize::MAX);
+        };
+        loop {
+            if self.pause.is_set() {
+                ready!(self.pause.poll(cx));
+                self.pause.clear();
+            }
+            let now = Instant::now();
+            match self.pace.get_or_insert_with(|| Pace::new(bandwidth, now)).allowance(now) {
+                Ok(bytes) => return Poll::Ready(usize::try_from(bytes).unwrap_or(usize::MAX)),
+                Err(wait) => self.pause.set(wait),
+            }
+        }
+    }
+
+    fn moved(&mut self) {
+        self.silent = None;
+        self.silence.clear();
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (silence, limit) = self.exchange.awaited();
+        if self.silent != Some(silence) {
+            self.silent = Some(silence);
+            self.silence.set(limit);
+        }
+        ready!(self.silence.poll(cx));
+        self.exchange.expire(silence);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing moved for too long")))
+    }
+}
+
+impl VirtualSocket for PodStream {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
+            // Keep-alive is not asked for: idle tunnels end by their own timeout.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for PodStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if std::mem::take(&mut this.written) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let allowance = ready!(this.poll_allowance(cx));
+        let room = buf.remaining().min(allowance);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        match Pin::new(&mut this.socket).poll_read(cx, &mut part) {
+            Poll::Ready(Ok(())) => {
+                let read = part.filled().len();
+                buf.advance(read);
+                if let Some(pace) = &mut this.pace {
+                    pace.spend(read as u64);
+                }
+                this.moved();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_silence(cx),
+        }
+    }
+}
+
+impl AsyncWrite for PodStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.written = true;
+        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf));
+        self.moved();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.written = true;
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs));
+        self.moved();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange::Patience;
+    use super::*;
+    use nearside_routing::policy::bandwidth::Bandwidth;
+    use std::num::NonZeroU64;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const PATIENCE: Patience =
+        Patience { client: Duration::from_secs(60), pod: Duration::from_secs(5), tunnel: Duration::from_secs(3600) };
+
+    async fn connected(exchange: &Arc<Exchange>) -> (PodStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (PodStream::new(socket, Arc::clone(exchange)), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn only_the_silence_that_counts_ends_the_exchange() {
+        let exchange = Arc::new(Exchange::new(PATIENCE, None, false));
+        let (mut stream, _pod) = connected(&exchange).await;
+        tokio::time::pause();
+        let start = Instant::now();
+        let early = timeout(PATIENCE.pod * 3, stream.read_u8()).await;
+        assert!(early.is_err(), "the request is not sent yet");
+        stream.write_all(b"rest").await.unwrap();
+        exchange.request_sent();
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() >= PATIENCE.pod * 4 && start.elapsed() < PATIENCE.client);
+        assert_eq!(exchange.failure().unwrap().reason, "pod_timeout");
+    }
+
+    #[tokio::test]
+    async fn a_byte_either_way_keeps_a_tunnel_alive() {
+        let exchange = Arc::new(Exchange::new(PATIENCE, None, true));
+        exchange.answered(true);
+        let (mut stream, _pod) = connected(&exchange).await;
+        tokio::time::pause();
+        for _ in 0..3 {
+            assert!(timeout(PATIENCE.tunnel * 2 / 3, stream.read_u8()).await.is_err(), "nobody speaks, nobody is cut");
+            stream.write_all(b"ping").await.unwrap();
+        }
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(exchange.failure().unwrap().reason, "idle");
+    }
+
+    #[tokio::test]
+    async fn a_response_is_read_no_faster_than_it_may_pass() {
+        let bandwidth = Bandwidth { rate: NonZeroU64::new(1000).unwrap(), after: 500 };
+        let exchange = Arc::new(Exchange::new(PATIENCE, Some(bandwidth), true));
+        let (mut stream, mut pod) = connected(&exchange).await;
+        pod.write_all(&[b'x'; 5000]).await.unwrap();
+        let mut header = [0; 100];
+        stream.read_exact(&mut header).await.unwrap();
+        tokio::time::pause();
+        let start = Instant::now();
+        exchange.answered(false);
+        let mut body = [0; 4500];
+        stream.read_exact(&mut body).await.unwrap();
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(3900) && took <= Duration::from_millis(4200), "{took:?}");
+    }
+}

@@ -1,0 +1,33 @@
+//! How long a request may take: the router's settings and those of the route flow in, the time limits of one attempt and
+//! of the whole exchange flow out. Pure.
+
+use super::exchange::{Exchange, Patience};
+use super::peer;
+use crate::options;
+use nearside_routing::policy::Policy;
+use nearside_routing::policy::timeouts::Timeouts;
+use std::sync::Arc;
+
+/// For one attempt. `last` says that no other endpoint is left to try.
+pub(super) fn of(router: &options::Timeouts, route: &Timeouts, last: bool) -> peer::Timeouts {
+    let read = route.read.unwrap_or(router.read);
+    peer::Timeouts { connect: route.connect.unwrap_or(router.connect), read, send: route.send.unwrap_or(read), last }
+}
+
+/// For a request and its response, where these need more than one time limit or a bandwidth.
+pub(super) fn exchange(
+    router: &options::Timeouts,
+    route: &Policy,
+    upgrade: bool,
+    complete: bool,
+) -> Option<Arc<Exchange>> {
+    if complete && !upgrade && route.bandwidth.is_none() {
+        return None;
+    }
+    let patience = Patience {
+        client: router.client,
+        pod: route.timeouts.read.unwrap_or(router.read),
+        tunnel: route.timeouts.tunnel.unwrap_or(router.tunnel),
+    };
+    Some(Arc::new(Exchange::new(patience, route.bandwidth, complete)))
+}
