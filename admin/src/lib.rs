@@ -1,15 +1,16 @@
 //! What every program of Nearside offers its operator: an admin port with health, readiness, metrics and pages, one log
-//! format, and an orderly reaction to signals. The programs pass their state in; people, probes and Prometheus read it.
+//! format, command lines that take over the environment of an OpenShift router, and an orderly reaction to signals. The programs pass their state in; people, probes and Prometheus read it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod command_line;
 mod log;
+pub mod openshift;
 mod readiness;
 mod server;
 mod signal;
 
-pub use command_line::{parse_arguments, unusable_flags};
+pub use command_line::{Configured, configure, parse_arguments, unusable_flags};
 pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};

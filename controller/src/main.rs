@@ -18,9 +18,7 @@ mod writer;
 use desired::{Planner, RouterIdentity};
 use leader::Candidate;
 use metrics::Metrics;
-use nearside_admin::{
-    AdminError, AdminServer, Page, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags,
-};
+use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure, init_logging};
 use nearside_watch::{Source, SourceError, snapshots};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
@@ -33,15 +31,14 @@ use tokio::sync::{oneshot, watch};
 use writer::{ApiWriter, Writer};
 
 fn main() -> ExitCode {
-    let arguments: Arguments = match parse_arguments(PROGRAM) {
-        Ok(arguments) => arguments,
+    let check = |arguments: Arguments| Options::new(arguments, Surroundings::read());
+    let configured = match configure(PROGRAM, check) {
+        Ok(configured) => configured,
         Err(code) => return code,
     };
-    let options = match Options::new(arguments, Surroundings::read()) {
-        Ok(options) => options,
-        Err(mistakes) => return unusable_flags(PROGRAM, &mistakes),
-    };
-    init_logging(options.log_format);
+    init_logging(configured.config.log_format);
+    configured.log_environment();
+    let options = configured.config;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

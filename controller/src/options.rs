@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_that_the_openshift_environment_names_exists() {
+        use nearside_admin::openshift::{Meaning, Program, SETTINGS};
+        let command = <Arguments as clap::CommandFactory>::command();
+        for setting in SETTINGS {
+            if let Meaning::Flag(flag, Program::Controller | Program::Both, _) = setting.meaning {
+                assert!(command.get_arguments().any(|argument| argument.get_long() == Some(flag)), "{flag}");
+            }
+        }
+    }
+
+    #[test]
     fn the_defaults_are_valid() {
         let options = options(&[]).unwrap();
         assert_eq!(options.namespace, "nearside");

@@ -28,7 +28,7 @@ use accept::{BindError, Listeners};
 use access_log::AccessLog;
 use lifecycle::Lifecycle;
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags};
+use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
 use nearside_watch::SourceError;
 use options::{Arguments, Config};
@@ -45,22 +45,21 @@ use tls::{Certificate, CertificateMismatch};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Arguments = match parse_arguments(PROGRAM) {
-        Ok(arguments) => arguments,
+    let configured = match configure(PROGRAM, Arguments::into_config) {
+        Ok(configured) => configured,
         Err(code) => return code,
     };
-    let config = match arguments.into_config() {
-        Ok(config) => config,
-        Err(mistakes) => return unusable_flags(PROGRAM, &mistakes),
-    };
-    init_logging(config.log_format);
+    init_logging(configured.config.log_format);
+    configured.log_environment();
+    let config = configured.config;
     // An error means that a provider is installed already; there is only this one in the program.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let served = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)
-        .and_then(|runtime| runtime.block_on(run(config)));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.threads {
+        runtime.worker_threads(threads.get());
+    }
+    let served =
+        runtime.enable_all().build().map_err(Failure::Runtime).and_then(|runtime| runtime.block_on(run(config)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,6 +18,7 @@ use nearside_routing::admission::Ownership;
 use nearside_routing::certificate::KeyPair;
 use nearside_routing::table::MissPolicy;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,10 +56,10 @@ pub(crate) struct Arguments {
     /// Allow endpoints in this range that would be refused (loopback, link-local, the node itself). May be repeated.
     #[arg(long, env = "NEARSIDE_ALLOW_ENDPOINTS", value_name = "CIDR", value_delimiter = ',')]
     allow_endpoints: Vec<String>,
-    /// The certificate for hosts without one of their own, PEM. [default: one that the proxy makes for itself]
+    /// The certificate for hosts without one of their own: a file, or PEM itself. [default: one that the proxy makes for itself]
     #[arg(long, env = "NEARSIDE_DEFAULT_CERT", value_name = "FILE")]
     default_cert: Option<String>,
-    /// The private key of the default certificate, PEM.
+    /// The private key of the default certificate: a file, or PEM itself.
     #[arg(long, env = "NEARSIDE_DEFAULT_KEY", value_name = "FILE")]
     default_key: Option<String>,
     /// Refuse TLS connections that name no host or an unknown one, instead of showing the default certificate.
@@ -70,6 +71,9 @@ pub(crate) struct Arguments {
     /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
     #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
     namespace_ownership: String,
+    /// Threads that work on connections. [default: one for each CPU]
+    #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
+    threads: Option<String>,
     #[command(flatten)]
     timeouts: TimeoutArguments,
     #[command(flatten)]
@@ -106,6 +110,8 @@ pub(crate) struct Config {
     pub(crate) default_certificate: Option<Arc<KeyPair>>,
     pub(crate) strict_sni: bool,
     pub(crate) no_route_status: u16,
+    /// Threads that work on connections; one for each CPU where the operator says nothing.
+    pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
     pub(crate) balance: BalanceDefaults,
@@ -160,6 +166,7 @@ impl Arguments {
                 &self.namespace_ownership,
                 &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
             ),
+            threads: self.threads(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),
@@ -184,6 +191,15 @@ impl Arguments {
             mistakes.add("node-name", "is required: the name of the Node object of this node (or NEARSIDE_NODE_NAME)");
         }
         name.to_owned()
+    }
+
+    fn threads(&self, mistakes: &mut Mistakes) -> Option<NonZeroUsize> {
+        let text = self.threads.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+        let threads = text.parse::<NonZeroUsize>().ok().filter(|threads| threads.get() <= MAX_THREADS);
+        if threads.is_none() {
+            mistakes.add("threads", format!("{text:?} is not a number from 1 to {MAX_THREADS}"));
+        }
+        threads
     }
 
     fn allowed(&self, mistakes: &mut Mistakes) -> Vec<IpNet> {
@@ -287,7 +303,11 @@ fn address(flag: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<So
     address
 }
 
+/// The content of a file, or the text itself where it is PEM: the OpenShift router's certificate may stand in a variable.
 fn read(flag: &'static str, path: &str, mistakes: &mut Mistakes) -> Option<Vec<u8>> {
+    if path.trim_start().starts_with("-----BEGIN ") {
+        return Some(path.as_bytes().to_vec());
+    }
     match std::fs::read(path) {
         Ok(content) => Some(content),
         Err(error) => {
@@ -297,6 +317,8 @@ fn read(flag: &'static str, path: &str, mistakes: &mut Mistakes) -> Option<Vec<u
     }
 }
 
+/// More would cost memory and switches and serve nobody.
+const MAX_THREADS: usize = 1024;
 /// Stands for an address that could not be read; its mistake keeps it from being used.
 const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -319,6 +341,22 @@ mod tests {
         assert_eq!(config.shutdown_delay, Duration::from_secs(45));
         assert_eq!(config.on_miss, MissPolicy::Redirect);
         assert_eq!(config.timeouts.connect, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_flag_that_the_openshift_environment_names_exists() {
+        use nearside_admin::openshift::{Meaning, Program, SETTINGS};
+        let command = <Arguments as clap::CommandFactory>::command();
+        let exists = |flag: &str| command.get_arguments().any(|argument| argument.get_long() == Some(flag));
+        for setting in SETTINGS {
+            match setting.meaning {
+                Meaning::Flag(flag, Program::Proxy | Program::Both, _) => assert!(exists(flag), "{flag}"),
+                Meaning::Together(flags, Program::Proxy | Program::Both) => {
+                    flags.iter().for_each(|flag| assert!(exists(flag), "{flag}"));
+                }
+                _ => {}
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod lifecycle;
 mod matching;
 mod metrics;
 mod miss;
+mod openshift_environment;
 mod options;
 mod requests;
 mod support;

@@ -30,7 +30,13 @@ impl Proxy {
 
     /// The same, without leave to ask pods at loopback addresses.
     pub(crate) fn start_with(manifests: &Manifests, flags: &[&str]) -> Self {
+        Self::start_in(&[], manifests, flags)
+    }
+
+    /// The same in an environment.
+    pub(crate) fn start_in(environment: &[(&str, &str)], manifests: &Manifests, flags: &[&str]) -> Self {
         let mut command = command(manifests);
+        command.envs(environment.iter().copied());
         if !flags.iter().any(|flag| flag.starts_with("--shutdown-delay")) {
             command.arg("--shutdown-delay=0s");
         }

@@ -1,0 +1,210 @@
+//! What each variable of the OpenShift router's environment means here: the one table that programs, the log and
+//! docs/openshift-environment.md are made from.
+
+use super::grammar::{Grammar, boolean, connections, list, number_or_auto, seconds, shared_hosts, text, time};
+
+/// One variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name.
+    pub variable: &'static str,
+    /// What it means here.
+    pub meaning: Meaning,
+}
+
+/// What a variable means.
+#[derive(Clone, Copy, Debug)]
+pub enum Meaning {
+    /// The same as a flag of these programs, in the grammar of the OpenShift router.
+    Flag(&'static str, Program, Grammar),
+    /// Together with others the same as these flags.
+    Together(&'static [&'static str], Program),
+    /// Nothing, for this reason.
+    Ignored(&'static str),
+}
+
+/// The programs that have a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `nearside-proxy`.
+    Proxy,
+    /// `nearside-controller`.
+    Controller,
+    /// Both: they must be told the same.
+    Both,
+}
+
+impl Program {
+    /// Whether the program of this name has the flag.
+    pub(super) fn is(self, name: &str) -> bool {
+        match self {
+            Self::Proxy => name == PROXY,
+            Self::Controller => name == CONTROLLER,
+            Self::Both => name == PROXY || name == CONTROLLER,
+        }
+    }
+
+    /// For the operator.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => PROXY,
+            Self::Controller => CONTROLLER,
+            Self::Both => "nearside-proxy and nearside-controller",
+        }
+    }
+}
+
+const fn flag(variable: &'static str, flag: &'static str, program: Program, grammar: Grammar) -> Setting {
+    Setting { variable, meaning: Meaning::Flag(flag, program, grammar) }
+}
+
+const fn together(variable: &'static str, flags: &'static [&'static str], program: Program) -> Setting {
+    Setting { variable, meaning: Meaning::Together(flags, program) }
+}
+
+const fn ignored(variable: &'static str, reason: &'static str) -> Setting {
+    Setting { variable, meaning: Meaning::Ignored(reason) }
+}
+
+use Program::{Both, Controller, Proxy};
+
+/// Every variable that the OpenShift router knows, in the order of its documentation.
+pub const SETTINGS: &[Setting] = &[
+    // Selection, identity, admission.
+    flag("ROUTER_SERVICE_NAME", "router-name", Both, text),
+    ignored("ROUTER_SERVICE_NAMESPACE", "the namespace is that of the pod"),
+    flag("ROUTER_CANONICAL_HOSTNAME", "router-canonical-hostname", Controller, text),
+    ignored("ROUTER_UPDATE_STATUS", MISSING),
+    ignored("ROUTER_DOMAIN", MISSING),
+    ignored("ROUTER_SUBDOMAIN", MISSING),
+    ignored("ROUTER_OVERRIDE_HOSTNAME", MISSING),
+    ignored("ROUTER_OVERRIDE_DOMAINS", MISSING),
+    ignored("ROUTER_DENIED_DOMAINS", MISSING),
+    ignored("ROUTER_ALLOWED_DOMAINS", MISSING),
+    ignored("ROUTER_ALLOW_WILDCARD_ROUTES", MISSING),
+    flag("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", "namespace-ownership", Both, shared_hosts),
+    ignored("EXTENDED_VALIDATION", MISSING),
+    ignored("UPGRADE_VALIDATION", "no rule of a future version is known"),
+    ignored("DEBUG_UPGRADE_VALIDATION_FORCE_ADD_CONDITION", TEST_SWITCH),
+    ignored("DEBUG_UPGRADE_VALIDATION_FORCE_REMOVE_CONDITION", TEST_SWITCH),
+    ignored("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", MISSING),
+    ignored("ROUTE_LABELS", MISSING),
+    ignored("ROUTE_FIELDS", MISSING),
+    ignored("NAMESPACE_LABELS", MISSING),
+    ignored("PROJECT_LABELS", MISSING),
+    ignored("ROUTER_WATCH_ENDPOINTS", "pods and EndpointSlices say more than Endpoints"),
+    ignored("KUBERNETES_MASTER", "the cluster is that of KUBECONFIG, or the one the program runs in"),
+    // Listeners, TLS, certificates.
+    together("ROUTER_SERVICE_HTTP_PORT", &["http-listen"], Proxy),
+    together("ROUTER_SERVICE_HTTPS_PORT", &["https-listen"], Proxy),
+    together("ROUTER_IP_V4_V6_MODE", &["http-listen", "https-listen"], Proxy),
+    ignored("ROUTER_USE_PROXY_PROTOCOL", MISSING),
+    ignored("ROUTER_BIND_PORTS_AFTER_SYNC", AFTER_SYNC),
+    ignored("ROUTER_BIND_PORTS_BEFORE_SYNC", AFTER_SYNC),
+    together("DEFAULT_CERTIFICATE", &["default-cert", "default-key"], Proxy),
+    together("DEFAULT_CERTIFICATE_PATH", &["default-cert", "default-key"], Proxy),
+    together("DEFAULT_CERTIFICATE_DIR", &["default-cert", "default-key"], Proxy),
+    flag("ROUTER_STRICT_SNI", "strict-sni", Proxy, boolean),
+    ignored("DEFAULT_DESTINATION_CA_PATH", MISSING),
+    ignored("ROUTER_CIPHERS", MISSING),
+    ignored("ROUTER_CIPHERSUITES", MISSING),
+    ignored("ROUTER_CURVES", MISSING),
+    ignored("SSL_MIN_VERSION", MISSING),
+    ignored("SSL_MAX_VERSION", MISSING),
+    ignored("ROUTER_DISABLE_HTTP2", MISSING),
+    ignored("ROUTER_MUTUAL_TLS_AUTH", MISSING),
+    ignored("ROUTER_MUTUAL_TLS_AUTH_CA", MISSING),
+    ignored("ROUTER_MUTUAL_TLS_AUTH_CRL", MISSING),
+    ignored("ROUTER_MUTUAL_TLS_AUTH_FILTER", MISSING),
+    ignored("ROUTER_MUTUAL_TLS_HEADER_FILTER", MISSING),
+    ignored("ROUTER_INSPECT_DELAY", MISSING),
+    // Timeouts, limits, load balancing.
+    flag("ROUTER_DEFAULT_CONNECT_TIMEOUT", "connect-timeout", Proxy, time),
+    flag("ROUTER_DEFAULT_CLIENT_TIMEOUT", "client-timeout", Proxy, time),
+    flag("ROUTER_DEFAULT_SERVER_TIMEOUT", "read-timeout", Proxy, time),
+    flag("ROUTER_DEFAULT_TUNNEL_TIMEOUT", "tunnel-timeout", Proxy, time),
+    flag("ROUTER_CLIENT_FIN_TIMEOUT", "client-fin-timeout", Proxy, time),
+    flag("ROUTER_DEFAULT_SERVER_FIN_TIMEOUT", "server-fin-timeout", Proxy, time),
+    flag("ROUTER_SLOWLORIS_TIMEOUT", "header-timeout", Proxy, time),
+    flag("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", "keep-alive-timeout", Proxy, time),
+    flag("ROUTER_MAX_CONNECTIONS", "max-connections", Proxy, connections),
+    ignored("ROUTER_BUF_SIZE", HEAD_SIZE),
+    ignored("ROUTER_MAX_REWRITE_SIZE", HEAD_SIZE),
+    flag("ROUTER_THREADS", "threads", Proxy, number_or_auto),
+    flag("ROUTER_LOAD_BALANCE_ALGORITHM", "balance", Proxy, text),
+    flag("ROUTER_TCP_BALANCE_SCHEME", "tcp-balance", Proxy, text),
+    ignored("ROUTER_BACKEND_CHECK_INTERVAL", MISSING),
+    flag("ROUTER_COOKIE_NAME", "cookie-name", Proxy, text),
+    ignored("ROUTER_BACKEND_PROCESS_ENDPOINTS", "the order of endpoints decides nothing"),
+    ignored("ROUTER_HTTP_IGNORE_PROBES", MISSING),
+    ignored("ROUTER_DONT_LOG_NULL", MISSING),
+    ignored("ROUTER_ABORT_ON_CLOSE", MISSING),
+    ignored("ROUTER_IDLE_CLOSE_ON_RESPONSE", RELOAD),
+    ignored("ROUTER_HARD_STOP_AFTER", RELOAD),
+    // Headers, logging, errors, compression.
+    flag("ROUTER_SET_FORWARDED_HEADERS", "forwarded-headers", Proxy, text),
+    flag("ROUTER_HTTP_REQUEST_HEADERS", "request-header", Proxy, list),
+    flag("ROUTER_HTTP_RESPONSE_HEADERS", "response-header", Proxy, list),
+    flag("ROUTER_H1_CASE_ADJUST", "h1-case-adjust", Proxy, list),
+    together("ROUTER_UNIQUE_ID_HEADER_NAME", &["unique-id-header"], Proxy),
+    together("ROUTER_UNIQUE_ID_FORMAT", &["unique-id-format"], Proxy),
+    ignored("ROUTER_SYSLOG_ADDRESS", MISSING),
+    ignored("ROUTER_LOG_FACILITY", MISSING),
+    ignored("ROUTER_LOG_LEVEL", MISSING),
+    ignored("ROUTER_LOG_MAX_LENGTH", MISSING),
+    ignored("ROUTER_SYSLOG_FORMAT", MISSING),
+    ignored("ROUTER_CAPTURE_HTTP_REQUEST_HEADERS", MISSING),
+    ignored("ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS", MISSING),
+    ignored("ROUTER_CAPTURE_HTTP_COOKIE", MISSING),
+    ignored("ROUTER_ERRORFILE_503", MISSING),
+    ignored("ROUTER_ERRORFILE_404", MISSING),
+    ignored("ROUTER_ENABLE_COMPRESSION", MISSING),
+    ignored("ROUTER_COMPRESSION_MIME", MISSING),
+    // Operation.
+    together("STATS_PORT", &["admin-listen"], Proxy),
+    together("ROUTER_LISTEN_ADDR", &["admin-listen"], Proxy),
+    ignored("STATS_USERNAME", MISSING),
+    ignored("STATS_PASSWORD", MISSING),
+    ignored("STATS_USERNAME_FILE", MISSING),
+    ignored("STATS_PASSWORD_FILE", MISSING),
+    ignored("ROUTER_METRICS_TYPE", MISSING),
+    ignored("ROUTER_METRICS_TLS_CERT_FILE", MISSING),
+    ignored("ROUTER_METRICS_TLS_KEY_FILE", MISSING),
+    ignored("ROUTER_METRICS_TLS_CIPHERS", MISSING),
+    ignored("ROUTER_METRICS_TLS_CIPHERSUITES", MISSING),
+    ignored("ROUTER_METRICS_TLS_MIN_VERSION", MISSING),
+    ignored("ROUTER_METRICS_TLS_CURVES", MISSING),
+    ignored("ROUTER_METRICS_HAPROXY_TIMEOUT", SCRAPE),
+    ignored("ROUTER_METRICS_HAPROXY_BASE_SCRAPE_INTERVAL", SCRAPE),
+    ignored("ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD", SCRAPE),
+    ignored("ROUTER_METRICS_HAPROXY_EXPORTED", SCRAPE),
+    ignored("ROUTER_METRICS_HAPROXY_SCRAPE_URI", SCRAPE),
+    ignored("ROUTER_METRICS_HAPROXY_PID_FILE", SCRAPE),
+    ignored("ROUTER_METRICS_READY_HTTP_URL", "readiness asks nobody else"),
+    flag("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "shutdown-delay", Proxy, super::grammar::go_duration),
+    flag("ROUTER_MAX_SHUTDOWN_TIMEOUT", "drain-timeout", Proxy, seconds),
+    ignored("MAX_RELOAD_WAIT_TIME", RELOAD),
+    ignored("RELOAD_INTERVAL", RELOAD),
+    ignored("RELOAD_SCRIPT", RELOAD),
+    ignored("TEMPLATE_FILE", "there are no templates"),
+    ignored("ROUTER_HAPROXY_CONFIG_MANAGER", DYNAMIC),
+    ignored("COMMIT_INTERVAL", DYNAMIC),
+    ignored("ROUTER_BLUEPRINT_ROUTE_NAMESPACE", DYNAMIC),
+    ignored("ROUTER_BLUEPRINT_ROUTE_LABELS", DYNAMIC),
+    ignored("ROUTER_BLUEPRINT_ROUTE_POOL_SIZE", DYNAMIC),
+    ignored("ROUTER_MAX_DYNAMIC_SERVERS", DYNAMIC),
+    ignored("ROUTER_HAPROXY_CONTSTATS", SCRAPE),
+    ignored("ROUTER_HAPROXY_ADMIN_UNIX_SOCKET", "there is no HAProxy"),
+    ignored("HAPROXY_MAX_SHUTDOWN_TIMEOUT", RELOAD),
+    ignored("ROUTER_USE_HTTP2", "only the unused nginx template of the OpenShift router read it"),
+];
+
+const PROXY: &str = "nearside-proxy";
+const CONTROLLER: &str = "nearside-controller";
+const MISSING: &str = "there is no such setting here";
+const TEST_SWITCH: &str = "a switch for tests of the OpenShift router";
+const AFTER_SYNC: &str = "ports are always bound after the first full sync";
+const HEAD_SIZE: &str = "the size of a request's head is bounded by the program, 32 KiB";
+const RELOAD: &str = "nothing is reloaded";
+const SCRAPE: &str = "metrics are counted here and not scraped from HAProxy";
+const DYNAMIC: &str = "every change is dynamic";

@@ -1,0 +1,142 @@
+//! What variables mean: one table of single ones, one of those that count together, and what has no effect.
+
+use super::*;
+
+const PROXY: &str = "nearside-proxy";
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Environment::new(variables, |path| path.starts_with("/there"))
+}
+
+/// The flags with their values, as they could be typed.
+fn typed(variables: &[(&str, &str)]) -> Vec<String> {
+    let translation = Translation::new(&environment(variables), PROXY);
+    let flags = translation.taken.into_iter().flat_map(|taken| taken.flags);
+    flags.map(|(flag, values)| format!("--{flag}={}", values.join(","))).collect()
+}
+
+#[test]
+fn single_variables_become_flags() {
+    for (variable, value, expected) in [
+        ("ROUTER_SERVICE_NAME", "public", "--router-name=public"),
+        ("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", "true", "--namespace-ownership=inter"),
+        ("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", "0", "--namespace-ownership=strict"),
+        ("ROUTER_STRICT_SNI", "T", "--strict-sni=true"),
+        ("ROUTER_DEFAULT_CONNECT_TIMEOUT", "3s", "--connect-timeout=3000ms"),
+        ("ROUTER_DEFAULT_SERVER_TIMEOUT", "45000", "--read-timeout=45000ms"),
+        ("ROUTER_DEFAULT_CLIENT_TIMEOUT", "1m", "--client-timeout=60000ms"),
+        ("ROUTER_DEFAULT_TUNNEL_TIMEOUT", "349s", "--tunnel-timeout=349000ms"),
+        ("ROUTER_CLIENT_FIN_TIMEOUT", "1s", "--client-fin-timeout=1000ms"),
+        ("ROUTER_DEFAULT_SERVER_FIN_TIMEOUT", "1s", "--server-fin-timeout=1000ms"),
+        ("ROUTER_SLOWLORIS_TIMEOUT", "10s", "--header-timeout=10000ms"),
+        ("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", "300s", "--keep-alive-timeout=300000ms"),
+        ("ROUTER_MAX_CONNECTIONS", "20000", "--max-connections=20000"),
+        ("ROUTER_MAX_CONNECTIONS", "auto", "--max-connections=auto"),
+        ("ROUTER_COOKIE_NAME", "sticky", "--cookie-name=sticky"),
+        ("ROUTER_THREADS", "4", "--threads=4"),
+        ("ROUTER_LOAD_BALANCE_ALGORITHM", "leastconn", "--balance=leastconn"),
+        ("ROUTER_TCP_BALANCE_SCHEME", "source", "--tcp-balance=source"),
+        ("ROUTER_SET_FORWARDED_HEADERS", "if-none", "--forwarded-headers=if-none"),
+        ("ROUTER_HTTP_REQUEST_HEADERS", "X-A:b%2Cc:Set,X-B:Delete", "--request-header=X-A:b%2Cc:Set,X-B:Delete"),
+        ("ROUTER_HTTP_RESPONSE_HEADERS", "Server:Delete", "--response-header=Server:Delete"),
+        ("ROUTER_H1_CASE_ADJUST", "Host, Cache-Control", "--h1-case-adjust=Host,Cache-Control"),
+        ("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1m30s", "--shutdown-delay=90000ms"),
+        ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "30", "--drain-timeout=30000ms"),
+    ] {
+        assert_eq!(typed(&[(variable, value)]), [expected], "{variable}={value}");
+    }
+}
+
+#[test]
+fn some_variables_count_together() {
+    let cases: [(&[(&str, &str)], &[&str]); 12] = [
+        (&[("ROUTER_SERVICE_HTTP_PORT", "8080")], &["--http-listen=0.0.0.0:8080"]),
+        (
+            &[("ROUTER_SERVICE_HTTPS_PORT", "8443"), ("ROUTER_IP_V4_V6_MODE", "v4v6")],
+            &["--http-listen=0.0.0.0:80,[::]:80", "--https-listen=0.0.0.0:8443,[::]:8443"],
+        ),
+        (&[("ROUTER_IP_V4_V6_MODE", "v6")], &["--http-listen=[::]:80", "--https-listen=[::]:443"]),
+        (&[("ROUTER_IP_V4_V6_MODE", "v5"), ("ROUTER_SERVICE_HTTP_PORT", "8080")], &[]),
+        (&[("ROUTER_SERVICE_HTTP_PORT", "0")], &[]),
+        (&[("STATS_PORT", "1937")], &["--admin-listen=0.0.0.0:1937"]),
+        (&[("STATS_PORT", "1937"), ("ROUTER_LISTEN_ADDR", ":1938")], &["--admin-listen=0.0.0.0:1938"]),
+        (&[("DEFAULT_CERTIFICATE_PATH", "/a.pem")], &["--default-cert=/a.pem", "--default-key=/a.pem"]),
+        (
+            &[("DEFAULT_CERTIFICATE_DIR", "/there"), ("DEFAULT_CERTIFICATE_PATH", "")],
+            &["--default-cert=/there/tls.crt", "--default-key=/there/tls.key"],
+        ),
+        (
+            &[("DEFAULT_CERTIFICATE_DIR", "/elsewhere")],
+            &["--default-cert=/elsewhere/tls.crt", "--default-key=/elsewhere/tls.crt"],
+        ),
+        (
+            &[("ROUTER_UNIQUE_ID_HEADER_NAME", "X-Id"), ("ROUTER_UNIQUE_ID_FORMAT", "%ci")],
+            &["--unique-id-header=X-Id", "--unique-id-format=%ci"],
+        ),
+        (&[("ROUTER_UNIQUE_ID_HEADER_NAME", "X-Id")], &[]),
+    ];
+    for (variables, expected) in cases {
+        assert_eq!(typed(variables), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn every_variable_is_taken_or_told_of() {
+    for setting in SETTINGS {
+        for value in ["true", "1", "8080", "1s", "nonsense; {}", "v4"] {
+            for program in [PROXY, "nearside-controller", "another"] {
+                let found = Translation::new(&environment(&[(setting.variable, value)]), program);
+                let told = found.ignored.iter().chain(&found.unusable).map(|(variable, _)| *variable);
+                let all: BTreeSet<&str> =
+                    found.taken.iter().flat_map(|taken| taken.variables.clone()).chain(told).collect();
+                assert_eq!(all, BTreeSet::from([setting.variable]), "{program}: {found:?}");
+                assert!(found.unknown.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_values_leave_the_default_and_are_told() {
+    let long = "x".repeat(100_000);
+    let found = Translation::new(&environment(&[("ROUTER_DEFAULT_CONNECT_TIMEOUT", &long)]), PROXY);
+    let [(variable, message)] = &*found.unusable else { panic!("{found:?}") };
+    assert!(*variable == "ROUTER_DEFAULT_CONNECT_TIMEOUT" && message.len() < 200, "{message}");
+    assert!(found.taken.is_empty());
+}
+
+#[test]
+fn names_that_only_look_like_the_routers_are_told_unless_kubernetes_sets_them() {
+    let found = Translation::new(
+        &environment(&[
+            ("ROUTER_DEFAULT_CONECT_TIMEOUT", "1s"),
+            ("ROUTER_EMPTY", ""),
+            ("HOME", "/"),
+            // For Services called router and router-internal-default.
+            ("ROUTER_SERVICE_HOST", "10.0.0.1"),
+            ("ROUTER_SERVICE_PORT", "80"),
+            ("ROUTER_SERVICE_PORT_METRICS", "1936"),
+            ("ROUTER_PORT", "tcp://10.0.0.1:80"),
+            ("ROUTER_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("ROUTER_INTERNAL_DEFAULT_PORT_1936_TCP_ADDR", "10.0.0.1"),
+        ]),
+        PROXY,
+    );
+    assert_eq!(found.unknown, ["ROUTER_DEFAULT_CONECT_TIMEOUT"]);
+    assert!(found.ignored.is_empty() && found.taken.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_a_flag_refuses_is_taken_back_alone_and_all_where_nothing_is_named() {
+    let environment =
+        environment(&[("ROUTER_LOAD_BALANCE_ALGORITHM", "best"), ("DEFAULT_CERTIFICATE_PATH", "/nowhere")]);
+    let mut found = Translation::new(&environment, PROXY);
+    assert!(found.refuse(&["--default-key: /nowhere: no such file".to_owned()]));
+    assert_eq!(found.taken.len(), 1);
+    assert_eq!(found.unusable[0].0, "DEFAULT_CERTIFICATE_PATH");
+    assert!(found.unusable[0].1.starts_with("--default-key: /nowhere"), "{found:?}");
+    assert!(found.refuse(&["--node-name: is required".to_owned()]));
+    assert!(found.taken.is_empty() && found.unusable.len() == 2);
+    assert!(!found.refuse(&["--node-name: is required".to_owned()]));
+}
