@@ -32,7 +32,7 @@ fn a_default_certificate_must_be_usable() {
     let flags = [format!("--default-cert={}", certificate.display()), format!("--default-key={}", key.display())];
     let (code, error) = run(&["--node-name=n1", &flags[0], &flags[1]]);
     assert_eq!(code, Some(2));
-    assert!(error.starts_with("nearside-proxy: --default-cert: ") && error.contains("together"), "{error}");
+    assert!(error.starts_with("nearside-proxy: --default-cert: ") && error.contains("does not belong"), "{error}");
 }
 
 #[test]

@@ -48,9 +48,12 @@ fn single_variables_become_flags() {
     }
 }
 
+/// Variables, and the flags that they become.
+type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
 #[test]
 fn some_variables_count_together() {
-    let cases: [(&[(&str, &str)], &[&str]); 12] = [
+    let cases: [Case; 12] = [
         (&[("ROUTER_SERVICE_HTTP_PORT", "8080")], &["--http-listen=0.0.0.0:8080"]),
         (
             &[("ROUTER_SERVICE_HTTPS_PORT", "8443"), ("ROUTER_IP_V4_V6_MODE", "v4v6")],
