@@ -13,7 +13,7 @@ pub(crate) use listener::{BindError, Listeners, bind};
 
 use crate::connection::{Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_HELLO_TIME, TLS_HANDSHAKE_TIME};
+use crate::limits::{ACCEPT_PAUSE, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
 use crate::server::Server;
 use bytes::BytesMut;
@@ -23,9 +23,9 @@ use linger::Parting;
 use nearside_routing::Scheme;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::Stream;
+use pingora::protocols::{Ssl, Stream};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -63,6 +63,7 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
         scheme,
         server_name: None,
         header: HeaderWatch::default(),
+        certificate: OnceLock::new(),
     };
     let _open = server.metrics().connection(scheme);
     match scheme {
@@ -92,7 +93,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
             Err(HelloError::Closed)
         }
     };
-    let hello = match timeout(CLIENT_HELLO_TIME, first).await {
+    let hello = match timeout(server.config.tls.hello_time, first).await {
         Ok(Ok(hello)) => hello,
         // A port probe, not a client.
         Ok(Err(HelloError::Closed)) => return,
@@ -112,7 +113,11 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
         drop(socket.write_all(&client_hello::UNRECOGNIZED_NAME).await);
         return;
     }
-    let config = Arc::clone(&state.certificates.serving(state.routes(), name).config);
+    let Some(certificate) = state.certificates.serving(state.routes(), name) else {
+        return server.metrics().tls_failure(TlsFailure::Handshake);
+    };
+    let config = Arc::clone(&certificate.config);
+    let clients = state.certificates.clients().cloned();
     drop(state);
     // The handshake has a deadline of its own; that of the request header begins after it.
     connection.header.set(Awaited::Other);
@@ -121,6 +126,14 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let parting = stream.parting();
     match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
         Ok(Ok(stream)) => {
+            if let Some(clients) = clients {
+                let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
+                let Some(shown) = clients.verified(chain) else {
+                    return server.metrics().tls_failure(TlsFailure::Handshake);
+                };
+                // Nothing else sets it.
+                drop(connection.certificate.set(shown));
+            }
             connection.header.set(Awaited::Header);
             serve_http(Box::new(stream), parting, server).await;
         }

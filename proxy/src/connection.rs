@@ -1,7 +1,9 @@
 //! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
 
+use crate::tls::client_certificate::ClientCertificate;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// One client connection.
@@ -17,6 +19,9 @@ pub(crate) struct Connection {
     pub(crate) server_name: Option<Box<str>>,
     /// Whether the client is in the middle of a request header.
     pub(crate) header: HeaderWatch,
+    /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
+    /// shown.
+    pub(crate) certificate: OnceLock<Option<ClientCertificate>>,
 }
 
 /// Whether a request header is awaited, so that the socket can enforce a deadline on the whole of it. The phases of

@@ -3,11 +3,13 @@
 
 use crate::options::Config;
 use crate::state::{CurrentState, State, StateBuilder};
+use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{EndpointSource, IndexConfig, Kind};
 use nearside_watch::{Selection, Snapshots, Source, SourceError, snapshots};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 /// Opens the source that the options name.
@@ -27,18 +29,26 @@ pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing
-/// yet; `after` sees each new state.
+/// yet; `after` sees each new state; `material` is what files hold at the time.
 pub(crate) async fn follow(
     mut snapshots: Snapshots,
+    mut material: watch::Receiver<TlsMaterial>,
     mut builder: StateBuilder,
     fresh: impl Fn() -> StateBuilder + Send,
     current: CurrentState,
     after: impl Fn(&State) + Send,
 ) {
     loop {
-        let snapshot = snapshots.next().await;
+        let snapshot = tokio::select! {
+            snapshot = snapshots.next() => snapshot,
+            Ok(()) = material.changed() => match snapshots.latest() {
+                Some(snapshot) => snapshot,
+                None => continue,
+            },
+        };
+        let files = material.borrow_and_update().clone();
         let built = spawn_blocking(move || {
-            let state = builder.build(snapshot);
+            let state = builder.build(snapshot, &files);
             (builder, state)
         });
         match built.await {

@@ -6,6 +6,7 @@
 mod affinity;
 pub(crate) mod answer;
 mod body;
+mod client_certificate;
 pub(crate) mod context;
 mod cookies;
 mod decision;
@@ -160,6 +161,7 @@ impl ProxyHttp for HttpService {
             upgrade: ctx.upgrade,
             grpc: request::is_grpc(session.req_header()),
             exchange: ctx.exchange.clone(),
+            http2: self.shared.config.tls.http2,
         };
         let peer = peer::peer(target, &route.termination, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());

@@ -12,8 +12,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes of a ClientHello, over all its records. Longer: the connection is closed.
 pub(crate) const CLIENT_HELLO_BYTES: usize = 64 * 1024;
-/// For the whole ClientHello. Slower: the connection is closed.
-pub(crate) const CLIENT_HELLO_TIME: Duration = Duration::from_secs(5);
+/// Between two looks at the files of certificates and CAs.
+pub(crate) const TLS_FILE_CHECK: Duration = Duration::from_secs(1);
 /// For the TLS handshake after the ClientHello. Slower: the connection is closed.
 pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 

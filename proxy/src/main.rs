@@ -39,7 +39,7 @@ use state::{CurrentState, State, StateBuilder};
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tls::{Certificate, CertificateMismatch};
+use tls::{Certificates, Unservable};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -78,10 +78,8 @@ enum Failure {
     Metrics(#[from] prometheus::Error),
     #[error("the access log cannot be started: {0}")]
     AccessLog(#[source] io::Error),
-    #[error("the default certificate cannot be made: {0}")]
-    SelfSigned(String),
     #[error("the default certificate cannot be used: {0}")]
-    DefaultCertificate(#[from] CertificateMismatch),
+    DefaultCertificate(#[from] Unservable),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -110,16 +108,16 @@ async fn run(config: Config) -> Result<(), Failure> {
         () = shutdown.requested() => return Ok(()),
     };
     metrics.sync(&snapshots.state());
-    let pair = match &config.default_certificate {
-        Some(pair) => Arc::clone(pair),
-        None => Arc::new(tls::self_signed().map_err(Failure::SelfSigned)?),
-    };
-    let default = Arc::new(Certificate::new(&pair)?);
+    for note in &config.tls.notes {
+        tracing::warn!("{note}");
+    }
+    let material = config.tls.material.clone();
+    let certificates = Certificates::new(Arc::clone(&config.tls.agreement), material.clone())?;
     let node = Arc::clone(&config.node);
     let balance = config.balance.clone();
-    let fresh = move || StateBuilder::new(Arc::clone(&node), Arc::clone(&default), balance.clone());
+    let fresh = move || StateBuilder::new(Arc::clone(&node), certificates.clone(), balance.clone());
     let mut builder = fresh();
-    let state = builder.build(first);
+    let state = builder.build(first, &material);
     metrics.follow(&state);
     let current = CurrentState::new(state);
 
@@ -129,7 +127,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     drop(started.set((current.clone(), bound)));
     let followed = metrics.clone();
     let after = move |state: &State| followed.follow(state);
-    tokio::spawn(feed::follow(snapshots, builder, fresh, current.clone(), after));
+    tokio::spawn(feed::follow(
+        snapshots,
+        tls::follow(config.tls.files.clone(), material),
+        builder,
+        fresh,
+        current.clone(),
+        after,
+    ));
 
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));

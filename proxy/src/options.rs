@@ -5,6 +5,7 @@ mod balance;
 mod duration;
 pub(crate) mod headers;
 mod timeouts;
+mod tls;
 
 use crate::balance::BalanceDefaults;
 use balance::BalanceArguments;
@@ -15,7 +16,6 @@ use ipnet::IpNet;
 use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::admission::Ownership;
-use nearside_routing::certificate::KeyPair;
 use nearside_routing::table::MissPolicy;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -24,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use timeouts::TimeoutArguments;
 pub(crate) use timeouts::Timeouts;
+use tls::TlsArguments;
+pub(crate) use tls::TlsConfig;
 
 /// Answers requests for Routes and Ingresses from the pods of its own node.
 #[derive(Debug, Parser)]
@@ -56,15 +58,6 @@ pub(crate) struct Arguments {
     /// Allow endpoints in this range that would be refused (loopback, link-local, the node itself). May be repeated.
     #[arg(long, env = "NEARSIDE_ALLOW_ENDPOINTS", value_name = "CIDR", value_delimiter = ',')]
     allow_endpoints: Vec<String>,
-    /// The certificate for hosts without one of their own: a file, or PEM itself. [default: one that the proxy makes for itself]
-    #[arg(long, env = "NEARSIDE_DEFAULT_CERT", value_name = "FILE")]
-    default_cert: Option<String>,
-    /// The private key of the default certificate: a file, or PEM itself.
-    #[arg(long, env = "NEARSIDE_DEFAULT_KEY", value_name = "FILE")]
-    default_key: Option<String>,
-    /// Refuse TLS connections that name no host or an unknown one, instead of showing the default certificate.
-    #[arg(long, env = "NEARSIDE_STRICT_SNI")]
-    strict_sni: bool,
     /// The status of requests that no route matches: `404`, or `503` as the OpenShift router has it.
     #[arg(long, env = "NEARSIDE_NO_ROUTE_STATUS", value_name = "STATUS", default_value = "404")]
     no_route_status: String,
@@ -92,6 +85,8 @@ pub(crate) struct Arguments {
     log_format: String,
     #[command(flatten)]
     headers: HeaderArguments,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 /// What the proxy is to do; every value can be used as it is.
@@ -107,8 +102,6 @@ pub(crate) struct Config {
     pub(crate) ownership: Ownership,
     pub(crate) addresses: AddressPolicy,
     pub(crate) on_miss: MissPolicy,
-    pub(crate) default_certificate: Option<Arc<KeyPair>>,
-    pub(crate) strict_sni: bool,
     pub(crate) no_route_status: u16,
     /// Threads that work on connections; one for each CPU where the operator says nothing.
     pub(crate) threads: Option<NonZeroUsize>,
@@ -120,6 +113,7 @@ pub(crate) struct Config {
     pub(crate) access_log: bool,
     pub(crate) log_format: LogFormat,
     pub(crate) headers: HeaderConfig,
+    pub(crate) tls: TlsConfig,
 }
 
 /// An address to listen on.
@@ -158,8 +152,6 @@ impl Arguments {
                 &[("redirect", MissPolicy::Redirect), ("reject", MissPolicy::Reject)],
             ),
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
-            default_certificate: self.default_certificate(&mut mistakes),
-            strict_sni: self.strict_sni,
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
             ownership: mistakes.one_of(
                 "namespace-ownership",
@@ -181,6 +173,11 @@ impl Arguments {
             headers: self.headers.into_config(&mut mistakes),
             ingress_class: self.ingress_class,
             router_name: self.router_name,
+            // Last: without it there is no configuration, and every other mistake has been found by now.
+            tls: match self.tls.check(&mut mistakes) {
+                Some(tls) => tls,
+                None => return Err(mistakes.0),
+            },
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
     }
@@ -211,31 +208,6 @@ impl Arguments {
             }
         };
         given(&self.allow_endpoints).filter_map(range).collect()
-    }
-
-    fn default_certificate(&self, mistakes: &mut Mistakes) -> Option<Arc<KeyPair>> {
-        let (certificate, key) = match (&self.default_cert, &self.default_key) {
-            (None, None) => return None,
-            (Some(certificate), Some(key)) => (certificate, key),
-            (Some(_), None) => {
-                mistakes.add("default-key", "is required with --default-cert");
-                return None;
-            }
-            (None, Some(_)) => {
-                mistakes.add("default-cert", "is required with --default-key");
-                return None;
-            }
-        };
-        let certificate = read("default-cert", certificate, mistakes);
-        let key = read("default-key", key, mistakes);
-        let pair = KeyPair::from_pem(&certificate?, &key?).map_err(|error| error.to_string());
-        match pair.and_then(|pair| crate::tls::server_config(&pair).map(|_| pair).map_err(|error| error.to_string())) {
-            Ok(pair) => Some(Arc::new(pair)),
-            Err(message) => {
-                mistakes.add("default-cert", message);
-                None
-            }
-        }
     }
 }
 
@@ -303,20 +275,6 @@ fn address(flag: &'static str, text: &str, mistakes: &mut Mistakes) -> Option<So
     address
 }
 
-/// The content of a file, or the text itself where it is PEM: the OpenShift router's certificate may stand in a variable.
-fn read(flag: &'static str, path: &str, mistakes: &mut Mistakes) -> Option<Vec<u8>> {
-    if path.trim_start().starts_with("-----BEGIN ") {
-        return Some(path.as_bytes().to_vec());
-    }
-    match std::fs::read(path) {
-        Ok(content) => Some(content),
-        Err(error) => {
-            mistakes.add(flag, format!("{path}: {error}"));
-            None
-        }
-    }
-}
-
 /// More would cost memory and switches and serve nobody.
 const MAX_THREADS: usize = 1024;
 /// Stands for an address that could not be read; its mistake keeps it from being used.
@@ -380,11 +338,11 @@ mod tests {
                 "--http-listen",
                 "--on-miss",
                 "--allow-endpoints",
-                "--default-key",
                 "--no-route-status",
                 "--read-timeout",
                 "--max-connections",
-                "--drain-timeout"
+                "--drain-timeout",
+                "--default-cert"
             ]
         );
         assert!(mistakes[2].contains("\"relay\" is not one of redirect, reject"), "{mistakes:?}");

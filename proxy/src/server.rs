@@ -66,7 +66,7 @@ impl Shared {
 
     /// Whether a TLS connection must name a host that is served.
     pub(crate) fn strict_sni(&self) -> bool {
-        self.config.strict_sni
+        self.config.tls.strict_sni
     }
 
     /// How long things may take where an object says nothing else.

@@ -3,7 +3,7 @@
 
 use crate::backends::{Backends, BackendsBuilder};
 use crate::balance::{BalanceDefaults, RouteBalances};
-use crate::tls::{Certificate, Certificates};
+use crate::tls::{Certificates, TlsMaterial};
 use crate::upstream_tls::DestinationCas;
 use arc_swap::ArcSwap;
 use nearside_routing::{RouteTable, Snapshot};
@@ -63,20 +63,27 @@ pub(crate) struct StateBuilder {
 }
 
 impl StateBuilder {
-    /// For the pods of this node, with this default certificate and these settings of routes that say nothing.
-    pub(crate) fn new(node: Arc<str>, default: Arc<Certificate>, balance: BalanceDefaults) -> Self {
+    /// For the pods of this node, with these certificates to begin with and these settings of routes that say nothing.
+    pub(crate) fn new(node: Arc<str>, certificates: Certificates, balance: BalanceDefaults) -> Self {
         Self {
             backends: BackendsBuilder::new(node),
             routes: None,
-            certificates: Certificates::new(default),
+            certificates,
             destination_cas: DestinationCas::default(),
             balances: RouteBalances::new(balance),
         }
     }
 
     /// The state of a snapshot. Costs time where certificates are new; not to be called on a runtime's own threads.
-    pub(crate) fn build(&mut self, snapshot: Arc<Snapshot>) -> State {
+    pub(crate) fn build(&mut self, snapshot: Arc<Snapshot>, material: &TlsMaterial) -> State {
         let same_routes = self.routes.as_ref().is_some_and(|routes| Arc::ptr_eq(routes, &snapshot.routes));
+        if !material.is(self.certificates.material()) {
+            match self.certificates.with_material(material) {
+                Ok(certificates) => self.certificates = certificates,
+                Err(error) => tracing::error!(%error, "the TLS files are not taken in; the last good ones hold"),
+            }
+        }
+        self.destination_cas = self.destination_cas.with_default(material.destination_ca.as_ref());
         if !same_routes {
             self.certificates = self.certificates.follow(&snapshot.routes);
             self.destination_cas = self.destination_cas.follow(&snapshot.routes);
@@ -96,7 +103,8 @@ impl StateBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::self_signed;
+    use crate::tls::TlsFiles;
+    use crate::tls::agreement::{Agreement, Version};
     use nearside_routing::{Change, EndpointSource, Index, IndexConfig, Kind, Object};
     use serde_json::{Value, json};
 
@@ -127,18 +135,21 @@ mod tests {
     fn pods_come_and_go_without_a_new_tls_configuration_and_a_new_certificate_makes_one() {
         let mut index =
             Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
-        let default = Arc::new(Certificate::new(&self_signed().unwrap()).unwrap());
-        let mut builder = StateBuilder::new("n1".into(), default, BalanceDefaults::default());
+        let agreement = Agreement::new((Version::Tls12, Version::Tls13), vec![], vec![], true).unwrap();
+        let material = TlsFiles::default().read().unwrap();
+        let certificates = Certificates::new(Arc::new(agreement), material.clone()).unwrap();
+        let mut builder = StateBuilder::new("n1".into(), certificates, BalanceDefaults::default());
         let mut after = |changes: Vec<Change>| {
             changes.into_iter().for_each(|change| index.apply(change));
-            builder.build(index.publish())
+            builder.build(index.publish(), &material)
         };
         let (certificate, key) = identity();
         let ports = json!({ "selector": { "app": "web" }, "ports": [{ "port": 80 }] });
         let service = object(Kind::Service, "web", json!({ "spec": ports }));
         let first = after(vec![route(&certificate, &key), service, pod("web-1", "10.0.0.1")]);
-        let config =
-            |state: &State| Arc::clone(&state.certificates.serving(state.routes(), Some("a.example.com")).config);
+        let config = |state: &State| {
+            Arc::clone(&state.certificates.serving(state.routes(), Some("a.example.com")).unwrap().config)
+        };
         let second = after(vec![pod("web-2", "10.0.0.2")]);
         assert!(!Arc::ptr_eq(&first.backends, &second.backends), "the pod is there");
         assert!(Arc::ptr_eq(&config(&first), &config(&second)));
@@ -146,7 +157,7 @@ mod tests {
         let third = after(vec![route(&certificate, &key)]);
         assert!(!Arc::ptr_eq(&config(&second), &config(&third)));
         assert!(Arc::ptr_eq(&second.backends, &third.backends));
-        let served = third.certificates.serving(third.routes(), Some("b.example.com"));
+        let served = third.certificates.serving(third.routes(), Some("b.example.com")).unwrap();
         assert!(!Arc::ptr_eq(&served.config, &config(&third)), "other names see the default certificate");
     }
 }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 /// The CA bundles of a route table.
 #[derive(Clone, Default)]
-pub(crate) struct DestinationCas(Arc<HashMap<Arc<str>, DestinationCa>>);
+pub(crate) struct DestinationCas {
+    bundles: Arc<HashMap<Arc<str>, DestinationCa>>,
+    default: Option<(Arc<str>, DestinationCa)>,
+}
 
 /// One bundle.
 #[derive(Clone)]
@@ -22,6 +25,9 @@ pub(crate) struct DestinationCa {
     pub(crate) bundle: Arc<CaType>,
     /// Tells connections that were verified with this bundle from others.
     pub(crate) identity: u64,
+    /// Whether the pod's certificate must be valid for its Service's name. A route's own CA vouches for the pod, whatever
+    /// names its certificate holds, as in the OpenShift router; a CA for all Services must not.
+    pub(crate) names: bool,
 }
 
 impl DestinationCas {
@@ -33,16 +39,29 @@ impl DestinationCas {
             if let Termination::Reencrypt { destination_ca: Some(pem) } = &route.termination
                 && !bundles.contains_key(pem)
             {
-                let known = self.0.get(pem).cloned();
+                let known = self.bundles.get(pem).cloned();
                 bundles.insert(Arc::clone(pem), known.unwrap_or_else(|| DestinationCa::read(pem)));
             }
         }
-        Self(Arc::new(bundles))
+        Self { bundles: Arc::new(bundles), default: self.default.clone() }
     }
 
-    /// The bundle of a route's PEM.
-    pub(crate) fn get(&self, pem: &Arc<str>) -> Option<&DestinationCa> {
-        self.0.get(pem)
+    /// The same bundles, and this one for routes without.
+    #[must_use]
+    pub(crate) fn with_default(&self, pem: Option<&Arc<str>>) -> Self {
+        let default = match (&self.default, pem) {
+            (Some((known, ca)), Some(pem)) if known == pem => Some((Arc::clone(known), ca.clone())),
+            (_, pem) => pem.map(|pem| (Arc::clone(pem), DestinationCa { names: true, ..DestinationCa::read(pem) })),
+        };
+        Self { bundles: Arc::clone(&self.bundles), default }
+    }
+
+    /// The bundle that a reencrypt route's pods are verified with; `None` means that they are not.
+    pub(crate) fn get(&self, pem: Option<&Arc<str>>) -> Option<&DestinationCa> {
+        match pem {
+            Some(pem) => self.bundles.get(pem),
+            None => self.default.as_ref().map(|(_, ca)| ca),
+        }
     }
 }
 
@@ -53,12 +72,12 @@ impl DestinationCa {
         let bundle = chain.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect();
         let mut hasher = DefaultHasher::new();
         pem.hash(&mut hasher);
-        Self { bundle, identity: hasher.finish() }
+        Self { bundle, identity: hasher.finish(), names: false }
     }
 }
 
 impl fmt::Debug for DestinationCas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DestinationCas").field("bundles", &self.0.len()).finish()
+        f.debug_struct("DestinationCas").field("bundles", &self.bundles.len()).finish_non_exhaustive()
     }
 }

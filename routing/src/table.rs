@@ -39,6 +39,18 @@ pub struct HostRoutes {
     pub certificate: Option<Arc<KeyPair>>,
 }
 
+impl HostRoutes {
+    /// See [`CompiledRoute::is_guarded`].
+    pub fn is_guarded(&self) -> bool {
+        self.routes.iter().any(|route| route.is_guarded())
+    }
+
+    /// See [`CompiledRoute::owns_connections`].
+    pub fn owns_connections(&self) -> bool {
+        self.routes.iter().any(|route| route.owns_connections())
+    }
+}
+
 /// One rule of one Route or Ingress, ready to serve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompiledRoute {
@@ -65,6 +77,16 @@ impl CompiledRoute {
             Scheme::Http => self.termination == Termination::None || self.insecure == InsecurePolicy::Allow,
             Scheme::Https => matches!(self.termination, Termination::Edge | Termination::Reencrypt { .. }),
         }
+    }
+
+    /// Whether the rule has a policy of its own on who may reach it, so that its host shares no TLS connection with others.
+    pub fn is_guarded(&self) -> bool {
+        self.owns_connections() || !self.policy.access.is_open()
+    }
+
+    /// Whether TLS connections for the rule's host are made by rules of its own.
+    pub fn owns_connections(&self) -> bool {
+        self.termination == Termination::Passthrough
     }
 
     /// The status of a redirect to https: 302 for Routes as OpenShift does, 308 for Ingresses.
@@ -168,6 +190,23 @@ impl RouteTable {
     pub fn passthrough(&self, server_name: &str) -> Option<&Arc<CompiledRoute>> {
         let host = self.host_of_server_name(server_name)?;
         host.routes.iter().find(|route| route.termination == Termination::Passthrough)
+    }
+
+    /// Whether a request for `host` must not be answered on a TLS connection that was made for `server_name` (RFC 9110
+    /// §15.5.20): one of the two keeps others off its connections, or off itself.
+    pub fn is_misdirected(&self, server_name: Option<&str>, host: &str) -> bool {
+        if server_name == Some(host) {
+            return false;
+        }
+        let asked = self.host_of_server_name(host).map(Arc::as_ref);
+        // Without a name there is nothing to disagree with, but such a connection was not made by the host's own rules.
+        let Some(name) = server_name else { return asked.is_some_and(HostRoutes::owns_connections) };
+        let named = self.host_of_server_name(name).map(Arc::as_ref);
+        match (asked, named) {
+            // The hosts of one wildcard have one policy.
+            (Some(asked), Some(named)) if std::ptr::eq(asked, named) => false,
+            _ => [asked, named].into_iter().flatten().any(HostRoutes::is_guarded),
+        }
     }
 
     /// The certificate for a server name: the exact host's, else that of the wildcard above it; `None` means the

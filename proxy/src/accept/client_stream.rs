@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::connection::HeaderWatch;
     use nearside_routing::Scheme;
+    use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -254,6 +255,7 @@ mod tests {
             scheme: Scheme::Http,
             server_name: None,
             header: HeaderWatch::default(),
+            certificate: OnceLock::new(),
         };
         (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)
     }

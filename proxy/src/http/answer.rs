@@ -46,6 +46,11 @@ impl Answer {
         Self::page(421, "misdirected")
     }
 
+    /// The client's certificate is not one of those that are let in.
+    pub(crate) fn certificate_refused() -> Self {
+        Self::page(403, "client_certificate")
+    }
+
     /// The route exists and nothing can answer for it now.
     pub(crate) fn no_endpoint() -> Self {
         Self::page(503, "no_endpoint").retrying().closing()

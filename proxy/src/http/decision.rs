@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::body;
+use super::client_certificate;
 use super::context::RequestContext;
 use super::miss;
 use super::request::RequestTarget;
@@ -27,11 +28,11 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
     let connection = ctx.connection.as_deref();
     let scheme = connection.map_or(Scheme::Http, |connection| connection.scheme);
     let server_name = connection.and_then(|connection| connection.server_name.as_deref());
-    if scheme == Scheme::Https
-        && server_name != Some(&*target.host)
-        && state.routes().passthrough(&target.host).is_some()
-    {
+    if scheme == Scheme::Https && state.routes().is_misdirected(server_name, &target.host) {
         return Some(Answer::misdirected());
+    }
+    if connection.is_some_and(|connection| client_certificate::is_refused(&shared.config.tls, connection)) {
+        return Some(Answer::certificate_refused());
     }
     let found = state.routes().find(scheme, &target.host, &path);
     ctx.by_alias = found.alias.is_some();
@@ -78,7 +79,8 @@ fn missed(
     let published = state.snapshot.published.get(&*target.host);
     // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
     let covered = |alias: &str| {
-        scheme == Scheme::Http || state.certificates.serving(state.routes(), Some(alias)).names.cover(alias)
+        scheme == Scheme::Http
+            || state.certificates.serving(state.routes(), Some(alias)).is_some_and(|seen| seen.names.cover(alias))
     };
     let miss = miss::Miss {
         policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),

@@ -26,7 +26,8 @@ pub(super) fn write(
     response: &mut ResponseHeader,
     ctx: &RequestContext,
 ) -> Result<()> {
-    let known = Known::default();
+    let certificate = ctx.connection.as_ref().and_then(|connection| connection.certificate.get()?.as_ref());
+    let known = Known { client_certificate: certificate.map(|certificate| &*certificate.der), ..Known::default() };
     if let Some(route) = &ctx.route {
         apply(&route.policy.header_actions.response, Side::Response, known, response);
     }

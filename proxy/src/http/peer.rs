@@ -22,6 +22,8 @@ pub(super) struct Request {
     pub(super) grpc: bool,
     /// Where it needs a connection of its own: what that must know.
     pub(super) exchange: Option<Arc<Exchange>>,
+    /// Whether pods over TLS may be asked over HTTP/2.
+    pub(super) http2: bool,
 }
 
 /// How long a pod may take.
@@ -46,7 +48,7 @@ pub(super) fn peer(
     timeouts: &Timeouts,
 ) -> HttpPeer {
     let (tls, ca) = match termination {
-        Termination::Reencrypt { destination_ca } => (true, destination_ca.as_ref().and_then(|pem| cas.get(pem))),
+        Termination::Reencrypt { destination_ca } => (true, cas.get(destination_ca.as_ref())),
         Termination::None | Termination::Edge | Termination::Passthrough => (false, None),
     };
     // Pingora does not verify anything where the server name is empty.
@@ -54,12 +56,12 @@ pub(super) fn peer(
         if tls { format!("{}.{}.svc", target.service.name, target.service.namespace) } else { String::new() };
     let mut peer = HttpPeer::new(target.address, tls, server_name);
     let options = &mut peer.options;
-    // A destination CA vouches for the pod; its certificate may have any name, as in the OpenShift router.
-    options.verify_hostname = false;
+    options.verify_hostname = ca.is_some_and(|ca| ca.names);
     options.verify_cert = ca.is_some();
     options.ca = ca.map(|ca| ca.bundle.clone());
     let h2 = match (tls, target.h2c) {
         _ if request.upgrade => H2::No,
+        (true, _) if !request.http2 => H2::No,
         // Pingora notes for good, under the key of each connection, which pods agree on HTTP/1.1 alone.
         (true, _) if request.exchange.is_some() => {
             if request.grpc {

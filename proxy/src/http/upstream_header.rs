@@ -4,6 +4,7 @@
 //! In order: what a client must not say is removed; the router's actions; who asked; host, connection and id; the actions of
 //! the route, which so have the last word; the case of names.
 
+use super::client_certificate;
 use super::context::RequestContext;
 use super::fields::Fields;
 use super::forwarded::{Forwarded, remove_spoofed};
@@ -34,6 +35,7 @@ pub(super) fn write(
     }
     let config = &shared.config.headers;
     remove_spoofed(upstream);
+    client_certificate::write(&shared.config.tls, ctx.connection.as_deref(), upstream);
     let mut host = host(client);
     // The OpenShift router compares and forwards hosts in lower case; an Ingress forwards what the client wrote.
     let lower = ctx.route.as_ref().is_some_and(|route| route.source.kind == Kind::Route);
@@ -44,7 +46,8 @@ pub(super) fn write(
         }
     }
     let authority = client.uri.authority().map(http::uri::Authority::as_str);
-    let known = Known { authority, ..Known::default() };
+    let certificate = ctx.connection.as_ref().and_then(|connection| connection.certificate.get()?.as_ref());
+    let known = Known { authority, client_certificate: certificate.map(|certificate| &*certificate.der) };
     apply(&config.request, Side::Request, known, upstream);
 
     let policy = ctx.route.as_ref().map(|route| &route.policy);

@@ -6,6 +6,7 @@
 mod affinity;
 mod balance;
 mod certificates;
+mod client_certificates;
 mod endpoints;
 mod headers;
 mod lifecycle;
@@ -18,4 +19,5 @@ mod requests;
 mod support;
 mod timeouts;
 mod tls;
+mod tls_settings;
 mod upstream;

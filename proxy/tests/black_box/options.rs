@@ -15,7 +15,7 @@ fn each_mistake_has_a_line() {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 5, "{error}");
     for (line, flag) in
-        lines.iter().zip(["--node-name", "--http-listen", "--on-miss", "--default-cert", "--read-timeout"])
+        lines.iter().zip(["--node-name", "--http-listen", "--on-miss", "--read-timeout", "--default-cert"])
     {
         assert!(line.starts_with(&format!("nearside-proxy: {flag}: ")), "{line}");
     }
@@ -32,7 +32,31 @@ fn a_default_certificate_must_be_usable() {
     let flags = [format!("--default-cert={}", certificate.display()), format!("--default-key={}", key.display())];
     let (code, error) = run(&["--node-name=n1", &flags[0], &flags[1]]);
     assert_eq!(code, Some(2));
-    assert!(error.starts_with("nearside-proxy: --default-cert: ") && error.contains("does not belong"), "{error}");
+    assert!(
+        error.starts_with("nearside-proxy: --default-cert: ") && error.contains("does not belong to the certificate"),
+        "{error}"
+    );
+}
+
+#[test]
+fn words_and_files_of_tls_are_checked() {
+    for (flags, at_fault) in [
+        (&["--tls-min-version=1.4"][..], "--tls-min-version: \"1.4\" is not one of 1.2, 1.3"),
+        (&["--tls-min-version=1.3", "--tls-max-version=1.2"], "--tls-max-version: no version is left"),
+        (&["--tls-cipher-suites=ECDHE-RSA-AES128-GCM-SHA999"], "--tls-cipher-suites: \"ECDHE-RSA-AES128-GCM-SHA999\""),
+        (&["--tls-curves=P-256:P-257"], "--tls-curves: \"P-257\" is no group that is known"),
+        (&["--client-tls=required"], "--client-tls-ca: is required with --client-tls"),
+        (&["--client-tls=must"], "--client-tls: \"must\" is not one of none, optional, required"),
+        (&["--client-tls=required", "--client-tls-ca=/nothing"], "--client-tls-ca: /nothing: "),
+        (&["--client-tls-filter=("], "--client-tls-filter: regex parse error"),
+        (&["--client-tls-header-filter=perhaps"], "--client-tls-header-filter: \"perhaps\" is not one of true, false"),
+        (&["--client-hello-timeout=0s"], "--client-hello-timeout: must be more than 0"),
+        (&["--destination-ca=/nothing"], "--destination-ca: /nothing: "),
+    ] {
+        let (code, error) = run(&[&["--node-name=n1"], flags].concat());
+        assert_eq!(code, Some(2), "{flags:?}");
+        assert!(error.starts_with(&format!("nearside-proxy: {at_fault}")), "{error}");
+    }
 }
 
 #[test]

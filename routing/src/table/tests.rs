@@ -88,6 +88,73 @@ fn ingress_paths_follow_their_types() {
 }
 
 #[test]
+fn a_connection_for_another_name_serves_a_host_unless_one_of_them_is_guarded() {
+    let listed = route("ns", "listed", 3, "host: listed.test")
+        .replace("name: listed,", "name: listed, annotations: {haproxy.router.openshift.io/ip_allowlist: 10.0.0.0/8},");
+    assert!(listed.contains("annotations"), "{listed}");
+    let snapshot = snapshot(
+        IndexConfig::default(),
+        &[
+            route("ns", "open", 1, "host: open.test, tls: {termination: edge}"),
+            route("ns", "other", 2, "host: other.test, tls: {termination: edge}"),
+            listed,
+            route("ns", "closed", 4, "host: closed.test, tls: {termination: passthrough}"),
+            route("ns", "wild", 5, "host: a.w.test, wildcardPolicy: Subdomain, tls: {termination: passthrough}"),
+        ]
+        .concat(),
+    );
+    for (server_name, host, expected) in [
+        (Some("open.test"), "open.test", false),
+        (Some("open.test"), "other.test", false),
+        (Some("nobody.test"), "open.test", false),
+        (Some("open.test"), "nobody.test", false),
+        (None, "open.test", false),
+        (Some("open.test"), "listed.test", true),
+        (Some("listed.test"), "open.test", true),
+        (Some("listed.test"), "nobody.test", true),
+        (Some("listed.test"), "listed.test", false),
+        (None, "listed.test", false),
+        (Some("open.test"), "closed.test", true),
+        (Some("closed.test"), "open.test", true),
+        (None, "closed.test", true),
+        (Some("a.w.test"), "b.w.test", false),
+        (Some("open.test"), "b.w.test", true),
+        (Some("open--abcde.test"), "listed.test", true),
+    ] {
+        assert_eq!(snapshot.routes.is_misdirected(server_name, host), expected, "{server_name:?} {host}");
+    }
+}
+
+#[test]
+fn an_exact_host_comes_before_a_wildcard_whatever_their_terminations() {
+    let terminations = ["edge", "reencrypt", "passthrough"];
+    for (exact, wildcard) in terminations.iter().flat_map(|one| terminations.map(|other| (*one, other))) {
+        let snapshot = snapshot(
+            IndexConfig::default(),
+            &[
+                route(
+                    "ns",
+                    "wild",
+                    1,
+                    &format!("host: any.w.test, wildcardPolicy: Subdomain, tls: {{termination: {wildcard}}}"),
+                ),
+                route("ns", "own", 2, &format!("host: own.w.test, tls: {{termination: {exact}}}")),
+            ]
+            .concat(),
+        );
+        for (host, service, termination) in [("own.w.test", "own", exact), ("other.w.test", "wild", wildcard)] {
+            let passed = snapshot.routes.passthrough(host).map(|route| &*route.source.name);
+            let case = format!("{exact} before {wildcard}: {host}");
+            if termination == "passthrough" {
+                assert_eq!(passed, Some(service), "{case}");
+            } else {
+                assert_eq!((passed, https(&snapshot, host, "/").as_str()), (None, service), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_wildcard_is_one_label_and_an_exact_host_comes_first() {
     let snapshot = snapshot(
         IndexConfig::default(),

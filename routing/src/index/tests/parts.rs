@@ -76,6 +76,26 @@ fn who_has_no_rule_on_a_host_has_no_say_in_its_certificate() {
 }
 
 #[test]
+fn of_several_certificates_on_one_host_that_of_the_oldest_route_is_shown() {
+    let with = |name: &str, second: u8, path: &str, secret: &str| {
+        let tls = if secret.is_empty() { "" } else { &format!(", externalCertificate: {{name: {secret}}}") };
+        route("ns", name, second, &format!("host: h.test, path: {path}, tls: {{termination: edge{tls}}}"))
+    };
+    let secrets = [secret("ns", "one"), secret("ns", "two")].concat();
+    for (yaml, expected) in [
+        ([with("z", 1, "/a", "one"), with("a", 2, "/b", "two")], "one.test"),
+        ([with("z", 2, "/a", "one"), with("a", 1, "/b", "two")], "two.test"),
+        ([with("z", 1, "/a", ""), with("a", 2, "/b", "two")], "two.test"),
+        ([with("z", 1, "/a", "gone"), with("a", 2, "/b", "two")], "two.test"),
+    ] {
+        for yaml in [yaml.concat(), yaml.iter().rev().cloned().collect()] {
+            let snapshot = snapshot(IndexConfig::default(), &format!("{secrets}{yaml}"));
+            assert!(certificate(&snapshot, "h.test").contains(expected), "{}", certificate(&snapshot, "h.test"));
+        }
+    }
+}
+
+#[test]
 fn a_certificate_is_followed_when_it_changes_goes_and_comes_back() {
     let mut index = Index::new(IndexConfig::default());
     let tls = "host: h.test, tls: {termination: edge, externalCertificate: {name: cert}}";

@@ -1,0 +1,273 @@
+//! Certificates that clients show: who is let in, what the pod is told, and that a resumed session changes neither.
+
+use super::support::client::read_to_end;
+use super::support::manifests::{pod, route, service};
+use super::support::pods::echo_pod_with;
+use super::support::{Manifests, PATIENCE, Proxy, echo_pod, eventually};
+use nearside_loadtest::certificates::TestCa;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion, crypto, version};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+const HOST: &str = "web.example.com";
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+/// A CA of clients.
+struct Clients {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Clients {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for a client, with its key.
+    fn client(&self, name: &str, serial: u8) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, "DE");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+        params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.der().clone(), PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap())
+    }
+
+    fn revoking(&self, serials: &[u8]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 1, 1),
+            next_update: rcgen::date_time_ymd(2080, 1, 1),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
+/// A client that trusts one CA and shows a certificate if it has one. It remembers sessions.
+fn client(
+    ca: &TestCa,
+    version: &'static SupportedProtocolVersion,
+    shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.certificate().as_bytes()).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    config.resumption = Resumption::in_memory_sessions(8);
+    Arc::new(config)
+}
+
+/// GET on a connection of its own: the kind of handshake, status and body. `None` where the proxy refused the client.
+async fn ask(proxy: &Proxy, client: &Arc<ClientConfig>, host: &str) -> Option<(HandshakeKind, u16, String)> {
+    let stream = TcpStream::connect(proxy.https).await.unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let connected = TlsConnector::from(Arc::clone(client)).connect(name, stream);
+    let mut stream = tokio::time::timeout(PATIENCE, connected).await.unwrap().ok()?;
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {host}\r\nX-SSL-Client-CN: root\r\nX-SSL-Own: mine\r\nConnection: close\r\n\r\n"
+    );
+    // A client of TLS 1.3 learns only now that its certificate was refused.
+    drop(stream.write_all(request.as_bytes()).await);
+    let answer = read_to_end(&mut stream).await;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Some((stream.get_ref().1.handshake_kind().unwrap(), status, body.to_owned()))
+}
+
+async fn status(proxy: &Proxy, client: &Arc<ClientConfig>, host: &str) -> Option<u16> {
+    ask(proxy, client, host).await.map(|(_, status, _)| status)
+}
+
+struct Setup {
+    ca: TestCa,
+    files: tempfile::TempDir,
+    manifests: Manifests,
+    _pods: (nearside_loadtest::pods::PodServer, nearside_loadtest::pods::PodServer),
+}
+
+impl Setup {
+    fn new() -> Self {
+        let ca = TestCa::new("tenant").unwrap();
+        let identity = ca.identity(&[HOST]).unwrap();
+        let closed = ca.identity(&["closed.example.com"]).unwrap().server().unwrap();
+        let (web, address) = echo_pod("web-1");
+        let (closed, closed_address) = echo_pod_with("closed-1", Some(closed));
+        let tls = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
+                          "insecureEdgeTerminationPolicy": "Allow" });
+        let manifests = Manifests::with(&[
+            route("web", HOST, json!({ "tls": tls })),
+            service("web"),
+            pod("web", "web-1", address),
+            route("closed", "closed.example.com", json!({ "tls": { "termination": "passthrough" } })),
+            service("closed"),
+            pod("closed", "closed-1", closed_address),
+        ]);
+        Self { ca, files: tempfile::tempdir().unwrap(), manifests, _pods: (web, closed) }
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        // As a volume of Kubernetes does: never half a file.
+        let (path, written) = (self.files.path().join(name), self.files.path().join("new"));
+        std::fs::write(&written, content).unwrap();
+        std::fs::rename(written, &path).unwrap();
+        Path::new(&path).display().to_string()
+    }
+
+    fn start(&self, clients: &Clients, flags: &[&str]) -> Proxy {
+        let ca = format!("--client-tls-ca={}", self.write("ca.crt", &clients.pem));
+        Proxy::start(&self.manifests, &[&[ca.as_str()], flags].concat())
+    }
+}
+
+#[tokio::test]
+async fn clients_show_a_certificate_of_the_ca_where_they_may_and_where_they_must() {
+    let setup = Setup::new();
+    let (clients, strangers) = (Clients::new("clients"), Clients::new("strangers"));
+    // The demand, then the answers without a certificate, with one of the CA, and with one of another.
+    let cases = [
+        ("none", [Some(200), Some(200), Some(200)]),
+        ("optional", [Some(200), Some(200), None]),
+        ("required", [None, Some(200), None]),
+    ];
+    for (demand, expected) in cases {
+        let proxy = setup.start(&clients, &[&format!("--client-tls={demand}")]);
+        for version in VERSIONS {
+            let shown = [None, Some(clients.client("one", 1)), Some(strangers.client("one", 1))];
+            for (shown, expected) in shown.into_iter().zip(expected) {
+                let case = format!("{demand} {version:?} {}", shown.is_some());
+                let client = client(&setup.ca, version, shown);
+                assert_eq!(status(&proxy, &client, HOST).await, expected, "{case}");
+                assert_eq!(status(&proxy, &client, "closed.example.com").await, Some(200), "passthrough: {case}");
+            }
+        }
+        assert_eq!(super::support::get(proxy.http, HOST, "/").await.status, 200, "plain HTTP has no certificates");
+    }
+}
+
+#[tokio::test]
+async fn the_pod_is_told_what_was_verified_and_nothing_that_a_client_made_up() {
+    let setup = Setup::new();
+    let clients = Clients::new("clients");
+    let told = async |proxy: &Proxy, shown: bool| -> Value {
+        let shown = shown.then(|| clients.client("one", 0xab));
+        let (_, status, body) = ask(proxy, &client(&setup.ca, &version::TLS13, shown), HOST).await.unwrap();
+        assert_eq!(status, 200);
+        serde_json::from_str::<Value>(&body).unwrap()["headers"].clone()
+    };
+    let proxy = setup.start(&clients, &["--client-tls=optional"]);
+    let headers = told(&proxy, true).await;
+    for (name, value) in [
+        ("x-ssl", "1"),
+        ("x-ssl-client-verify", "0"),
+        ("x-ssl-client-dn", "\"/C=DE/CN=one\""),
+        ("x-ssl-client-cn", "\"one\""),
+        ("x-ssl-issuer", "\"/CN=clients\""),
+        ("x-ssl-client-serial", "\"AB\""),
+        ("x-ssl-client-version", "\"3\""),
+    ] {
+        assert!(headers[name][0].as_str().unwrap().ends_with(value), "{name}: {headers}");
+    }
+    for name in ["x-ssl-client-sha1", "x-ssl-client-der", "x-ssl-client-notbefore", "x-ssl-client-notafter"] {
+        assert!(headers[name][0].as_str().unwrap().len() > 10, "{name}: {headers}");
+    }
+    assert!(headers["x-ssl-own"].is_null(), "{headers}");
+    let headers = told(&proxy, false).await;
+    assert_eq!((&headers["x-ssl"][0], &headers["x-ssl-client-cn"][0]), (&json!("1"), &json!("\"\"")));
+
+    let proxy = setup.start(&clients, &[]);
+    let headers = told(&proxy, true).await;
+    assert!(headers["x-ssl"].is_null() && headers["x-ssl-client-cn"].is_null(), "not asked for: {headers}");
+    let proxy = setup.start(&clients, &["--client-tls-header-filter=false"]);
+    let headers = told(&proxy, false).await;
+    assert_eq!((&headers["x-ssl-client-cn"], &headers["x-ssl-own"]), (&json!(["root"]), &json!(["mine"])));
+}
+
+#[tokio::test]
+async fn a_subject_that_the_filter_does_not_find_is_forbidden() {
+    let setup = Setup::new();
+    let clients = Clients::new("clients");
+    for (filter, one, nobody) in
+        [("/CN=on", 200, 403), ("^/C=DE/CN=one$", 200, 403), ("^/CN=one", 403, 403), ("", 200, 200)]
+    {
+        let proxy = setup.start(&clients, &["--client-tls=optional", &format!("--client-tls-filter={filter}")]);
+        let shown = client(&setup.ca, &version::TLS13, Some(clients.client("one", 1)));
+        assert_eq!(status(&proxy, &shown, HOST).await, Some(one), "{filter}");
+        assert_eq!(status(&proxy, &client(&setup.ca, &version::TLS13, None), HOST).await, Some(nobody), "{filter}");
+        assert_eq!(super::support::get(proxy.http, HOST, "/").await.status, 200, "plain HTTP is not filtered");
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_verified_again_and_ends_with_its_authority() {
+    let setup = Setup::new();
+    let clients = Clients::new("clients");
+    let lists = setup.write("crl.pem", &clients.revoking(&[]));
+    let proxy = setup.start(&clients, &["--client-tls=required", &format!("--client-tls-crl={lists}")]);
+    let two = VERSIONS.map(|version| client(&setup.ca, version, Some(clients.client("one", 7))));
+    let other = client(&setup.ca, &version::TLS13, Some(clients.client("two", 8)));
+    for client in &two {
+        assert_eq!(ask(&proxy, client, HOST).await.unwrap().0, HandshakeKind::Full);
+        let (kind, status, body) = ask(&proxy, client, HOST).await.unwrap();
+        assert_eq!((kind, status), (HandshakeKind::Resumed, 200), "a session is resumed");
+        assert!(body.contains("/C=DE/CN=one"), "with its certificate: {body}");
+    }
+    setup.write("crl.pem", &clients.revoking(&[7]));
+    for client in &two {
+        eventually("a revoked client is refused", || async { ask(&proxy, client, HOST).await.is_none().then_some(()) })
+            .await;
+    }
+    assert_eq!(status(&proxy, &other, HOST).await, Some(200), "others are not");
+    // A list that cannot be read changes nothing.
+    setup.write("crl.pem", "text");
+    eventually("the file is told", || async { proxy.log().contains("its last good content holds").then_some(()) })
+        .await;
+    assert_eq!(status(&proxy, &two[0], HOST).await, None);
+    assert_eq!(status(&proxy, &other, HOST).await, Some(200));
+}
+
+#[tokio::test]
+async fn another_ca_is_followed() {
+    let setup = Setup::new();
+    let (before, after) = (Clients::new("before"), Clients::new("after"));
+    let proxy = setup.start(&before, &["--client-tls=required"]);
+    let [old, new] = [&before, &after].map(|ca| client(&setup.ca, &version::TLS13, Some(ca.client("one", 1))));
+    assert_eq!((status(&proxy, &old, HOST).await, status(&proxy, &new, HOST).await), (Some(200), None));
+    setup.write("ca.crt", &after.pem);
+    eventually("the other CA holds", || async { status(&proxy, &new, HOST).await }).await;
+    assert_eq!(status(&proxy, &old, HOST).await, None, "a session of before is no way in");
+}
