@@ -3,17 +3,21 @@
 //! `http` and `accept::passthrough`.
 
 mod builder;
+mod slots;
 mod tracked;
 
 pub(crate) use builder::BackendsBuilder;
 
 use crate::balance::{Candidate, CookieValue, Method, Random, RouteBalance, choose};
+use crate::health::Health;
 use nearside_routing::endpoints::{Endpoint, EndpointState, PortEndpoints, ServiceEndpoints, ServiceKey};
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
+use slots::{InFlight, Ticket};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tracked::{InFlight, Tracked};
+use std::time::Instant;
+use tracked::Tracked;
 
 /// The local endpoints of every Service that has any.
 #[derive(Debug, Default)]
@@ -54,6 +58,21 @@ pub(crate) struct Demand<'d> {
     pub(crate) method: Method,
     /// Addresses that were tried in vain.
     pub(crate) tried: &'d [SocketAddr],
+    /// The time.
+    pub(crate) now: Instant,
+}
+
+/// What a demand gets.
+#[derive(Debug)]
+pub(crate) enum Picked {
+    /// This endpoint.
+    Target(Target),
+    /// The first one that has room again.
+    Waiting(Waiting),
+    /// Nothing: every endpoint that may be asked has as many requests as it may have, and as many as may wait.
+    Full,
+    /// Nothing: no endpoint is left.
+    Nothing,
 }
 
 /// One endpoint, chosen for one request; counts as in flight while the value lives.
@@ -73,13 +92,46 @@ pub(crate) struct Target {
     pub(crate) cookie: CookieValue,
     /// Whether the client named it.
     pub(crate) kept: bool,
-    in_flight: InFlight,
+    tracked: Arc<Tracked>,
+    /// `None` while the request waits for room.
+    in_flight: Option<InFlight>,
 }
 
 impl Target {
     /// Tells this endpoint's connections from those of any other pod, also of one that has the same address later.
     pub(crate) fn identity(&self) -> u64 {
-        self.in_flight.endpoint().id()
+        self.tracked.id()
+    }
+
+    /// The endpoint is not busy with the request any more.
+    pub(crate) fn leave(&mut self) {
+        self.in_flight = None;
+    }
+
+    /// How the endpoint fares.
+    pub(crate) fn health(&self) -> &Health {
+        &self.tracked.health
+    }
+}
+
+/// A request that waits until one of these endpoints has room, while the value lives.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    ticket: Ticket,
+    targets: Vec<Target>,
+}
+
+impl Waiting {
+    /// The first endpoint that has room. To be asked until it answers, and then no more.
+    pub(crate) async fn target(&mut self) -> Target {
+        loop {
+            let begun = self.ticket.granted().await;
+            if let Some(at) = self.targets.iter().position(|target| target.tracked.id() == begun.endpoint().id()) {
+                let mut target = self.targets.swap_remove(at);
+                target.in_flight = Some(begun);
+                return target;
+            }
+        }
     }
 }
 
@@ -92,22 +144,51 @@ struct Place<'b> {
 }
 
 impl Backends {
-    /// Chooses an endpoint: a Service has its share by weight among those with local endpoints, its endpoints have equal
-    /// shares of that. `None` if nothing is left.
-    pub(crate) fn pick(&self, demand: &Demand<'_>, random: &mut Random) -> Option<Target> {
-        let (places, candidates) = self.candidates(demand);
-        let chosen = choose(demand.method, &candidates, &demand.balance.rotation, random)?;
-        Some(places.get(chosen)?.target(false))
+    /// Chooses an endpoint: the one that the client named by one of these cookie values, else by the route's method.
+    pub(crate) fn pick<'v>(
+        &self,
+        demand: &Demand<'_>,
+        cookies: impl Iterator<Item = &'v [u8]>,
+        random: &mut Random,
+    ) -> Picked {
+        let limit = demand.route.policy.balance.pod_connections.filter(|limit| *limit > 0);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        if let Some(place) = self.kept(demand, cookies) {
+            return place.begin(true, limit).map_or_else(|| wait(&[place], true, limit), Picked::Target);
+        }
+        let (mut places, mut candidates) = self.candidates(demand);
+        let mut choose = |candidates: &[Candidate]| choose(demand.method, candidates, &demand.balance.rotation, random);
+        let Some(mut chosen) = choose(&candidates) else { return Picked::Nothing };
+        if let Some(target) = places[chosen].begin(false, limit) {
+            return Picked::Target(target);
+        }
+        // Who belongs to an endpoint waits for it; anybody else takes another one that has room.
+        if let Method::Hash(_) = demand.method {
+            return wait(&[places[chosen]], false, limit);
+        }
+        let all = places.clone();
+        loop {
+            places.remove(chosen);
+            candidates.remove(chosen);
+            let Some(next) = choose(&candidates) else { return wait(&all, false, limit) };
+            if let Some(target) = places[next].begin(false, limit) {
+                return Picked::Target(target);
+            }
+            chosen = next;
+        }
     }
 
-    /// The endpoint that a client names by one of these cookie values, whatever its Service's weight and though it is about
-    /// to end. An endpoint of another node is as unknown as one that is gone.
-    pub(crate) fn kept<'v>(&self, route: &CompiledRoute, values: impl Iterator<Item = &'v [u8]>) -> Option<Target> {
+    /// The endpoint that a client names, whatever its Service's weight and though it is about to end, unless it fails. One
+    /// of another node is as unknown as one that is gone.
+    fn kept<'b, 'v>(&'b self, demand: &Demand<'b>, cookies: impl Iterator<Item = &'v [u8]>) -> Option<Place<'b>> {
         let named = |value: &[u8]| {
-            let all = route.backends.iter().flat_map(|backend| self.selected(backend));
-            all.into_iter().find(|place| place.local.cookie.is(value))
+            let mut all = demand.route.backends.iter().flat_map(|backend| self.selected(backend));
+            all.find(|place| place.local.cookie.is(value))
         };
-        Some(values.take(COOKIES).find_map(named)?.target(true))
+        let place = cookies.take(COOKIES).find_map(named)?;
+        let passed_over =
+            place.local.tracked.health.is_ejected(demand.now) && self.has_more(demand.route, &[place.address()]);
+        (!passed_over).then_some(place)
     }
 
     /// Whether an endpoint is left for a route besides these.
@@ -147,7 +228,11 @@ impl Backends {
         let weighted = demand.route.backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0);
         for (service, backend) in weighted {
             let first = places.len();
-            for place in self.places(backend).filter(|place| !demand.tried.contains(&place.local.endpoint.address)) {
+            let untried = || self.places(backend).filter(|place| !demand.tried.contains(&place.address()));
+            let is_ejected = |place: &Place<'_>| place.local.tracked.health.is_ejected(demand.now);
+            // Never the last one: where all fail, all are tried.
+            let any_healthy = untried().any(|place| !is_ejected(&place));
+            for place in untried().filter(|place| !any_healthy || !is_ejected(place)) {
                 // Two ports of a Service may lead to one port of its pods.
                 if candidates[first..].iter().any(|known| known.endpoint == place.local.tracked.id()) {
                     continue;
@@ -162,8 +247,14 @@ impl Backends {
                 });
             }
             let count = i64::try_from(candidates.len() - first).unwrap_or(i64::MAX).max(1);
-            for candidate in &mut candidates[first..] {
-                candidate.weight = i64::from(backend.weight) * WHOLE / count;
+            let whole = i64::from(backend.weight) * WHOLE / count;
+            for (place, candidate) in places[first..].iter().zip(&mut candidates[first..]) {
+                candidate.weight = match demand.route.policy.balance.slow_start {
+                    Some(warm_up) if !matches!(demand.method, Method::Hash(_)) => {
+                        place.local.tracked.warmed(whole, warm_up, demand.now)
+                    }
+                    _ => whole,
+                };
             }
         }
         (places, candidates)
@@ -171,6 +262,19 @@ impl Backends {
 }
 
 impl Place<'_> {
+    fn address(&self) -> SocketAddr {
+        self.local.endpoint.address
+    }
+
+    /// The endpoint with the request begun, if it has room.
+    fn begin(&self, kept: bool, limit: Option<usize>) -> Option<Target> {
+        let in_flight = match limit {
+            None => InFlight::begin(&self.local.tracked),
+            Some(limit) => InFlight::try_begin(&self.local.tracked, limit)?,
+        };
+        Some(Target { in_flight: Some(in_flight), ..self.target(kept) })
+    }
+
     fn target(&self, kept: bool) -> Target {
         let endpoint = &self.local.endpoint;
         Target {
@@ -181,8 +285,19 @@ impl Place<'_> {
             h2c: matches!(self.port.app_protocol.as_deref(), Some("kubernetes.io/h2c" | "h2c")),
             cookie: self.local.cookie,
             kept,
-            in_flight: InFlight::begin(&self.local.tracked),
+            tracked: Arc::clone(&self.local.tracked),
+            in_flight: None,
         }
+    }
+}
+
+fn wait(places: &[Place<'_>], kept: bool, limit: Option<usize>) -> Picked {
+    let endpoints = places.iter().map(|place| &place.local.tracked);
+    match Ticket::join(endpoints, limit.unwrap_or(usize::MAX)) {
+        Some(ticket) => {
+            Picked::Waiting(Waiting { ticket, targets: places.iter().map(|place| place.target(kept)).collect() })
+        }
+        None => Picked::Full,
     }
 }
 

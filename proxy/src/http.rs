@@ -21,6 +21,7 @@ mod header_case;
 mod miss;
 mod peer;
 mod pod_stream;
+mod queue;
 mod request;
 mod selection;
 mod timeouts;
@@ -29,8 +30,9 @@ mod upstream_header;
 
 use crate::accept::client_stream::connection_of;
 use crate::connection::Awaited;
+use crate::metrics::QueueEnd;
 use crate::server::Shared;
-use answer::Answer;
+use answer::{Answer, POD_BUSY};
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
@@ -42,6 +44,7 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use selection::Choice;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -145,8 +148,25 @@ impl ProxyHttp for HttpService {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        if ctx.target.is_none() {
-            selection::choose_next(ctx);
+        if ctx.target.is_none() && ctx.waiting.is_none() && selection::choose_next(ctx) == Choice::Full {
+            self.shared.metrics().queued(QueueEnd::Full);
+        }
+        if let Some(waiting) = ctx.waiting.take() {
+            let _counted = self.shared.metrics().waiting();
+            let own = ctx.route.as_ref().and_then(|route| route.policy.timeouts.connect);
+            match queue::wait(session, waiting, own.unwrap_or_else(|| self.shared.timeouts().connect)).await {
+                Ok(target) => {
+                    self.shared.metrics().queued(QueueEnd::Served);
+                    ctx.target = Some(target);
+                }
+                Err(end) => {
+                    self.shared.metrics().queued(end);
+                    if end == QueueEnd::ClientGone {
+                        return Err(Error::new_down(ErrorType::ConnectionClosed));
+                    }
+                    ctx.reason = Some(POD_BUSY);
+                }
+            }
         }
         let last = selection::is_last(ctx);
         let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else {
@@ -193,7 +213,7 @@ impl ProxyHttp for HttpService {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(target) = &ctx.target {
-            self.shared.connect_failed(target, &error);
+            self.shared.connect_failed(target, &mut ctx.random, &error);
             error.set_retry(selection::give_up(ctx));
         }
         error
@@ -204,7 +224,7 @@ impl ProxyHttp for HttpService {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        _ctx: &mut RequestContext,
+        ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
         // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
@@ -212,6 +232,13 @@ impl ProxyHttp for HttpService {
             error.retry.decide_reuse(client_reused);
         } else {
             error.set_retry(false);
+        }
+        if let Some(target) = &ctx.target
+            && !error.retry()
+            && session.response_written().is_none()
+            && failure::of(&error, ctx.exchange.as_deref()).blames_pod()
+        {
+            self.shared.pod_failed(target, &mut ctx.random);
         }
         error
     }
@@ -233,6 +260,9 @@ impl ProxyHttp for HttpService {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(target) = &ctx.target {
+                target.health().succeeded();
+            }
             affinity::mark_response(response, &session.req_header().method, ctx)?;
             if let Some(exchange) = &ctx.exchange {
                 exchange.answered(response.status == StatusCode::SWITCHING_PROTOCOLS);
@@ -258,7 +288,7 @@ impl ProxyHttp for HttpService {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
         let failure = failure::of(error, ctx.exchange.as_deref());
-        ctx.reason.get_or_insert(failure.reason);
+        let reason = *ctx.reason.get_or_insert(failure.reason);
         if let Some(status) = failure.status
             && session.response_written().is_none_or(|written| written.status.is_informational())
         {
@@ -266,7 +296,7 @@ impl ProxyHttp for HttpService {
                 true => decision::unreachable(&self.shared, session.req_header(), session.req_header().raw_path(), ctx),
                 false => None,
             };
-            let answer = elsewhere.unwrap_or_else(|| Answer::failure(status, failure.reason));
+            let answer = elsewhere.unwrap_or_else(|| Answer::failure(status, reason));
             // The client may be gone, and then nobody waits for the page.
             drop(self.send(session, answer, ctx).await);
         }

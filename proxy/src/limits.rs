@@ -49,6 +49,14 @@ pub(crate) const H2_UPSTREAM_STREAMS: usize = 100;
 pub(crate) const CONNECT_ATTEMPTS: usize = 3;
 /// For a connection attempt while another endpoint is left to try; the last one gets the whole `--connect-timeout`.
 pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
+/// Requests that wait for room at one pod (`pod-concurrent-connections`). More: 503.
+pub(crate) const POD_QUEUE: usize = 1024;
+/// Failures in succession after which a pod is passed over where there is another.
+pub(crate) const EJECTION_AFTER: u32 = 3;
+/// For this long the first time, twice as long each further time.
+pub(crate) const EJECTION_SHORTEST: Duration = Duration::from_secs(5);
+/// At most for this long.
+pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
 /// An idle connection to a pod is kept this long.
 pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// A connection that was made for one exchange is closed after it; Pingora knows no shorter way to say so.

@@ -13,6 +13,7 @@ mod connection;
 mod deadline;
 mod descriptors;
 mod feed;
+mod health;
 mod http;
 mod lifecycle;
 mod limits;

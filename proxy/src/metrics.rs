@@ -26,6 +26,9 @@ pub(crate) struct Metrics {
     duration: Histogram,
     connect: Histogram,
     connect_failures: IntCounter,
+    ejections: IntCounter,
+    queued: IntCounterVec,
+    waiting: IntGauge,
     misses: IntCounterVec,
     missed: Arc<Mutex<HashSet<String>>>,
     cross_node: IntCounter,
@@ -81,6 +84,30 @@ impl TlsFailure {
     }
 }
 
+/// What became of a request that found every pod at its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueEnd {
+    /// A pod had room in time.
+    Served,
+    /// None had.
+    Timeout,
+    /// As many waited already as may.
+    Full,
+    /// The client did not wait.
+    ClientGone,
+}
+
+impl QueueEnd {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Timeout => "timeout",
+            Self::Full => "full",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
 impl Metrics {
     /// Registers everything.
     ///
@@ -105,6 +132,16 @@ impl Metrics {
                 "From a request's header to the end of its response.",
             )?,
             connect: seconds("nearside_upstream_connect_seconds", "Time to connect to a pod.")?,
+            ejections: counter(
+                "nearside_endpoint_ejections_total",
+                "Times that a pod was passed over from then on for its failures.",
+            )?,
+            queued: counters(
+                "nearside_queued_requests_total",
+                "Requests that found every pod at its limit, by what became of them.",
+                &["result"],
+            )?,
+            waiting: gauge("nearside_waiting_requests", "Requests that wait for a pod below its limit.")?,
             connect_failures: counter(
                 "nearside_upstream_connect_failures_total",
                 "Attempts to connect to a pod that failed.",
@@ -162,6 +199,22 @@ impl Metrics {
         self.connect_failures.inc();
     }
 
+    /// A pod is passed over from now on.
+    pub(crate) fn ejected(&self) {
+        self.ejections.inc();
+    }
+
+    /// A request waits for room at a pod until the value is dropped.
+    pub(crate) fn waiting(&self) -> Open {
+        self.waiting.inc();
+        Open(self.waiting.clone())
+    }
+
+    /// A request does not wait for room at a pod any more.
+    pub(crate) fn queued(&self, end: QueueEnd) {
+        self.queued.with_label_values(&[end.name()]).inc();
+    }
+
     /// A request had no ready pod here. `policy` is what it got.
     pub(crate) fn miss(&self, policy: MissPolicy, host: &HostPattern) {
         let host = host.to_string();
@@ -213,7 +266,7 @@ impl Metrics {
     }
 }
 
-/// A connection that is counted.
+/// Something that is counted while it lasts.
 pub(crate) struct Open(IntGauge);
 
 impl Drop for Open {
@@ -244,7 +297,7 @@ fn scheme_name(scheme: Scheme) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::{BackendsBuilder, Demand};
+    use crate::backends::{BackendsBuilder, Demand, Picked};
     use crate::balance::{Method as Choice, Random, RouteBalance};
     use nearside_routing::endpoints::{
         Endpoint, EndpointState, PortEndpoints, PortSelector, ServiceEndpoints, ServiceKey,
@@ -252,6 +305,7 @@ mod tests {
     use nearside_routing::policy::balance::Algorithm;
     use nearside_routing::table::{InsecurePolicy, Termination, WeightedBackend};
     use nearside_routing::{Kind, ObjectKey, PathRule};
+    use std::time::Instant;
 
     fn bytes_from_a_pod_on(node: &str) -> u64 {
         let service = ServiceKey::new("shop", "web");
@@ -273,15 +327,18 @@ mod tests {
             policy: Arc::default(),
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
-        let backends = BackendsBuilder::new(node.into()).build(&table);
+        let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());
         let balance = RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None };
-        let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[] };
-        let target = backends.pick(&demand, &mut Random::seeded(1));
+        let now = Instant::now();
+        let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[], now };
+        let Picked::Target(target) = backends.pick(&demand, std::iter::empty(), &mut Random::seeded(1)) else {
+            panic!("there is an endpoint");
+        };
         let metrics = Metrics::new("n1".into(), &Registry::new()).unwrap();
         let (method, duration) = (&Method::GET, Duration::ZERO);
         metrics.request(&RequestSeen {
             route: Some(&route),
-            target: target.as_ref(),
+            target: Some(&target),
             method,
             status: 200,
             sent: 7,

@@ -2,6 +2,7 @@
 
 use crate::access_log::AccessLog;
 use crate::backends::Target;
+use crate::balance::Random;
 use crate::http::HttpService;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
@@ -17,6 +18,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The parts that are shared, and the settings.
 pub(crate) struct Shared {
@@ -75,12 +77,24 @@ impl Shared {
     }
 
     /// Notes that a pod could not be reached.
-    pub(crate) fn connect_failed(&self, target: &Target, error: &dyn fmt::Display) {
+    pub(crate) fn connect_failed(&self, target: &Target, random: &mut Random, error: &dyn fmt::Display) {
         self.metrics.connect_failed();
+        self.pod_failed(target, random);
         tracing::debug!(
             service = %target.service, pod = &*target.pod, address = %target.address, %error,
             "the pod cannot be reached"
         );
+    }
+
+    /// Notes that a pod did not begin to answer.
+    pub(crate) fn pod_failed(&self, target: &Target, random: &mut Random) {
+        if target.health().failed(Instant::now(), random.fraction()) {
+            self.metrics.ejected();
+            tracing::info!(
+                service = %target.service, pod = &*target.pod, address = %target.address,
+                "the pod fails again and again; others are asked for a while"
+            );
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::upstream_tls::DestinationCas;
 use arc_swap::ArcSwap;
 use nearside_routing::{RouteTable, Snapshot};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Everything that a decision is made from.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl StateBuilder {
             self.routes = Some(Arc::clone(&snapshot.routes));
         }
         State {
-            backends: self.backends.build(&snapshot.endpoints),
+            backends: self.backends.build(&snapshot.endpoints, Instant::now()),
             certificates: self.certificates.clone(),
             destination_cas: self.destination_cas.clone(),
             balances: self.balances.clone(),

@@ -4,20 +4,21 @@
 mod relay;
 
 use crate::access_log::ConnectionLine;
-use crate::backends::{Demand, Target};
+use crate::backends::{Demand, Picked, Target, Waiting};
 use crate::balance::Random;
 use crate::connection::Connection;
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
+use crate::metrics::QueueEnd;
 use crate::server::Server;
 use crate::state::State;
 use bytes::Bytes;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
 use relay::{Patience, relay};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Serves a connection of a passthrough route.
 pub(super) async fn serve(
@@ -29,7 +30,7 @@ pub(super) async fn serve(
     server: &Server,
 ) {
     let started = Instant::now();
-    let Some((target, mut pod)) = connect(connection, route, state, server).await else {
+    let Some((target, mut pod)) = connect(&client, connection, route, state, server).await else {
         // Dropping the socket closes the connection; the miss policy has no other answer before TLS.
         server.metrics().miss(MissPolicy::Reject, &route.pattern);
         server.access_log().connection(&ConnectionLine {
@@ -78,6 +79,7 @@ fn patience(server: &Server, route: &CompiledRoute) -> Patience {
 
 /// Connects to a local endpoint, and to another one if that fails. Nothing was sent yet, so trying again is safe.
 async fn connect(
+    client: &TcpStream,
     connection: &Connection,
     route: &CompiledRoute,
     state: &State,
@@ -88,23 +90,52 @@ async fn connect(
     let balance = state.balances.of(route);
     // There are no requests here whose parts a key could name.
     let method = balance.method(connection.client.ip(), |_| Vec::new());
+    let whole = route.policy.timeouts.connect.unwrap_or_else(|| server.timeouts().connect);
     for attempt in 1..=CONNECT_ATTEMPTS {
-        let target = state.backends.pick(&Demand { route, balance: &balance, method, tried: &tried }, &mut random)?;
+        let demand = Demand { route, balance: &balance, method, tried: &tried, now: Instant::now() };
+        let target = match state.backends.pick(&demand, std::iter::empty(), &mut random) {
+            Picked::Target(target) => target,
+            Picked::Waiting(waiting) => wait(client, waiting, whole, server).await?,
+            Picked::Full => {
+                server.metrics().queued(QueueEnd::Full);
+                return None;
+            }
+            Picked::Nothing => return None,
+        };
         tried.push(target.address);
         let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
-        let whole = route.policy.timeouts.connect.unwrap_or_else(|| server.timeouts().connect);
         let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
         let started = Instant::now();
         match timeout(time, TcpStream::connect(target.address)).await {
             Ok(Ok(socket)) => {
                 server.metrics().connected(started.elapsed());
+                target.health().succeeded();
                 // Fails only on a socket that is gone already, and then the next write says so.
                 drop(socket.set_nodelay(true));
                 return Some((target, socket));
             }
-            Ok(Err(error)) => server.connect_failed(&target, &error),
-            Err(elapsed) => server.connect_failed(&target, &elapsed),
+            Ok(Err(error)) => server.connect_failed(&target, &mut random, &error),
+            Err(elapsed) => server.connect_failed(&target, &mut random, &elapsed),
         }
     }
     None
+}
+
+/// Waits for room at a pod as long as a connection to one may take, unless the client leaves.
+async fn wait(client: &TcpStream, mut waiting: Waiting, patience: Duration, server: &Server) -> Option<Target> {
+    let _counted = server.metrics().waiting();
+    let gone = async {
+        // Bytes that it sends meanwhile say that it is there; nothing more is learned from it then.
+        if client.peek(&mut [0]).await.is_ok_and(|count| count > 0) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let (target, end) = tokio::select! {
+        biased;
+        target = waiting.target() => (Some(target), QueueEnd::Served),
+        () = gone => (None, QueueEnd::ClientGone),
+        () = sleep(patience) => (None, QueueEnd::Timeout),
+    };
+    server.metrics().queued(end);
+    target
 }

@@ -4,9 +4,10 @@ use super::tracked::Tracked;
 use super::{Backends, LocalEndpoint, LocalService};
 use crate::balance::{CookieValue, hash};
 use nearside_routing::endpoints::{Endpoint, EndpointTable, ServiceEndpoints, ServiceKey};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
@@ -15,16 +16,18 @@ pub(crate) struct BackendsBuilder {
     last: Arc<Backends>,
     source: Arc<EndpointTable>,
     known: HashMap<(SocketAddr, Arc<str>), Weak<Tracked>>,
+    /// Endpoints of the last snapshot; `None` before the first.
+    present: Option<HashSet<u64>>,
 }
 
 impl BackendsBuilder {
     /// For the endpoints on this node.
     pub(crate) fn new(node: Arc<str>) -> Self {
-        Self { node, last: Arc::default(), source: Arc::default(), known: HashMap::new() }
+        Self { node, last: Arc::default(), source: Arc::default(), known: HashMap::new(), present: None }
     }
 
     /// The backends of a snapshot; the same ones if its endpoints are the same.
-    pub(crate) fn build(&mut self, endpoints: &Arc<EndpointTable>) -> Arc<Backends> {
+    pub(crate) fn build(&mut self, endpoints: &Arc<EndpointTable>, now: Instant) -> Arc<Backends> {
         if Arc::ptr_eq(&self.source, endpoints) {
             return Arc::clone(&self.last);
         }
@@ -32,7 +35,7 @@ impl BackendsBuilder {
         for (key, all) in endpoints.iter() {
             let service = match self.last.services.get(key) {
                 Some(last) if Arc::ptr_eq(&last.all, all) => Arc::clone(last),
-                _ => Arc::new(self.local_service(key, all)),
+                _ => Arc::new(self.local_service(key, all, now)),
             };
             if service.ports.iter().any(|endpoints| !endpoints.is_empty()) {
                 services.insert(key.clone(), service);
@@ -41,16 +44,18 @@ impl BackendsBuilder {
         self.source = Arc::clone(endpoints);
         self.last = Arc::new(Backends { services });
         self.known.retain(|_, tracked| tracked.strong_count() > 0);
+        let all = self.last.services.values().flat_map(|service| service.ports.iter().flatten());
+        self.present = Some(all.map(|local| local.tracked.id()).collect());
         Arc::clone(&self.last)
     }
 
-    fn local_service(&mut self, key: &ServiceKey, all: &Arc<ServiceEndpoints>) -> LocalService {
+    fn local_service(&mut self, key: &ServiceKey, all: &Arc<ServiceEndpoints>, now: Instant) -> LocalService {
         let node = Arc::clone(&self.node);
         let here = |endpoint: &&Endpoint| endpoint.node == node;
         let mut local = |port: &str, endpoint: &Endpoint| LocalEndpoint {
             cookie: CookieValue::of(key, port, endpoint),
             endpoint: endpoint.clone(),
-            tracked: self.tracked(endpoint),
+            tracked: self.tracked(endpoint, now),
             hash: hash(endpoint.address.to_string().as_bytes()),
         };
         let ports = all
@@ -61,10 +66,15 @@ impl BackendsBuilder {
         LocalService { key: Arc::new(key.clone()), all: Arc::clone(all), ports }
     }
 
-    fn tracked(&mut self, endpoint: &Endpoint) -> Arc<Tracked> {
+    fn tracked(&mut self, endpoint: &Endpoint, now: Instant) -> Arc<Tracked> {
+        let since = self.present.as_ref().map(|_| now);
         let known = self.known.entry((endpoint.address, Arc::clone(&endpoint.pod))).or_default();
-        let tracked = known.upgrade().unwrap_or_else(|| Arc::new(Tracked::new()));
+        let tracked = known.upgrade().unwrap_or_else(|| Arc::new(Tracked::new(since)));
         *known = Arc::downgrade(&tracked);
+        // Requests can outlive the time in which their pod was not ready.
+        if self.present.as_ref().is_some_and(|present| !present.contains(&tracked.id())) {
+            tracked.came(now);
+        }
         tracked
     }
 }

@@ -3,17 +3,23 @@
 use super::*;
 use nearside_routing::endpoints::PortSelector;
 use nearside_routing::object::ObjectKey;
-use nearside_routing::policy::balance::Algorithm;
+use nearside_routing::policy::Policy;
+use nearside_routing::policy::balance::{Algorithm, Balance};
 use nearside_routing::table::{InsecurePolicy, Termination};
 use nearside_routing::{HostPattern, Kind, PathRule};
+use std::time::Duration;
 
 fn by_chance() -> RouteBalance {
     RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None }
 }
 
 fn pick(backends: &Backends, route: &CompiledRoute, random: &mut Random) -> Option<Target> {
-    let demand = Demand { route, balance: &by_chance(), method: Method::Random, tried: &[] };
-    backends.pick(&demand, random)
+    let demand = Demand { route, balance: &by_chance(), method: Method::Random, tried: &[], now: Instant::now() };
+    match backends.pick(&demand, std::iter::empty(), random) {
+        Picked::Target(target) => Some(target),
+        Picked::Waiting(_) | Picked::Full => panic!("there is no limit"),
+        Picked::Nothing => None,
+    }
 }
 
 fn endpoint(address: &str, node: &str, state: EndpointState) -> Endpoint {
@@ -43,7 +49,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
 }
 
 fn build(builder: &mut BackendsBuilder, services: Vec<(ServiceKey, Arc<ServiceEndpoints>)>) -> Arc<Backends> {
-    builder.build(&Arc::new(services.into_iter().collect()))
+    builder.build(&Arc::new(services.into_iter().collect()), Instant::now())
 }
 
 #[test]
@@ -115,4 +121,61 @@ fn counters_survive_changes_and_end_with_the_pod() {
     let back = build(&mut builder, vec![service("a", vec![one])]);
     let again = pick(&back, &route(&[("a", 1)]), &mut Random::seeded(1)).unwrap();
     assert_ne!(again.identity(), identity, "a pod that was gone does not inherit connections");
+}
+
+#[test]
+fn an_endpoint_that_fails_is_passed_over_until_it_is_the_last() {
+    let ready = EndpointState::Ready;
+    let all = |name: &str, count: u8| {
+        let endpoints = (1..=count).map(|number| endpoint(&format!("10.0.{count}.{number}:80"), "n1", ready));
+        service(name, endpoints.collect())
+    };
+    let backends = build(&mut BackendsBuilder::new("n1".into()), vec![all("a", 2), all("b", 1)]);
+    let mut random = Random::seeded(5);
+    let fail = |target: &Target| (0..3).filter(|_| target.health().failed(Instant::now(), 0.5)).count();
+    let failing = pick(&backends, &route(&[("a", 1)]), &mut random).unwrap();
+    assert_eq!(fail(&failing), 1);
+    for _ in 0..20 {
+        assert_ne!(pick(&backends, &route(&[("a", 1)]), &mut random).unwrap().address, failing.address);
+    }
+    let other = pick(&backends, &route(&[("a", 1)]), &mut random).unwrap();
+    assert_eq!(fail(&other), 1);
+    let seen: std::collections::BTreeSet<_> =
+        (0..50).map(|_| pick(&backends, &route(&[("a", 1)]), &mut random).unwrap().address).collect();
+    assert_eq!(seen.len(), 2, "where all fail, all are tried");
+    let alone = pick(&backends, &route(&[("b", 1)]), &mut random).unwrap();
+    assert_eq!(fail(&alone), 1);
+    let services: Vec<_> = (0..50)
+        .map(|_| pick(&backends, &route(&[("a", 1), ("b", 1)]), &mut random).unwrap().service.name.clone())
+        .collect();
+    assert!(services.iter().any(|name| &**name == "b"), "the last endpoint of a Service keeps its share");
+    other.health().succeeded();
+    for _ in 0..20 {
+        assert_eq!(pick(&backends, &route(&[("a", 1)]), &mut random).unwrap().address, other.address);
+    }
+}
+
+#[test]
+fn an_endpoint_that_has_just_come_gets_a_small_share_first() {
+    let ready = EndpointState::Ready;
+    let (old, new) = (endpoint("10.0.0.1:80", "n1", ready), endpoint("10.0.0.2:80", "n1", ready));
+    let mut builder = BackendsBuilder::new("n1".into());
+    build(&mut builder, vec![service("a", vec![old.clone()])]);
+    let start = Instant::now();
+    let table = Arc::new([service("a", vec![old, new.clone()])].into_iter().collect());
+    let backends = builder.build(&table, start);
+    let mut route = route(&[("a", 1)]);
+    let balance = Balance { slow_start: Some(Duration::from_secs(10)), ..Balance::default() };
+    route.policy = Arc::new(Policy { balance, ..Policy::default() });
+    let share = |seconds: u64| {
+        let balance = RouteBalance { algorithm: Algorithm::RoundRobin, rotation: Arc::default(), cookie: None };
+        let now = start + Duration::from_secs(seconds);
+        let demand = Demand { route: &route, balance: &balance, method: Method::RoundRobin, tried: &[], now };
+        let chosen = (0..110).map(|_| match backends.pick(&demand, std::iter::empty(), &mut Random::seeded(1)) {
+            Picked::Target(target) => target.address,
+            other => panic!("{other:?}"),
+        });
+        chosen.filter(|address| *address == new.address).count()
+    };
+    assert_eq!([share(1), share(10)], [10, 55], "a tenth of the other's share after a tenth of the time");
 }

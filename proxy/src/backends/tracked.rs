@@ -1,20 +1,32 @@
-//! What is known of one endpoint as long as it exists, whatever becomes of tables and Services: how busy it is.
-//! `builder` makes them, `backends` reads them.
+//! What is known of one endpoint as long as it exists, whatever becomes of tables and Services: how busy it is, how it
+//! fares, and since when it is there. `builder` makes them, `backends` and `health` read them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use super::slots::Slots;
+use crate::health::Health;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One endpoint.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     id: u64,
-    in_flight: AtomicUsize,
+    pub(super) slots: Slots,
+    /// How it fares.
+    pub(crate) health: Health,
+    /// When it came; `None` if it was there before the proxy.
+    since: Mutex<Option<Instant>>,
 }
 
 impl Tracked {
-    /// Of an endpoint that is new.
-    pub(super) fn new() -> Self {
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), in_flight: AtomicUsize::new(0) }
+    /// Of an endpoint that came then.
+    pub(super) fn new(since: Option<Instant>) -> Self {
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            slots: Slots::default(),
+            health: Health::default(),
+            since: Mutex::new(since),
+        }
     }
 
     /// Tells it from every other endpoint of this process.
@@ -23,32 +35,47 @@ impl Tracked {
     }
 
     /// Requests and passed-through connections that it is busy with.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+    pub(super) fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+
+    /// It was away and has come back.
+    pub(super) fn came(&self, now: Instant) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// The part of a weight that it carries while it warms up, growing in a line over that time; never nothing, so that it
+    /// does warm up.
+    pub(super) fn warmed(&self, weight: i64, warm_up: Duration, now: Instant) -> i64 {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(age) = since.map(|since| now.saturating_duration_since(since)).filter(|age| *age < warm_up) else {
+            return weight;
+        };
+        let part = i128::from(weight) * i128::try_from(age.as_millis()).unwrap_or(i128::MAX >> 64);
+        let part = part / i128::try_from(warm_up.as_millis().max(1)).unwrap_or(i128::MAX);
+        i64::try_from(part).unwrap_or(weight).max(weight / LEAST_PART)
     }
 }
 
-/// A request that an endpoint is busy with while the value lives.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Tracked>);
-
-impl InFlight {
-    /// Begins one.
-    pub(super) fn begin(tracked: &Arc<Tracked>) -> Self {
-        tracked.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(tracked))
-    }
-
-    /// Whose it is.
-    pub(crate) fn endpoint(&self) -> &Tracked {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// The least part of its weight that an endpoint carries.
+const LEAST_PART: i64 = 32;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_grows_with_the_age_of_an_endpoint_and_is_whole_for_those_that_were_there() {
+        let start = Instant::now();
+        let weight = |tracked: &Tracked, seconds: u64| {
+            tracked.warmed(3200, Duration::from_secs(10), start + Duration::from_secs(seconds))
+        };
+        assert_eq!(weight(&Tracked::new(None), 0), 3200);
+        let new = Tracked::new(Some(start));
+        assert_eq!([0, 1, 5, 9, 10, 99].map(|seconds| weight(&new, seconds)), [100, 320, 1600, 2880, 3200, 3200]);
+        new.came(start + Duration::from_secs(50));
+        assert_eq!(weight(&new, 55), 1600);
+    }
+}

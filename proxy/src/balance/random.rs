@@ -34,6 +34,13 @@ impl Random {
         let wide = u128::from(self.next()) * bound as u128;
         (wide >> 64) as usize
     }
+
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "as many bits as a number holds")]
+        let (part, whole) = ((self.next() >> 12) as f64, (1_u64 << 52) as f64);
+        part / whole
+    }
 }
 
 /// Bits in which every bit of the input has its say.

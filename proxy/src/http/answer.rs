@@ -56,6 +56,11 @@ impl Answer {
         Self::page(503, "no_endpoint").retrying().closing()
     }
 
+    /// The pods have as many requests as they may have, and more wait already than may.
+    pub(crate) fn pods_busy() -> Self {
+        Self::page(503, POD_BUSY).retrying().closing()
+    }
+
     /// Serving the request failed.
     pub(crate) fn failure(status: u16, reason: &'static str) -> Self {
         let answer = Self::page(status, reason).closing();
@@ -125,6 +130,8 @@ fn location(scheme: &str, host: &str, port: Option<&str>, target: &RequestTarget
     HeaderValue::from_bytes(&url).ok()
 }
 
+/// Why a request got no pod though there are some, for the access log.
+pub(super) const POD_BUSY: &str = "pod_busy";
 /// A pod that restarts or moves is usually back by then.
 const RETRY_AFTER_SECONDS: &str = "2";
 

@@ -2,7 +2,7 @@
 //! it at the end.
 
 use super::exchange::Exchange;
-use crate::backends::Target;
+use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::state::State;
@@ -30,6 +30,8 @@ pub(crate) struct RequestContext {
     pub(crate) balance: Option<(Arc<RouteBalance>, Method)>,
     /// The endpoint that is asked.
     pub(crate) target: Option<Target>,
+    /// Endpoints of which the first to have room is asked.
+    pub(crate) waiting: Option<Waiting>,
     /// The last endpoint that could not be reached.
     pub(crate) failed: Option<Target>,
     /// Endpoints that could not be reached.
@@ -64,6 +66,7 @@ impl RequestContext {
             route: None,
             balance: None,
             target: None,
+            waiting: None,
             failed: None,
             tried: Vec::new(),
             connecting: None,

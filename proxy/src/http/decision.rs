@@ -7,7 +7,8 @@ use super::client_certificate;
 use super::context::RequestContext;
 use super::miss;
 use super::request::RequestTarget;
-use super::selection;
+use super::selection::{self, Choice};
+use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use crate::state::State;
 use http::request::Parts;
@@ -47,8 +48,12 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
             if let Some(refusal) = body::announced_too_large(header, route.policy.body.largest) {
                 return Some(Answer::refusal(refusal));
             }
-            selection::choose_first(header, &target, ctx);
-            if ctx.target.is_none() {
+            let choice = selection::choose_first(header, &target, ctx);
+            if choice == Choice::Full {
+                shared.metrics().queued(QueueEnd::Full);
+                return Some(Answer::pods_busy());
+            }
+            if choice == Choice::Nothing {
                 return Some(missed(shared, &state, route, &target, ctx).unwrap_or_else(|| {
                     shared.metrics().miss(MissPolicy::Reject, &route.pattern);
                     Answer::no_endpoint()

@@ -24,6 +24,13 @@ pub(super) struct Failure {
     pub(super) reason: &'static str,
 }
 
+impl Failure {
+    /// Whether another pod would perhaps have answered.
+    pub(super) fn blames_pod(&self) -> bool {
+        matches!(self.reason, "connect_failed" | "pod_tls" | "pod_timeout" | "pod_failed")
+    }
+}
+
 /// See the table of the module. What the connection of the exchange says comes first: to Pingora a silence that it ended
 /// is a broken connection.
 pub(super) fn of(error: &Error, exchange: Option<&Exchange>) -> Failure {

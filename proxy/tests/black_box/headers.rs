@@ -296,7 +296,8 @@ async fn hostile_header_settings_change_nothing_for_other_routes() {
     let proxy = Proxy::start(&Manifests::with(&objects), &[]);
     for number in 0..hostile.len() {
         let reply = get(proxy.http, &format!("bad-{number}.example.com"), "/").await;
-        assert_eq!((reply.status, reply.header("set-cookie")), (200, None), "{number}");
+        let cookies = reply.headers.get_all("set-cookie").iter().count();
+        assert_eq!((reply.status, cookies), (200, 1), "{number}: only the router's own cookie");
         let echo = reply.echo();
         assert_eq!(seen(&echo.headers, "x-forwarded-for"), ["127.0.0.1"], "{number}: the default holds");
     }

@@ -1,14 +1,20 @@
 //! Which pod gets a request: annotations flow in, the algorithm and the limits of one pod flow out. What is left open, the
 //! proxy's flags decide.
 
+use crate::annotation::grammar::{count, time};
 use crate::annotation::{Annotations, Spelling};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How requests spread over pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
     /// `None`: by turns where several Services have weight, else the router's default.
     pub algorithm: Option<Algorithm>,
+    /// Requests or passed-through connections that one pod may have at a time; 0 means any number.
+    pub pod_connections: Option<u32>,
+    /// How long a pod that has come up is spared.
+    pub slow_start: Option<Duration>,
 }
 
 /// How a pod is chosen.
@@ -64,7 +70,12 @@ impl Balance {
             Spelling { name: "nginx.ingress.kubernetes.io/upstream-hash-by", parse: hash },
             Spelling { name: "nginx.ingress.kubernetes.io/load-balance", parse: nginx_algorithm },
         ]);
-        Self { algorithm }
+        let pod_connections = annotations.first(&[
+            Spelling { name: "nearside.dev/pod-concurrent-connections", parse: count },
+            Spelling { name: "haproxy.router.openshift.io/pod-concurrent-connections", parse: count },
+        ]);
+        let slow_start = annotations.first(&[Spelling { name: "nearside.dev/slow-start", parse: time }]);
+        Self { algorithm, pod_connections, slow_start }
     }
 }
 
