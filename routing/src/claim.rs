@@ -8,9 +8,11 @@ pub use ingress::ingress_claims;
 pub use route::route_claims;
 
 use crate::certificate::KeyPair;
-use crate::hostname::HostPattern;
+use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Age, ObjectKey};
-use crate::table::CompiledRoute;
+use crate::path::PathRule;
+use crate::policy::{Policy, Redirects, redirect};
+use crate::table::{CompiledRoute, Termination};
 use crate::verdict::Problem;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +52,31 @@ impl Claim {
     pub fn namespace(&self) -> &str {
         &self.route.source.namespace
     }
+
+    /// Whether the rule is what the object is for, and not only a way to it.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.route.policy.redirects.to_host.is_none()
+    }
+}
+
+/// The claims on hosts with `www.` in front or without it, where the object asks that they lead to the hosts that it names
+/// itself. Each is served only where no rule of the host matches, and by whom the host belongs to.
+fn www_claims(rules: &[Claim], hosts: &mut BTreeSet<HostPattern>) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.route.policy.redirects.www) {
+        let HostPattern::Exact(host) = &rule.route.pattern else { continue };
+        let other = host.as_str().strip_prefix("www.").map_or_else(|| format!("www.{host}"), ToOwned::to_owned);
+        let Ok(pattern) = Hostname::parse(&other).map(HostPattern::Exact) else { continue };
+        if rule.route.termination == Termination::Passthrough || !hosts.insert(pattern.clone()) {
+            continue;
+        }
+        let redirects = Redirects { to_host: Some(host.clone()), ..Redirects::default() };
+        let policy = Arc::new(Policy { redirects, ..Policy::clone(&rule.route.policy) });
+        let route = CompiledRoute { pattern, path: PathRule::Default, policy, ..CompiledRoute::clone(&rule.route) };
+        let field = format!("metadata.annotations[\"{}\"]", redirect::WWW);
+        claims.push(Claim { route: Arc::new(route), field, ..rule.clone() });
+    }
+    claims
 }
 
 /// The certificate of a Route.

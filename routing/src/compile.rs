@@ -6,6 +6,7 @@ use crate::certificate::{CertificateError, KeyPair};
 use crate::claim::{CertificateClaim, Claim, ClaimedCertificate, Claims};
 use crate::hostname::HostPattern;
 use crate::object::{ObjectKey, Secret};
+use crate::path::PathRule;
 use crate::table::{CompiledRoute, HostRoutes};
 use crate::verdict::{Outcome, Problem, Reason, Verdict};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -84,7 +85,17 @@ pub fn compile_host(
     };
     let mut certificate = None;
     let mut routes: Vec<Arc<CompiledRoute>> = Vec::new();
+    let mut regex_bytes = 0;
     for (place, rule) in &granted {
+        if let PathRule::Regex(regex) = &rule.route.path {
+            regex_bytes += regex.memory();
+            if regex_bytes > REGEX_BYTES {
+                let message =
+                    "the regular expressions of this host are too large together; those of older claims are served";
+                out.reject(rule, *place, Problem::new(rule.field.clone(), Reason::InvalidPath, message));
+                continue;
+            }
+        }
         match route_certificate(rule, secrets) {
             Ok(own) => {
                 // Several Routes of one host: the oldest that brings a certificate decides.
@@ -136,10 +147,13 @@ pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_probl
     problems.extend(rejected.iter().map(|(_, problem)| problem.clone()));
     problems.extend(certificate_problems.iter().cloned());
     let without_backend = |(_, rule): &(usize, &Claim)| rule.route.backends.is_empty();
+    let primary = |place: &usize| claims.rules.get(*place).is_some_and(Claim::is_primary);
     let mut refused: BTreeSet<usize> = rejected.iter().map(|(place, _)| *place).collect();
     refused.extend(claims.rules.iter().enumerate().filter(without_backend).map(|(place, _)| place));
-    let outcome = if refused.len() == claims.rules.len() {
-        let decisive = if rejected.is_empty() { 0 } else { claims.problems.len() };
+    refused.retain(primary);
+    let outcome = if refused.len() == claims.rules.iter().filter(|rule| rule.is_primary()).count() {
+        let first = rejected.iter().position(|(place, _)| primary(place));
+        let decisive = first.map_or(0, |first| claims.problems.len() + first);
         let nothing = || Problem::new("spec.rules", Reason::RouteNotAdmitted, "the object states no rule to serve");
         Outcome::Rejected(if decisive < problems.len() { problems.remove(decisive) } else { nothing() })
     } else {
@@ -198,6 +212,9 @@ fn ingress_certificate(
         Err(error) => Err(unusable(format!("Secret {}: {error}; the default certificate is served", claim.secret))),
     }
 }
+
+/// Bytes that the compiled regular expressions of one host take together: each of them may be asked about a request.
+const REGEX_BYTES: usize = 256 * 1024;
 
 /// Problems of one object that a verdict lists: an object may hold tens of thousands of bad rules.
 const MAX_PROBLEMS: usize = 32;

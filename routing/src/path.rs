@@ -4,6 +4,10 @@
 //! Normal form: percent-escapes of unreserved characters are decoded, other escapes are written in upper case
 //! (RFC 3986 §6.2.2), and dot segments are resolved (§5.2.4). `%2F` stays an escape, and repeated slashes stay.
 
+mod regex;
+
+pub use regex::{PathRegex, RegexError};
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -123,6 +127,8 @@ pub enum PathRule {
     Below(Box<str>),
     /// Exactly this path (an Ingress `Exact`).
     Exact(Box<str>),
+    /// Every path that begins with what the expression matches (an Ingress `ImplementationSpecific`, where asked for).
+    Regex(PathRegex),
     /// Every path that no other rule of the host matches (an Ingress `defaultBackend`).
     Default,
 }
@@ -156,6 +162,14 @@ impl PathRule {
         Ok(Self::Exact(NormalPath::parse(path)?.as_str().into()))
     }
 
+    /// The rule of an Ingress path that is a regular expression.
+    ///
+    /// # Errors
+    /// [`RegexError`].
+    pub fn ingress_regex(pattern: &str) -> Result<Self, RegexError> {
+        PathRegex::new(pattern).map(Self::Regex)
+    }
+
     fn prefix(normal: &str) -> Self {
         Self::Prefix { path: normal.trim_end_matches('/').into(), written: normal.len() }
     }
@@ -167,23 +181,58 @@ impl PathRule {
             Self::Any | Self::Default => true,
             Self::Exact(exact) => path == exact.as_ref(),
             Self::Below(below) => path.starts_with(below.as_ref()),
+            Self::Regex(regex) => regex.is_match(path),
             Self::Prefix { path: prefix, .. } => {
                 path.strip_prefix(prefix.as_ref()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
         }
     }
 
-    /// The order in which the rules of a host are tried, smallest first: longer paths first, then `Exact` before the
-    /// rest, then the rule written longer (Ingress specification; equals the router's order for Routes).
+    /// How a path that the rule matches falls into parts.
+    pub fn split<'p>(&self, path: &'p NormalPath<'_>) -> SplitPath<'p> {
+        let path = path.as_str();
+        let leading = match self {
+            Self::Any | Self::Default => 0,
+            Self::Exact(path) | Self::Below(path) | Self::Prefix { path, .. } => path.len(),
+            Self::Regex(regex) => return SplitPath { path, groups: regex.groups(path) },
+        };
+        SplitPath { path, groups: vec![Some(0..leading)] }
+    }
+
+    /// The order in which the rules of a host are tried, smallest first: `Exact` before the rest, longer paths first, then
+    /// the rule written longer (Ingress specification; equals the router's order for Routes). A regular expression is as
+    /// long as it is written, as in ingress-nginx.
     pub fn precedence(&self) -> impl Ord + use<> {
         let (rank, length, kind, written) = match self {
             Self::Exact(path) => (0, path.len(), 0, path.len()),
-            Self::Below(path) => (0, path.len(), 1, path.len()),
-            Self::Prefix { path, written } => (0, path.len(), 1, *written),
-            Self::Any => (0, 0, 2, 0),
-            Self::Default => (1, 0, 0, 0),
+            Self::Below(path) => (1, path.len(), 1, path.len()),
+            Self::Prefix { path, written } => (1, path.len(), 1, *written),
+            Self::Regex(regex) => (1, regex.as_str().len(), 0, 0),
+            Self::Any => (1, 0, 2, 0),
+            Self::Default => (2, 0, 0, 0),
         };
         (rank, std::cmp::Reverse(length), kind, std::cmp::Reverse(written))
+    }
+}
+
+/// A path as a rule matched it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitPath<'p> {
+    path: &'p str,
+    groups: Vec<Option<std::ops::Range<usize>>>,
+}
+
+impl<'p> SplitPath<'p> {
+    /// What comes after the part that the rule states.
+    pub fn rest(&self) -> &'p str {
+        let end = self.groups.first().cloned().flatten().map_or(0, |matched| matched.end);
+        self.path.get(end..).unwrap_or_default()
+    }
+
+    /// What a group of the rule's regular expression matched; empty for other rules.
+    pub fn group(&self, number: u8) -> &'p str {
+        let group = self.groups.get(usize::from(number).max(1)).cloned().flatten();
+        group.and_then(|range| self.path.get(range)).unwrap_or_default()
     }
 }
 
@@ -192,6 +241,7 @@ impl fmt::Display for PathRule {
         match self {
             Self::Any => f.write_str("/"),
             Self::Exact(path) => write!(f, "={path}"),
+            Self::Regex(regex) => write!(f, "~{}", regex.as_str()),
             Self::Below(path) => f.write_str(path),
             Self::Prefix { path, .. } if path.is_empty() => f.write_str("/"),
             Self::Prefix { path, .. } => f.write_str(path),
@@ -293,12 +343,39 @@ mod tests {
         ];
         rules.sort_by_key(PathRule::precedence);
         let order: Vec<String> = rules.iter().map(|r| format!("{r:?}")).collect();
-        assert!(order[0].contains("/foo/bar"), "{order:?}");
-        assert!(order[1].starts_with("Exact"), "{order:?}");
+        assert!(order[0].starts_with("Exact"), "{order:?}");
+        assert!(order[1].contains("/foo/bar"), "{order:?}");
         assert!(order[2].contains("written: 5"), "{order:?}");
         assert!(order[3].contains("written: 4"), "{order:?}");
         assert_eq!(rules[4], PathRule::Any);
         assert_eq!(rules[5], PathRule::Default);
+    }
+
+    #[test]
+    fn a_regular_expression_is_as_long_as_it_is_written_and_after_exact_paths() {
+        let regex = PathRule::ingress_regex("/foo/[a-z]+").unwrap();
+        let (shorter, longer) =
+            (PathRule::ingress_prefix("/foo/b").unwrap(), PathRule::ingress_prefix("/foo/bar/baz/q").unwrap());
+        let mut rules = [&shorter, &regex, &longer, &PathRule::ingress_exact("/f").unwrap()].map(Clone::clone);
+        rules.sort_by_key(PathRule::precedence);
+        assert_eq!(rules.map(|rule| rule.to_string()), ["=/f", "/foo/bar/baz/q", "~/foo/[a-z]+", "/foo/b"]);
+    }
+
+    #[test]
+    fn a_path_falls_into_what_the_rule_states_and_the_rest() {
+        for (rule, path, rest) in [
+            (PathRule::route("/foo").unwrap(), "/foo/bar", "/bar"),
+            (PathRule::route("/foo/").unwrap(), "/foo/bar", "bar"),
+            (PathRule::route("").unwrap(), "/foo", "/foo"),
+            (PathRule::ingress_exact("/foo").unwrap(), "/foo", ""),
+            (PathRule::ingress_regex("/f(o+)").unwrap(), "/foo/bar", "/bar"),
+        ] {
+            assert_eq!(rule.split(&NormalPath::parse(path).unwrap()).rest(), rest, "{rule}");
+        }
+        let rule = PathRule::ingress_regex("/a(/|$)(x)?(.*)").unwrap();
+        let path = NormalPath::parse("/a/b").unwrap();
+        let split = rule.split(&path);
+        assert_eq!([1, 2, 3, 9].map(|number| split.group(number)), ["/", "", "b", ""]);
     }
 
     proptest! {

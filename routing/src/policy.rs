@@ -7,16 +7,22 @@ pub mod affinity;
 pub mod balance;
 pub mod bandwidth;
 pub mod body;
+mod cors;
 mod forwarded;
 mod header_actions;
 mod hsts;
 pub mod rate;
+pub(crate) mod redirect;
+mod rewrite;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timeouts;
 
+pub use cors::{Cors, OriginPattern, Origins};
 pub use forwarded::{ForwardedHeaders, ToPod};
 pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host_and_port};
+pub use redirect::{FixedRedirect, Location, LocationPart, Redirects};
+pub use rewrite::{PathPart, PathTemplate, Rewrite, RewriteTarget};
 
 use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
@@ -54,6 +60,12 @@ pub struct Policy {
     pub body: Body,
     /// How fast each response is sent; as fast as can be where it is `None`.
     pub bandwidth: Option<Bandwidth>,
+    /// What path the pod sees.
+    pub rewrite: Rewrite,
+    /// Where requests are sent instead.
+    pub redirects: Redirects,
+    /// What pages of other origins may do, where the proxy decides that.
+    pub cors: Option<Cors>,
 }
 
 impl Policy {
@@ -71,6 +83,9 @@ impl Policy {
             rate: RateLimits::read(annotations),
             body: Body::read(annotations),
             bandwidth: Bandwidth::read(annotations),
+            rewrite: Rewrite::read(annotations),
+            redirects: Redirects::read(annotations),
+            cors: Cors::read(annotations),
         }
     }
 }

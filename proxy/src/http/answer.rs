@@ -1,5 +1,6 @@
 //! Answers of our own: decisions flow in, status, header fields and a short page flow out. Pure; `http` sends them.
 
+use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -69,23 +70,41 @@ impl Answer {
 
     /// To the same URL with https, without a port as in the OpenShift router.
     pub(crate) fn https_redirect(status: u16, target: &RequestTarget<'_>) -> Self {
-        let location = location("https", &target.host, None, target);
-        Self::redirect(status, location, "no-cache", "https_redirect")
+        // A client of HTTP/1.0 that names no host cannot be told where to go.
+        let location =
+            Some(location("https", &target.host, None, target)).filter(|_| !target.host.is_empty()).flatten();
+        Self::redirect(status, location, Some("no-cache"), "https_redirect")
     }
 
     /// To the name under which another node serves the host: temporary and never stored, for the pods may move back.
     pub(crate) fn alias_redirect(scheme: Scheme, alias: &Hostname, target: &RequestTarget<'_>) -> Self {
-        let scheme = match scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        let location = location(scheme, alias.as_str(), target.port, target);
-        Self::redirect(307, location, "no-store", "miss_redirect")
+        let location = location(scheme_name(scheme), alias.as_str(), target.port, target);
+        Self::redirect(307, location, Some("no-store"), "miss_redirect")
     }
 
-    fn redirect(status: u16, location: Option<HeaderValue>, cache: &'static str, reason: &'static str) -> Self {
+    /// To the same URL at another host, for good: the one with or without `www.`.
+    pub(crate) fn host_redirect(scheme: Scheme, host: &Hostname, target: &RequestTarget<'_>) -> Self {
+        // A redirect to https on the way leaves the port of plain HTTP behind.
+        let port = target.port.filter(|_| scheme == Scheme::Http);
+        let location = location(scheme_name(scheme), host.as_str(), port, target);
+        Self::redirect(308, location, None, "host_redirect")
+    }
+
+    /// To a place that the object states.
+    pub(crate) fn stated_redirect(status: u16, location: Option<HeaderValue>) -> Self {
+        let permanent = matches!(status, 301 | 308);
+        Self::redirect(status, location, if permanent { None } else { Some("no-cache") }, "redirect")
+    }
+
+    /// To a browser that asks what a page of another origin may do.
+    pub(crate) fn preflight(headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { status: 204, headers, body: Bytes::new(), close: false, reason: "preflight" }
+    }
+
+    fn redirect(status: u16, location: Option<HeaderValue>, cache: Option<&'static str>, reason: &'static str) -> Self {
         let Some(location) = location else { return Self::page(400, "target").closing() };
-        let headers = vec![(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static(cache))];
+        let mut headers = vec![(LOCATION, location)];
+        headers.extend(cache.map(|cache| (CACHE_CONTROL, HeaderValue::from_static(cache))));
         Self { status, headers, body: Bytes::new(), close: false, reason }
     }
 

@@ -6,6 +6,7 @@ use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::state::State;
+use http::HeaderValue;
 use nearside_routing::table::CompiledRoute;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,8 +39,10 @@ pub(crate) struct RequestContext {
     pub(crate) tried: Vec<SocketAddr>,
     /// When the present attempt to connect began.
     pub(crate) connecting: Option<Instant>,
-    /// The request target for the pod where it must be rewritten to origin form (RFC 9112 §3.2.1).
-    pub(crate) origin_form: Option<Vec<u8>>,
+    /// The request target for the pod where it is not the client's: in origin form (RFC 9112 §3.2.1), or with another path.
+    pub(crate) pod_target: Option<Vec<u8>>,
+    /// `X-Forwarded-Prefix` for the pod.
+    pub(crate) forwarded_prefix: Option<HeaderValue>,
     /// The id that pods are told, if they are told one.
     pub(crate) unique_id: Option<Box<str>>,
     /// Whether the client asks to upgrade to WebSocket.
@@ -70,7 +73,8 @@ impl RequestContext {
             failed: None,
             tried: Vec::new(),
             connecting: None,
-            origin_form: None,
+            pod_target: None,
+            forwarded_prefix: None,
             unique_id: None,
             upgrade: false,
             complete: false,

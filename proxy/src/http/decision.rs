@@ -5,9 +5,9 @@ use super::answer::Answer;
 use super::body;
 use super::client_certificate;
 use super::context::RequestContext;
-use super::miss;
 use super::request::RequestTarget;
 use super::selection::{self, Choice};
+use super::{cors, miss, redirect, rewrite};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use crate::state::State;
@@ -41,12 +41,21 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         Decision::NoRoute => Some(Answer::no_route(shared.config.no_route_status)),
         Decision::RedirectToHttps(route) => {
             ctx.route = Some(Arc::clone(route));
-            Some(Answer::https_redirect(route.https_redirect_status(), &target))
+            // What is sent elsewhere anyway needs no stop on the way.
+            let stated = redirect::instead(&route.policy.redirects, Scheme::Https, &target);
+            Some(stated.unwrap_or_else(|| Answer::https_redirect(route.https_redirect_status(), &target)))
         }
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
-            if let Some(refusal) = body::announced_too_large(header, route.policy.body.largest) {
+            let policy = &route.policy;
+            if let Some(refusal) = body::announced_too_large(header, policy.body.largest) {
                 return Some(Answer::refusal(refusal));
+            }
+            let answer = redirect::instead(&policy.redirects, scheme, &target)
+                .or_else(|| policy.cors.as_ref().and_then(|cors| cors::preflight(cors, header)))
+                .or_else(|| redirect::app_root(&policy.redirects, &path));
+            if answer.is_some() {
+                return answer;
             }
             let choice = selection::choose_first(header, &target, ctx);
             if choice == Choice::Full {
@@ -59,7 +68,11 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
                     Answer::no_endpoint()
                 }));
             }
-            ctx.origin_form = target.origin_form();
+            let rewritten = policy.rewrite.target.as_ref();
+            let rewritten = rewritten.and_then(|text| rewrite::target(text, &route.path, &path, target.query));
+            ctx.pod_target = rewritten.or_else(|| target.origin_form());
+            let prefix = policy.rewrite.forwarded_prefix.as_ref();
+            ctx.forwarded_prefix = prefix.and_then(|prefix| rewrite::forwarded_prefix(prefix, &route.path, &path));
             None
         }
     }

@@ -1,13 +1,13 @@
 //! The header for the client: the pod's header or that of an answer of our own, the policy of the route and the router's own
 //! settings flow in, the header as the client gets it flows out. One of the few modules that name Pingora types.
 //!
-//! In order: the actions of the route; `Strict-Transport-Security`; the router's actions, which so have the last word; the
-//! case of names.
+//! In order: who may read it across origins; the actions of the route; `Strict-Transport-Security`; the router's actions,
+//! which so have the last word; the case of names.
 
 use super::context::RequestContext;
 use super::fields::Fields;
 use super::header_actions::{Known, apply};
-use super::header_case;
+use super::{cors, header_case};
 use crate::server::Shared;
 use http::Version;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -28,10 +28,11 @@ pub(super) fn write(
 ) -> Result<()> {
     let certificate = ctx.connection.as_ref().and_then(|connection| connection.certificate.get()?.as_ref());
     let known = Known { client_certificate: certificate.map(|certificate| &*certificate.der), ..Known::default() };
+    write_cors(client, response, ctx);
     if let Some(route) = &ctx.route {
         apply(&route.policy.header_actions.response, Side::Response, known, response);
     }
-    write_policy(response, ctx);
+    write_hsts(response, ctx);
     apply(&shared.config.headers.response, Side::Response, known, response);
     write_case(shared, client, response)
 }
@@ -46,11 +47,18 @@ pub(super) fn write_own(
     response: &mut ResponseHeader,
     ctx: &RequestContext,
 ) -> Result<()> {
-    write_policy(response, ctx);
+    write_cors(client, response, ctx);
+    write_hsts(response, ctx);
     write_case(shared, client, response)
 }
 
-fn write_policy(response: &mut ResponseHeader, ctx: &RequestContext) {
+fn write_cors(client: &RequestHeader, response: &mut ResponseHeader, ctx: &RequestContext) {
+    if let Some(cors) = ctx.route.as_ref().and_then(|route| route.policy.cors.as_ref()) {
+        cors::write(cors, &client.headers, response);
+    }
+}
+
+fn write_hsts(response: &mut ResponseHeader, ctx: &RequestContext) {
     let secure = ctx.connection.as_ref().is_some_and(|connection| connection.scheme == Scheme::Https);
     // A client must not believe it where anybody on the way could have written it (RFC 6797 §7.2).
     if let Some(hsts) = ctx.route.as_ref().and_then(|route| route.policy.hsts.clone()).filter(|_| secure) {

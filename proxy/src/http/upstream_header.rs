@@ -13,7 +13,7 @@ use super::header_case;
 use super::unique_id::Identified;
 use crate::server::Shared;
 use http::header::{CONNECTION, HOST, UPGRADE};
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 use nearside_routing::Kind;
 use nearside_routing::header_value::Side;
 use pingora::Result;
@@ -30,7 +30,7 @@ pub(super) fn write(
     upstream: &mut RequestHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    if let Some(target) = &ctx.origin_form {
+    if let Some(target) = &ctx.pod_target {
         upstream.set_raw_path(target)?;
     }
     let config = &shared.config.headers;
@@ -82,6 +82,9 @@ pub(super) fn write(
     if let Some(host) = to_pod.and_then(|to_pod| to_pod.host.clone()) {
         upstream.set(&HOST, host);
     }
+    if let Some(prefix) = ctx.forwarded_prefix.clone() {
+        upstream.set(&X_FORWARDED_PREFIX, prefix);
+    }
     let http1 = upstream.version < Version::HTTP_2;
     if http1 && to_pod.is_some_and(|to_pod| to_pod.close) && !upstream.headers.contains_key(UPGRADE) {
         upstream.set(&CONNECTION, HeaderValue::from_static("close"));
@@ -100,3 +103,5 @@ fn host(client: &RequestHeader) -> Vec<u8> {
     let authority = client.uri.authority().map(|authority| authority.as_str().as_bytes());
     authority.or_else(|| client.headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default().to_vec()
 }
+
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");

@@ -70,7 +70,7 @@ async fn a_route_sets_and_deletes_fields_of_requests_in_order() {
         set("X-Empty", "%[req.hdr(x-none)]"),
     ]);
     let web = route("web", HOST, actions(list, json!([])));
-    let proxy = Proxy::start(&manifests(web, address), &[]);
+    let proxy = Proxy::of(manifests(web, address), &[]);
     let builder = Request::get("/").header("host", HOST).header("x-user", "first");
     let headers =
         request(proxy.http, builder.header("x-user", "a, Second").header("x-secret", "1")).await.echo().headers;
@@ -108,7 +108,7 @@ async fn the_route_wins_in_requests_and_the_router_in_responses() {
     let (_pod, address) = echo_pod("web-1");
     let of_route = actions(json!([set("X-Who", "route"), set("X-Seen", "%[req.hdr(x-router)]")]), json!([]));
     let flag = "--request-header=X-Who:router:Set,X-Router:%25%5Breq.hdr%28host%29%5D+%3A:Set,X-Forwarded-Port:1:Set";
-    let proxy = Proxy::start(&manifests(route("web", HOST, of_route), address), &[flag]);
+    let proxy = Proxy::of(manifests(route("web", HOST, of_route), address), &[flag]);
     let headers = get(proxy.http, HOST, "/").await.echo().headers;
     assert_eq!(seen(&headers, "x-who"), ["route"]);
     assert_eq!(seen(&headers, "x-seen"), [format!("{HOST} :")], "what the router set is there for the route");
@@ -123,7 +123,7 @@ async fn annotations_set_and_delete_fields_of_both_kinds() {
         ("nginx.ingress.kubernetes.io/custom-headers", "shop/headers"),
     ];
     let web = ingress("web", HOST, &[("Prefix", "/", "web")], json!({}));
-    let proxy = Proxy::start(&manifests(annotated(web, &annotations), answers.address), &[]);
+    let proxy = Proxy::of(manifests(annotated(web, &annotations), answers.address), &[]);
     let reply = get(proxy.http, HOST, "/").await;
     let fields = ["x-frame-options", "x-powered-by", "set-cookie"].map(|name| reply.header(name));
     assert_eq!(fields, [Some("DENY"), None, None]);
@@ -150,7 +150,7 @@ async fn each_policy_tells_the_pod_who_asked_in_its_way() {
         }
         let flags: Vec<String> = flag.iter().map(|flag| format!("--forwarded-headers={flag}")).collect();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let proxy = Proxy::start(&manifests(web, address), &flags);
+        let proxy = Proxy::of(manifests(web, address), &flags);
         let builder = Request::get("/").header("host", HOST).header("x-forwarded-for", claim);
         let builder = builder.header("x-forwarded-proto", "https").header("x-forwarded-host", "front.example.com");
         let headers = request(proxy.http, builder).await.echo().headers;
@@ -169,7 +169,7 @@ async fn each_policy_tells_the_pod_who_asked_in_its_way() {
 #[tokio::test]
 async fn a_pod_learns_of_http_2_only_where_it_is_true() {
     let (_pod, address) = echo_pod("web-1");
-    let proxy = Proxy::start(&manifests(route("web", HOST, json!({})), address), &[]);
+    let proxy = Proxy::of(manifests(route("web", HOST, json!({})), address), &[]);
     let stream = TcpStream::connect(proxy.http).await.unwrap();
     let headers = get_h2(stream, &format!("http://{HOST}/")).await.echo().headers;
     assert_eq!(seen(&headers, "x-forwarded-proto-version"), ["h2"]);
@@ -190,7 +190,7 @@ async fn the_host_reaches_the_pod_of_a_route_in_lower_case_and_that_of_an_ingres
         (route("web", HOST, actions(json!([set("Host", "%[req.hdr(x-none)]")]), json!([]))), HOST, HOST),
         (route("web", HOST, actions(json!([set("Host", "set.example.org")]), json!([]))), "set.example.org", HOST),
     ] {
-        let proxy = Proxy::start(&manifests(object.clone(), address), &[]);
+        let proxy = Proxy::of(manifests(object.clone(), address), &[]);
         let echo = get(proxy.http, "Web.Example.COM", "/").await.echo();
         assert_eq!(echo.host, expected, "{object}");
         assert_eq!(seen(&echo.headers, "x-forwarded-host"), [forwarded], "{object}");
@@ -212,7 +212,7 @@ async fn strict_transport_security_is_said_over_tls_only_and_instead_of_the_pods
         ("haproxy.router.openshift.io/hsts_header", "max-age=600; report-uri=x", "max-age=1"),
     ] {
         let web = annotated(route("web", HOST, tls.clone()), &[(annotation, value)]);
-        let proxy = Proxy::start(&manifests(web, answers.address), &[]);
+        let proxy = Proxy::of(manifests(web, answers.address), &[]);
         let secure = get_tls(proxy.https, &ca, HOST, "/").await.unwrap();
         assert_eq!(secure.header("strict-transport-security"), Some(expected), "{value}");
         let plain = get(proxy.http, HOST, "/").await;
@@ -246,7 +246,7 @@ async fn names_are_written_in_the_case_that_old_clients_and_pods_insist_on() {
     let ask = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nx-legacy-id: 1\r\nConnection: close\r\n\r\n");
     for (adjust, expected) in [("true", "X-LEGACY-Id: 1\r\n"), ("false", "x-legacy-id: 1\r\n")] {
         let web = annotated(route("web", HOST, json!({})), &[("haproxy.router.openshift.io/h1-adjust-case", adjust)]);
-        let proxy = Proxy::start(&manifests(web, pod.address), &[flag]);
+        let proxy = Proxy::of(manifests(web, pod.address), &[flag]);
         let answer = raw(proxy.http, ask.as_bytes()).await;
         assert!(answer.contains(expected), "{adjust}: {answer}");
         assert!(answer.contains("content-LENGTH: "), "responses to clients always: {answer}");
@@ -264,7 +264,7 @@ async fn a_pod_is_asked_to_close_where_its_ingress_says_so() {
     for (value, asked) in [("close", true), ("keep-alive", false), ("upgrade", false)] {
         let web = ingress("web", HOST, &[("Prefix", "/", "web")], json!({}));
         let web = annotated(web, &[("nginx.ingress.kubernetes.io/connection-proxy-header", value)]);
-        let proxy = Proxy::start(&manifests(web, pod.address), &[]);
+        let proxy = Proxy::of(manifests(web, pod.address), &[]);
         let text = get(proxy.http, HOST, "/").await.text().to_lowercase();
         assert_eq!(text.contains("connection: close"), asked, "{value}: {text}");
     }
@@ -275,7 +275,7 @@ async fn a_pod_is_asked_to_close_where_its_ingress_says_so() {
 async fn hostile_header_settings_change_nothing_for_other_routes() {
     let (_pod, address) = echo_pod("web-1");
     let long = "x".repeat(64 * 1024);
-    let hostile = ["'\"\\;{}%", "%[", "a\r\nSet-Cookie: b", "\u{0}", "\u{2028}", "%{+Q}[req.hdr(a)", "%00", &long];
+    let hostile = ["'\"\\;{}%", "%[", "a\r\nProxy: b", "\u{0}", "\u{2028}", "%{+Q}[req.hdr(a)", "%00", &long];
     let mut objects = vec![service("web"), pod("web", "web-1", address), route("web", HOST, json!({}))];
     for (number, value) in hostile.iter().enumerate() {
         let items = json!([set("X-A", value), set(value, "b"), delete(value), { "name": value, "action": {} }]);
@@ -293,11 +293,12 @@ async fn hostile_header_settings_change_nothing_for_other_routes() {
         ];
         objects.push(annotated(bad, &names.map(|name| (name, *value))));
     }
-    let proxy = Proxy::start(&Manifests::with(&objects), &[]);
+    let proxy = Proxy::of(Manifests::with(&objects), &[]);
     for number in 0..hostile.len() {
         let reply = get(proxy.http, &format!("bad-{number}.example.com"), "/").await;
         let cookies = reply.headers.get_all("set-cookie").iter().count();
         assert_eq!((reply.status, cookies), (200, 1), "{number}: only the router's own cookie");
+        assert_eq!((reply.status, reply.header("proxy")), (200, None), "{number}");
         let echo = reply.echo();
         assert_eq!(seen(&echo.headers, "x-forwarded-for"), ["127.0.0.1"], "{number}: the default holds");
     }

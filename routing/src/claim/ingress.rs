@@ -1,6 +1,6 @@
 //! What an Ingress asks for: hosts with paths, certificates, default backends (`networking.k8s.io/v1`).
 
-use super::{CertificateClaim, Claim, ClaimedCertificate, Claims};
+use super::{CertificateClaim, Claim, ClaimedCertificate, Claims, www_claims};
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
@@ -24,11 +24,13 @@ pub fn ingress_claims(ingress: &Ingress) -> Claims {
         rules: Vec::new(),
         tls_hosts: BTreeSet::new(),
         defaults: BTreeSet::new(),
+        regex_bytes: 0,
         problems: annotations.into_problems(),
     };
     let certificates = builder.certificates();
     builder.rules();
-    let Builder { hosts, rules, problems, .. } = builder;
+    let Builder { mut hosts, mut rules, problems, .. } = builder;
+    rules.extend(www_claims(&rules, &mut hosts));
     let first_host = ingress.spec.rules.iter().map(|rule| rule.host.as_str()).find(|host| !host.is_empty());
     Claims {
         object: ingress.metadata.key(Kind::Ingress),
@@ -49,6 +51,8 @@ struct Builder<'i> {
     tls_hosts: BTreeSet<HostPattern>,
     /// The hosts for which `spec.defaultBackend` was claimed: several rules may name one host.
     defaults: BTreeSet<HostPattern>,
+    /// What the regular expressions take so far.
+    regex_bytes: usize,
     problems: Vec<Problem>,
 }
 
@@ -130,7 +134,12 @@ impl Builder<'_> {
     }
 
     fn path(&mut self, pattern: &HostPattern, path: &IngressPath, field: &str) {
+        let regex = self.policy.rewrite.regex;
         let rule = match path.path_type.as_str() {
+            "ImplementationSpecific" if regex && !path.path.is_empty() => {
+                self.regex(pattern, path, field);
+                return;
+            }
             "Exact" => PathRule::ingress_exact(&path.path),
             "Prefix" | "ImplementationSpecific" => PathRule::ingress_prefix(&path.path),
             other => {
@@ -148,10 +157,42 @@ impl Builder<'_> {
         }
     }
 
+    fn regex(&mut self, pattern: &HostPattern, path: &IngressPath, field: &str) {
+        match PathRule::ingress_regex(&path.path) {
+            Ok(rule) => {
+                if let PathRule::Regex(regex) = &rule {
+                    self.regex_bytes += regex.memory();
+                }
+                if self.regex_bytes > REGEX_BYTES {
+                    let message = "the regular expressions of this Ingress are too large together";
+                    self.problem(format!("{field}.path"), Reason::InvalidPath, message);
+                } else {
+                    self.claim(pattern.clone(), rule, &path.backend, field);
+                }
+            }
+            Err(error) => self.problem(format!("{field}.path"), Reason::InvalidPath, error.to_string()),
+        }
+    }
+
+    /// What plain HTTP gets: where there is TLS, a redirect, unless the object says otherwise. A rule for the challenges of
+    /// a certificate authority (RFC 8555 §8.3) stays open: the certificate may be what is missing.
+    fn insecure(&self, pattern: &HostPattern, path: &PathRule) -> InsecurePolicy {
+        let challenge = match path {
+            PathRule::Exact(path) | PathRule::Below(path) | PathRule::Prefix { path, .. } => {
+                path.starts_with("/.well-known/acme-challenge")
+            }
+            PathRule::Any | PathRule::Default | PathRule::Regex(_) => false,
+        };
+        match self.policy.redirects.https.unwrap_or_else(|| self.tls_hosts.contains(pattern)) && !challenge {
+            true => InsecurePolicy::Redirect,
+            false => InsecurePolicy::Allow,
+        }
+    }
+
     fn claim(&mut self, pattern: HostPattern, path: PathRule, backend: &IngressBackend, field: &str) {
         // A path whose backend cannot be served answers 503; a broader rule must not answer in its place.
         let backends: Box<[WeightedBackend]> = self.backend(backend, field).into_iter().collect();
-        let has_tls = self.tls_hosts.contains(&pattern);
+        let insecure = self.insecure(&pattern, &path);
         let route = CompiledRoute {
             source: self.ingress.metadata.key(Kind::Ingress),
             pattern,
@@ -159,7 +200,7 @@ impl Builder<'_> {
             backends,
             // Without `spec.tls` the host is served over TLS as well, with the default certificate.
             termination: Termination::Edge,
-            insecure: if has_tls { InsecurePolicy::Redirect } else { InsecurePolicy::Allow },
+            insecure,
             policy: Arc::clone(&self.policy),
         };
         self.rules.push(Claim {
@@ -195,3 +236,5 @@ impl Builder<'_> {
 
 /// Characters of a host that a verdict repeats; a valid host is shorter.
 const SHOWN: usize = 255;
+/// Bytes that the compiled regular expressions of one Ingress take together.
+const REGEX_BYTES: usize = 256 * 1024;

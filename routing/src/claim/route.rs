@@ -2,7 +2,7 @@
 
 mod tls;
 
-use super::{Claim, Claims};
+use super::{Claim, Claims, www_claims};
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
@@ -29,7 +29,10 @@ pub fn route_claims(route: &Route) -> Claims {
     let pattern = pattern(&route.spec.host, &route.spec.wildcard_policy);
     claims.hosts.extend(pattern.clone().ok());
     match pattern.and_then(|pattern| claim(route, pattern, &mut claims.problems)) {
-        Ok(claim) => claims.rules.push(claim),
+        Ok(claim) => {
+            claims.rules.push(claim);
+            claims.rules.extend(www_claims(&claims.rules, &mut claims.hosts));
+        }
         // The decisive problem comes first: it is the reason in the Route's status.
         Err(problem) => claims.problems.insert(0, problem),
     }
@@ -52,6 +55,10 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
     let mut annotations = Annotations::new(&route.metadata);
     let mut policy = Policy::read(&mut annotations);
     problems.extend(annotations.into_problems());
+    if policy.redirects.https.is_some() {
+        let message = "ssl-redirect and force-ssl-redirect are for Ingresses; this field decides for a Route";
+        problems.push(Problem::new("spec.tls.insecureEdgeTerminationPolicy", Reason::InvalidAnnotation, message));
+    }
     problems.extend(policy.header_actions.and_of_route(&spec.http_headers, &termination));
     let source = route.metadata.key(Kind::Route);
     Ok(Claim {

@@ -19,6 +19,7 @@ pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     access_log: Arc<Mutex<Vec<String>>>,
     log: Arc<Mutex<Vec<String>>>,
+    _manifests: Option<Manifests>,
 }
 
 impl Proxy {
@@ -26,6 +27,13 @@ impl Proxy {
     pub(crate) fn start(manifests: &Manifests, flags: &[&str]) -> Self {
         let allowed = ["--allow-endpoints=127.0.0.0/8"];
         Self::start_with(manifests, &[&allowed, flags].concat())
+    }
+
+    /// The same, with manifests that stay as they are until the proxy has ended.
+    pub(crate) fn of(manifests: Manifests, flags: &[&str]) -> Self {
+        let mut proxy = Self::start(&manifests, flags);
+        proxy._manifests = Some(manifests);
+        proxy
     }
 
     /// The same, without leave to ask pods at loopback addresses.
@@ -67,7 +75,15 @@ impl Proxy {
             }
         }
         thread::spawn(move || events.iter().for_each(drop));
-        Self { child, http: http.unwrap(), https: https.unwrap(), admin: admin.unwrap(), access_log, log }
+        Self {
+            child,
+            http: http.unwrap(),
+            https: https.unwrap(),
+            admin: admin.unwrap(),
+            access_log,
+            log,
+            _manifests: None,
+        }
     }
 
     /// A page of the admin port: status and body.
