@@ -31,6 +31,11 @@ pub(super) fn write(
     ctx: &mut RequestContext,
 ) -> Result<()> {
     if let Some(target) = &ctx.pod_target {
+        // The host of HTTP/2 is a part of the target that is replaced.
+        let authority = upstream.uri.authority().filter(|_| !upstream.headers.contains_key(HOST));
+        if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            upstream.set(&HOST, host);
+        }
         upstream.set_raw_path(target)?;
     }
     let config = &shared.config.headers;

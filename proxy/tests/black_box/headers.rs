@@ -1,6 +1,6 @@
 //! Header fields on their way to the pod and to the client: actions of Routes and of the router, who asked, HSTS, ids, case.
 
-use super::support::client::{exchange, get_h2, get_tls, raw, request};
+use super::support::client::{exchange, get_h2, get_tls, raw, read_until, request};
 use super::support::manifests::{annotated, ingress, ingress_class, pod, route, service};
 use super::support::pods::read_header;
 use super::support::{Manifests, Proxy, Scripted, echo_pod, get};
@@ -221,6 +221,42 @@ async fn strict_transport_security_is_said_over_tls_only_and_instead_of_the_pods
 }
 
 #[tokio::test]
+async fn errors_of_the_proxy_say_strict_transport_security_too() {
+    let ca = TestCa::new("test").unwrap();
+    let pair = ca.identity(&[HOST]).unwrap();
+    let tls = json!({ "tls": { "termination": "edge", "certificate": pair.certificate, "key": pair.key } });
+    let web = annotated(route("web", HOST, tls), &[("nearside.dev/hsts", "max-age=600")]);
+    let proxy = Proxy::of(Manifests::with(&[web, service("web")]), &[]);
+    let refused = get_tls(proxy.https, &ca, HOST, "/").await.unwrap();
+    assert_eq!((refused.status, refused.header("strict-transport-security")), (503, Some("max-age=600")));
+}
+
+#[tokio::test]
+async fn an_upgrade_carries_the_fields_of_the_route_both_ways() {
+    let pod = Scripted::start(|mut stream| async move {
+        let seen = read_header(&mut stream).await.to_lowercase();
+        let told = seen.contains("x-asked: yes\r\n") && seen.contains("upgrade: websocket\r\n");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Told: {told}\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        read_header(&mut stream).await;
+    })
+    .await;
+    let list = actions(json!([set("X-Asked", "yes")]), json!([set("X-Answered", "%[res.hdr(x-told)]")]));
+    let web = annotated(route("web", HOST, list), &[("nearside.dev/connection-proxy-header", "close")]);
+    let proxy = Proxy::of(manifests(web, pod.address), &[]);
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let bytes = format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let head = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("x-answered: true\r\n"), "{head}");
+}
+
+#[tokio::test]
 async fn a_request_has_an_id_of_the_routers_making() {
     let (_pod, address) = echo_pod("web-1");
     let manifests = manifests(route("web", HOST, json!({})), address);
@@ -288,6 +324,16 @@ async fn hostile_header_settings_change_nothing_for_other_routes() {
             "nearside.dev/upstream-vhost",
             "nearside.dev/connection-proxy-header",
             "nearside.dev/h1-adjust-case",
+            "nearside.dev/rewrite-target",
+            "nginx.ingress.kubernetes.io/rewrite-target",
+            "nearside.dev/x-forwarded-prefix",
+            "nearside.dev/permanent-redirect",
+            "nearside.dev/temporal-redirect-code",
+            "nearside.dev/app-root",
+            "nearside.dev/from-to-www-redirect",
+            "nearside.dev/enable-cors",
+            "nearside.dev/cors-allow-origin",
+            "nearside.dev/cors-max-age",
             "nearside.dev/request-headers",
             "nearside.dev/response-headers",
         ];

@@ -1,12 +1,13 @@
 //! Paths: what the pod sees instead of the client's, and paths that are regular expressions.
 
-use super::support::client::{raw, request};
-use super::support::manifests::{annotated, ingress, ingress_class, pod, route, service};
+use super::support::client::{get_h2, raw, request};
+use super::support::manifests::{annotated, ingress, ingress_class, pod, route, service, service_with};
 use super::support::{Manifests, Proxy, echo_pod, get};
 use http::Request;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use tokio::net::TcpStream;
 
 const HOST: &str = "web.example.com";
 const TARGET: &str = "haproxy.router.openshift.io/rewrite-target";
@@ -68,6 +69,27 @@ async fn the_rule_is_chosen_by_the_path_of_the_client_also_in_absolute_form() {
 }
 
 #[tokio::test]
+async fn a_pod_that_speaks_http_2_sees_the_new_path_and_host() {
+    let (_pod, address) = echo_pod("web-1");
+    for (vhost, expected) in [(None, HOST), (Some("inner.example.org"), "inner.example.org")] {
+        let annotations = [("nearside.dev/upstream-vhost", vhost.unwrap_or_default())];
+        let mut web = annotated(route("web", HOST, json!({ "path": "/foo" })), &annotations[..vhost.iter().count()]);
+        web["metadata"]["annotations"][TARGET] = json!("/bar");
+        let objects = [web, service_with("web", json!({ "appProtocol": "kubernetes.io/h2c" }))];
+        let proxy = Proxy::of(manifests(&objects, address), &[]);
+        let stream = TcpStream::connect(proxy.http).await.unwrap();
+        let by_h2 = get_h2(stream, &format!("http://{HOST}/foo/x?y")).await.echo();
+        let by_h1 = get(proxy.http, HOST, "/foo/x?y").await.echo();
+        for echo in [by_h2, by_h1] {
+            assert_eq!(
+                (echo.protocol.as_str(), echo.path.as_str(), echo.host.as_str()),
+                ("HTTP/2.0", "/bar/x?y", expected)
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn groups_of_a_regular_expression_make_the_path_of_the_pod() {
     let (_pod, address) = echo_pod("web-1");
     let rewrite = ("nginx.ingress.kubernetes.io/rewrite-target", "/$2");
@@ -94,6 +116,7 @@ async fn regular_expressions_are_tried_by_length_after_exact_paths() {
         ("Prefix", "/foo", "prefix"),
         ("Exact", "/foo/abc", "exact"),
         ("ImplementationSpecific", "/look(?=ahead)", "prefix"),
+        ("Prefix", "/text(.*)", "prefix"),
     ];
     let web = ingress("web", HOST, &paths, json!({}));
     let mut objects = vec![annotated(web, &[("nginx.ingress.kubernetes.io/use-regex", "true")])];
@@ -114,11 +137,14 @@ async fn regular_expressions_are_tried_by_length_after_exact_paths() {
         ("/foo", Some("prefix-1")),
         ("/x/foo/abc", None),
         ("/lookahead", None),
+        ("/textual", None),
+        ("/text(.*)/x", Some("prefix-1")),
     ] {
         assert_eq!(get(proxy.http, HOST, asked).await.pod(), expected, "{asked}");
     }
     let (_, page) = proxy.page("/routes").await;
     assert!(page.contains("spec.rules[0].http.paths[4].path") && page.contains("look-around"), "{page}");
+    assert!(page.contains("spec.rules[0].http.paths[5].pathType"), "{page}");
 }
 
 #[tokio::test]

@@ -148,6 +148,10 @@ impl Builder<'_> {
                 return;
             }
         };
+        if regex && path.path_type == "Prefix" && path.path.contains(['(', '[', '{', '*', '|', '^', '$', '\\']) {
+            let message = "is taken as text; a regular expression needs the type ImplementationSpecific";
+            self.problem(format!("{field}.pathType"), Reason::InvalidPath, message);
+        }
         match rule {
             Ok(rule) if path.path.is_empty() || path.path.starts_with('/') => {
                 self.claim(pattern.clone(), rule, &path.backend, field);

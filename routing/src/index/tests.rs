@@ -146,6 +146,43 @@ fn what_cannot_be_served_has_a_reason_that_names_the_field() {
     }
 }
 
+/// A manifest with an annotation of its own.
+fn with_annotation(yaml: &str, name: &str, value: &str) -> String {
+    yaml.replacen("metadata: {", &format!("metadata: {{annotations: {{{name}: '{value}'}}, "), 1)
+}
+
+#[test]
+fn the_regular_expressions_of_one_host_are_bounded_and_the_older_are_served() {
+    let expressions = |name: &str, second: u8| {
+        let paths: Vec<String> = (0..3).map(|number| format!("/{name}{number}[a-z]{{400}}")).collect();
+        let paths: Vec<_> = paths.iter().map(|path| ("ImplementationSpecific", path.as_str(), "web")).collect();
+        let yaml = ingress("shop", name, second, &format!("rules: [{}]", rule("a.example.com", &paths)));
+        with_annotation(&yaml, "nearside.dev/use-regex", "true")
+    };
+    let names: Vec<String> = (0..12).map(|number| format!("web{number}")).collect();
+    let all: String = names.iter().zip(0..).map(|(name, second)| expressions(name, second)).collect();
+    let snapshot = snapshot(IndexConfig::default(), &(CLASS.to_owned() + &all));
+    assert_eq!(reason(&snapshot, Kind::Ingress, "shop", "web0"), None);
+    assert_eq!(reason(&snapshot, Kind::Ingress, "shop", "web11"), Some(Reason::InvalidPath));
+}
+
+#[test]
+fn a_www_host_that_is_held_is_told_and_one_that_is_free_does_not_stand_for_the_objects_own() {
+    let www = |yaml: &str| with_annotation(yaml, "nearside.dev/from-to-www-redirect", "true");
+    let held = route("other", "held", 1, "host: www.a.example.com");
+    let snapshot_of = |yaml: &str| snapshot(IndexConfig::default(), yaml);
+    let first = snapshot_of(&(held.clone() + &www(&route("shop", "web", 2, "host: a.example.com"))));
+    assert_eq!(route_reason(&first, "shop", "web"), None);
+    let verdict = &first.verdicts[&ObjectKey::new(Kind::Route, "shop", "web")];
+    assert_eq!(verdict.problems[0].reason, Reason::HostAlreadyClaimed);
+    let second = snapshot_of(&(held + &www(&route("shop", "web", 2, "host: www.a.example.com"))));
+    assert_eq!(
+        route_reason(&second, "shop", "web"),
+        Some(Reason::HostAlreadyClaimed),
+        "a.example.com alone is nothing"
+    );
+}
+
 #[test]
 fn a_host_of_300_characters_is_refused_and_not_repeated_whole() {
     let snapshot = snapshot(IndexConfig::default(), &route("ns", "long", 1, &format!("host: {}", "a".repeat(300))));
