@@ -41,6 +41,7 @@ use bytes::Bytes;
 use context::RequestContext;
 use http::header::SERVER;
 use http::{Method, StatusCode, Version};
+use nearside_routing::Scheme;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -184,9 +185,10 @@ impl ProxyHttp for HttpService {
             upgrade: ctx.upgrade,
             grpc: request::is_grpc(session.req_header()),
             exchange: ctx.exchange.clone(),
+            scheme: ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme),
             http2: self.shared.config.tls.http2,
         };
-        let peer = peer::peer(target, &route.termination, &state.destination_cas, &request, &timeouts);
+        let peer = peer::peer(target, route, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());
         Ok(Box::new(peer))
     }

@@ -2,14 +2,14 @@
 //! out. Read once for each bundle, not for each connection. One of the few modules that name Pingora types.
 
 use nearside_routing::certificate::read_bundle;
-use nearside_routing::table::{RouteTable, Termination};
+use nearside_routing::table::{CompiledRoute, RouteTable, Termination};
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{WrappedX509, parse_x509};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The CA bundles of a route table.
 #[derive(Clone, Default)]
@@ -56,11 +56,16 @@ impl DestinationCas {
         Self { bundles: Arc::clone(&self.bundles), default }
     }
 
-    /// The bundle that a reencrypt route's pods are verified with; `None` means that they are not.
-    pub(crate) fn get(&self, pem: Option<&Arc<str>>) -> Option<&DestinationCa> {
-        match pem {
-            Some(pem) => self.bundles.get(pem),
-            None => self.default.as_ref().map(|(_, ca)| ca),
+    /// The bundle that a route's pods are verified with; `None` means that they are not. Who demands it where no CA is
+    /// known gets an empty bundle, which verifies nothing.
+    pub(crate) fn verifying(&self, route: &CompiledRoute) -> Option<&DestinationCa> {
+        let default = self.default.as_ref().map(|(_, ca)| ca);
+        match (&route.termination, route.policy.backend.verify) {
+            // The Route's own CA counts, whatever an annotation says.
+            (Termination::Reencrypt { destination_ca: Some(pem) }, _) => self.bundles.get(pem),
+            (_, Some(true)) => Some(default.unwrap_or_else(|| NOBODY.get_or_init(|| DestinationCa::read("")))),
+            (Termination::Reencrypt { destination_ca: None }, None) => default,
+            (_, None | Some(false)) => None,
         }
     }
 }
@@ -75,6 +80,9 @@ impl DestinationCa {
         Self { bundle, identity: hasher.finish(), names: false }
     }
 }
+
+/// Signs nobody's certificate.
+static NOBODY: OnceLock<DestinationCa> = OnceLock::new();
 
 impl fmt::Debug for DestinationCas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod affinity;
+pub mod backend;
 pub mod balance;
 pub mod bandwidth;
 pub mod body;
@@ -28,6 +29,7 @@ use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
 use access::Access;
 use affinity::Affinity;
+use backend::Backend;
 use balance::Balance;
 use bandwidth::Bandwidth;
 use body::Body;
@@ -66,6 +68,8 @@ pub struct Policy {
     pub redirects: Redirects,
     /// What pages of other origins may do, where the proxy decides that.
     pub cors: Option<Cors>,
+    /// How pods are spoken to.
+    pub backend: Backend,
 }
 
 impl Policy {
@@ -86,6 +90,7 @@ impl Policy {
             rewrite: Rewrite::read(annotations),
             redirects: Redirects::read(annotations),
             cors: Cors::read(annotations),
+            backend: Backend::read(annotations),
         }
     }
 }

@@ -6,7 +6,8 @@ use super::pod_stream::ExchangeConnector;
 use crate::backends::Target;
 use crate::limits::{CONNECT_ATTEMPT_TIME, EXCHANGE_IDLE, H2_UPSTREAM_STREAMS, UPSTREAM_IDLE};
 use crate::upstream_tls::DestinationCas;
-use nearside_routing::table::Termination;
+use nearside_routing::policy::backend::BackendProtocol;
+use nearside_routing::table::{CompiledRoute, Scheme, Termination};
 use pingora::upstreams::peer::HttpPeer;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Request {
     pub(super) grpc: bool,
     /// Where it needs a connection of its own: what that must know.
     pub(super) exchange: Option<Arc<Exchange>>,
+    /// How it came in.
+    pub(super) scheme: Scheme,
     /// Whether pods over TLS may be asked over HTTP/2.
     pub(super) http2: bool,
 }
@@ -42,25 +45,30 @@ pub(super) struct Timeouts {
 /// Describes the connection.
 pub(super) fn peer(
     target: &Target,
-    termination: &Termination,
+    route: &CompiledRoute,
     cas: &DestinationCas,
     request: &Request,
     timeouts: &Timeouts,
 ) -> HttpPeer {
-    let (tls, ca) = match termination {
-        Termination::Reencrypt { destination_ca } => (true, cas.get(destination_ca.as_ref())),
-        Termination::None | Termination::Edge | Termination::Passthrough => (false, None),
-    };
+    let backend = &route.policy.backend;
+    let asked = backend.protocol.is_some_and(|protocol| protocol.tls(request.scheme));
+    let tls = asked || matches!(route.termination, Termination::Reencrypt { .. });
+    let ca = if tls { cas.verifying(route) } else { None };
     // Pingora does not verify anything where the server name is empty.
-    let server_name =
-        if tls { format!("{}.{}.svc", target.service.name, target.service.namespace) } else { String::new() };
+    let server_name = match &backend.server_name {
+        _ if !tls => String::new(),
+        Some(name) => name.as_str().to_owned(),
+        None => format!("{}.{}.svc", target.service.name, target.service.namespace),
+    };
     let mut peer = HttpPeer::new(target.address, tls, server_name);
     let options = &mut peer.options;
-    options.verify_hostname = ca.is_some_and(|ca| ca.names);
+    let named = backend.verify == Some(true) && backend.server_name.is_some();
+    options.verify_hostname = ca.is_some_and(|ca| ca.names || named);
     options.verify_cert = ca.is_some();
     options.ca = ca.map(|ca| ca.bundle.clone());
     let h2 = match (tls, target.h2c) {
         _ if request.upgrade => H2::No,
+        _ if backend.protocol.is_some_and(BackendProtocol::only_http2) => H2::Always,
         (true, _) if !request.http2 => H2::No,
         // Pingora notes for good, under the key of each connection, which pods agree on HTTP/1.1 alone.
         (true, _) if request.exchange.is_some() => {
@@ -101,7 +109,7 @@ pub(super) fn peer(
     }
     // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| ca.identity), h2, own).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }
