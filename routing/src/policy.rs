@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod affinity;
+mod authentication;
 pub mod backend;
 pub mod balance;
 pub mod bandwidth;
@@ -44,6 +45,8 @@ pub struct Policy {
     pub on_miss: Option<MissPolicy>,
     /// How requests spread over pods.
     pub balance: Balance,
+    /// Whether the object asks for authentication, which is not offered; then no request is served.
+    pub demands_authentication: bool,
     /// Header fields that are set or deleted.
     pub header_actions: HeaderActions,
     /// `Strict-Transport-Security` of responses over TLS.
@@ -78,6 +81,7 @@ impl Policy {
         Self {
             on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
             balance: Balance::read(annotations),
+            demands_authentication: authentication::is_demanded(annotations),
             header_actions: HeaderActions::read(annotations),
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),

@@ -62,6 +62,11 @@ impl Answer {
         Self::page(503, POD_BUSY).retrying().closing()
     }
 
+    /// The object asks for a guard that the proxy does not have.
+    pub(crate) fn unguarded() -> Self {
+        Self::page(503, "authentication_not_offered")
+    }
+
     /// Serving the request failed.
     pub(crate) fn failure(status: u16, reason: &'static str) -> Self {
         let answer = Self::page(status, reason).closing();

@@ -48,6 +48,9 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
             let policy = &route.policy;
+            if policy.demands_authentication {
+                return Some(Answer::unguarded());
+            }
             if let Some(refusal) = body::announced_too_large(header, policy.body.largest) {
                 return Some(Answer::refusal(refusal));
             }

@@ -120,6 +120,19 @@ mod tests {
     }
 
     proptest! {
+        /// The router's own rule: `^PATH/?(.*)$` becomes `/\\1` for `/`, else `^PATH(.*)$` becomes `TARGET\\1`.
+        #[test]
+        fn a_leading_part_is_replaced_as_the_openshift_router_does(
+            rule in "(/[a-z.]{1,3}){1,2}/?", rest in "(/|/[a-z/]{0,6})?", text in "/|(/[a-z]{1,3}){1,2}/?",
+        ) {
+            prop_assume!(NormalPath::parse(&rule).unwrap().as_str() == rule);
+            let path = format!("{rule}{rest}");
+            let stripped = if text == "/" { rest.strip_prefix('/').unwrap_or(&rest) } else { &rest };
+            let rewrite = RewriteTarget::Leading(text.as_str().into());
+            let rewritten = rewritten(&rewrite, &PathRule::route(&rule).unwrap(), &path, None);
+            prop_assert_eq!(rewritten, format!("{}{}", text, stripped));
+        }
+
         #[test]
         fn a_rewritten_target_is_a_path(path in "/[a-z%2F/.]{0,20}", text in "/[a-z$12/]{0,8}", rule in "/[a-z/]{0,4}") {
             let (Ok(path), Ok(template)) = (NormalPath::parse(&path), PathTemplate::parse(&text)) else { return Ok(()) };

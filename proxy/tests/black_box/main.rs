@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod affinity;
+mod authentication;
 mod backend_protocol;
 mod balance;
 mod certificates;

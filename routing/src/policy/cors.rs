@@ -194,4 +194,11 @@ mod tests {
         assert!(tokens("GET, X-Custom,*").is_ok());
         assert!(["", "a,,b", "a b", "a\r\nb", "a:b", "ä"].iter().all(|text| tokens(text).is_err()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_an_answer(text in "(\\PC|[$*%/:.,?#1-9]|\\$scheme|\\$host|https?://|\r|\n|\0|\u{2028}){0,20}") {
+            let _ = (origins(&text), tokens(&text));
+        }
+    }
 }

@@ -215,4 +215,11 @@ mod tests {
         assert!(app_root("/app?x=1").is_ok());
         assert!(["", "/", "app", "//evil.example.com/", "/a\nb", "/a b"].iter().all(|text| app_root(text).is_err()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_an_answer(text in "(\\PC|[$*%/:.,?#1-9]|\\$scheme|\\$host|https?://|\r|\n|\0|\u{2028}){0,20}") {
+            let _ = (location(&text), app_root(&text), status(&text));
+        }
+    }
 }

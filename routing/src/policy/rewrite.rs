@@ -155,4 +155,11 @@ mod tests {
         assert!(matches!(either("/v1"), Ok(RewriteTarget::Leading(_))));
         assert!(matches!(either("/$1"), Ok(RewriteTarget::Whole(_))));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_an_answer(text in "(\\PC|[$*%/:.,?#1-9]|\\$scheme|\\$host|https?://|\r|\n|\0|\u{2028}){0,20}") {
+            let _ = (leading(&text), whole(&text), either(&text), PathTemplate::parse(&text));
+        }
+    }
 }
