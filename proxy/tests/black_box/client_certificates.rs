@@ -129,8 +129,10 @@ impl Setup {
         let (closed, closed_address) = echo_pod_with("closed-1", Some(closed));
         let tls = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
                           "insecureEdgeTerminationPolicy": "Allow" });
+        let value = json!({ "value": "%{+Q}[ssl_c_der,base64]" });
+        let der = json!({ "name": "X-Action-DER", "action": { "type": "Set", "set": value } });
         let manifests = Manifests::with(&[
-            route("web", HOST, json!({ "tls": tls })),
+            route("web", HOST, json!({ "tls": tls, "httpHeaders": { "actions": { "request": [der] } } })),
             service("web"),
             pod("web", "web-1", address),
             route("closed", "closed.example.com", json!({ "tls": { "termination": "passthrough" } })),
@@ -206,7 +208,10 @@ async fn the_pod_is_told_what_was_verified_and_nothing_that_a_client_made_up() {
         assert!(headers[name][0].as_str().unwrap().len() > 10, "{name}: {headers}");
     }
     assert!(headers["x-ssl-own"].is_null(), "{headers}");
+    let of_action = headers["x-action-der"][0].as_str().unwrap().trim_matches('"');
+    assert_eq!(of_action, headers["x-ssl-client-der"][0].as_str().unwrap().trim_matches('"'), "ssl_c_der of the Route");
     let headers = told(&proxy, false).await;
+    assert_eq!(headers["x-action-der"][0], json!("\"\""), "no certificate, no bytes");
     assert_eq!((&headers["x-ssl"][0], &headers["x-ssl-client-cn"][0]), (&json!("1"), &json!("\"\"")));
 
     let proxy = setup.start(&clients, &[]);

@@ -134,7 +134,7 @@ impl Builder<'_> {
     }
 
     fn path(&mut self, pattern: &HostPattern, path: &IngressPath, field: &str) {
-        let regex = self.policy.rewrite.regex;
+        let regex = self.policy.rewrite.has_regex_paths();
         let rule = match path.path_type.as_str() {
             "ImplementationSpecific" if regex && !path.path.is_empty() => {
                 self.regex(pattern, path, field);

@@ -55,6 +55,10 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
     let mut annotations = Annotations::new(&route.metadata);
     let mut policy = Policy::read(&mut annotations);
     problems.extend(annotations.into_problems());
+    if policy.rewrite.use_regex {
+        let message = "use-regex is for paths of Ingresses; the path of a Route is text";
+        problems.push(Problem::new("spec.path", Reason::InvalidAnnotation, message));
+    }
     if policy.redirects.https.is_some() {
         let message = "ssl-redirect and force-ssl-redirect are for Ingresses; this field decides for a Route";
         problems.push(Problem::new("spec.tls.insecureEdgeTerminationPolicy", Reason::InvalidAnnotation, message));

@@ -167,6 +167,19 @@ fn the_regular_expressions_of_one_host_are_bounded_and_the_older_are_served() {
 }
 
 #[test]
+fn annotations_of_ingresses_that_a_route_cannot_follow_are_told() {
+    for (name, field) in [
+        ("nearside.dev/use-regex", "spec.path"),
+        ("nginx.ingress.kubernetes.io/force-ssl-redirect", "spec.tls.insecureEdgeTerminationPolicy"),
+    ] {
+        let yaml = with_annotation(&route("shop", "web", 1, "host: a.example.com"), name, "true");
+        let snapshot = snapshot(IndexConfig::default(), &yaml);
+        let verdict = &snapshot.verdicts[&ObjectKey::new(Kind::Route, "shop", "web")];
+        assert_eq!((&verdict.outcome, verdict.problems[0].field.as_str()), (&Outcome::Admitted, field), "{name}");
+    }
+}
+
+#[test]
 fn a_www_host_that_is_held_is_told_and_one_that_is_free_does_not_stand_for_the_objects_own() {
     let www = |yaml: &str| with_annotation(yaml, "nearside.dev/from-to-www-redirect", "true");
     let held = route("other", "held", 1, "host: www.a.example.com");

@@ -12,8 +12,8 @@ pub struct Rewrite {
     pub target: Option<RewriteTarget>,
     /// `X-Forwarded-Prefix` for the pod, with the groups of the rule's regular expression.
     pub forwarded_prefix: Option<PathTemplate>,
-    /// Whether paths of type `ImplementationSpecific` are regular expressions.
-    pub(crate) regex: bool,
+    /// Whether the object says that its paths are regular expressions.
+    pub(crate) use_regex: bool,
 }
 
 /// What the pod sees.
@@ -87,7 +87,7 @@ impl Rewrite {
             Spelling { name: "haproxy.router.openshift.io/rewrite-target", parse: leading },
             Spelling { name: "nginx.ingress.kubernetes.io/rewrite-target", parse: whole },
         ]);
-        let regex = annotations.first(&[
+        let use_regex = annotations.first(&[
             Spelling { name: "nearside.dev/use-regex", parse: boolean },
             Spelling { name: "nginx.ingress.kubernetes.io/use-regex", parse: boolean },
         ]);
@@ -95,9 +95,12 @@ impl Rewrite {
             Spelling { name: "nearside.dev/x-forwarded-prefix", parse: PathTemplate::parse },
             Spelling { name: "nginx.ingress.kubernetes.io/x-forwarded-prefix", parse: PathTemplate::parse },
         ]);
-        // In ingress-nginx each of the two makes regular expressions of paths.
-        let regex = regex.unwrap_or_default() || matches!(target, Some(RewriteTarget::Whole(_)));
-        Self { target, forwarded_prefix, regex }
+        Self { target, forwarded_prefix, use_regex: use_regex.unwrap_or_default() }
+    }
+
+    /// Whether paths of type `ImplementationSpecific` are regular expressions: in ingress-nginx each of the two makes them.
+    pub(crate) fn has_regex_paths(&self) -> bool {
+        self.use_regex || matches!(self.target, Some(RewriteTarget::Whole(_)))
     }
 }
 
