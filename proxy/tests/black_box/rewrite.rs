@@ -69,6 +69,27 @@ async fn the_rule_is_chosen_by_the_path_of_the_client_also_in_absolute_form() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_text_is_rewritten_or_refused_and_never_an_error_of_the_proxy() {
+    let (_pod, address) = echo_pod("web-1");
+    let web = annotated(route("web", HOST, json!({ "path": "/foo" })), &[(TARGET, "/bar")]);
+    let proxy = Proxy::of(manifests(&[web], address), &[]);
+    for path in [
+        &b"/foo/\xff\xfe"[..],
+        "/foo/\u{e4}".as_bytes(),
+        b"/foo/\"<{|}>^`",
+        b"/foo/%ff?\xff",
+        b"/foo/%00",
+        b"/foo/\x7f",
+    ] {
+        let end = format!(" HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        let answer = raw(proxy.http, &[b"GET ", path, end.as_bytes()].concat()).await;
+        let status: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(status == 200 || status == 400, "{}: {answer}", String::from_utf8_lossy(path));
+        assert!(status == 400 || answer.contains("\"path\":\"/bar/"), "{}: {answer}", String::from_utf8_lossy(path));
+    }
+}
+
+#[tokio::test]
 async fn a_pod_that_speaks_http_2_sees_the_new_path_and_host() {
     let (_pod, address) = echo_pod("web-1");
     for (vhost, expected) in [(None, HOST), (Some("inner.example.org"), "inner.example.org")] {
