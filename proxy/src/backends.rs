@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tracked::Tracked;
+pub(crate) use tracked::Tracked;
 
 /// The local endpoints of every Service that has any.
 #[derive(Debug, Default)]
@@ -45,6 +45,13 @@ pub(crate) struct LocalEndpoint {
     hash: u64,
     /// What names it in an affinity cookie.
     cookie: CookieValue,
+}
+
+impl LocalEndpoint {
+    /// What is known of it.
+    pub(crate) fn tracked(&self) -> &Arc<Tracked> {
+        &self.tracked
+    }
 }
 
 /// One request or passed-through connection that is to have an endpoint.
@@ -186,8 +193,8 @@ impl Backends {
             all.find(|place| place.local.cookie.is(value))
         };
         let place = cookies.take(COOKIES).find_map(named)?;
-        let passed_over =
-            place.local.tracked.health.is_ejected(demand.now) && self.has_more(demand.route, &[place.address()]);
+        let fails = standing(&place, demand) != Standing::Good;
+        let passed_over = fails && self.has_more(demand.route, &[place.address()]);
         (!passed_over).then_some(place)
     }
 
@@ -225,14 +232,27 @@ impl Backends {
 
     fn candidates<'b>(&'b self, demand: &Demand<'b>) -> (Vec<Place<'b>>, Vec<Candidate>) {
         let (mut places, mut candidates): (Vec<Place<'_>>, Vec<Candidate>) = (Vec::new(), Vec::new());
+        let untried = |backend| {
+            let places = self.places(backend).filter(|place| !demand.tried.contains(&place.address()));
+            places.map(|place| (standing(&place, demand), place)).collect::<Vec<_>>()
+        };
         let weighted = demand.route.backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0);
+        // A Service is as good as its best endpoint. Where all fail, all are tried, so that no last one is passed over; a
+        // Service whose endpoints are all down by their checks is passed over only for another Service.
+        let mut services = Vec::new();
         for (service, backend) in weighted {
+            let local = untried(backend);
+            if let Some(best) = local.iter().map(|(standing, _)| *standing).min() {
+                services.push((service, backend, best, local));
+            }
+        }
+        let any_up = services.iter().any(|(_, _, best, _)| *best != Standing::Down);
+        for (service, backend, best, local) in services {
+            if any_up && best == Standing::Down {
+                continue;
+            }
             let first = places.len();
-            let untried = || self.places(backend).filter(|place| !demand.tried.contains(&place.address()));
-            let is_ejected = |place: &Place<'_>| place.local.tracked.health.is_ejected(demand.now);
-            // Never the last one: where all fail, all are tried.
-            let any_healthy = untried().any(|place| !is_ejected(&place));
-            for place in untried().filter(|place| !any_healthy || !is_ejected(place)) {
+            for (_, place) in local.into_iter().filter(|(standing, _)| *standing == best) {
                 // Two ports of a Service may lead to one port of its pods.
                 if candidates[first..].iter().any(|known| known.endpoint == place.local.tracked.id()) {
                     continue;
@@ -261,6 +281,27 @@ impl Backends {
     }
 }
 
+/// How an endpoint fares as far as a route is concerned, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Good,
+    /// Requests failed there.
+    Ejected,
+    /// Checks fail there.
+    Down,
+}
+
+fn standing(place: &Place<'_>, demand: &Demand<'_>) -> Standing {
+    let health = &place.local.tracked.health;
+    if health.is_down(&demand.balance.check) {
+        Standing::Down
+    } else if health.is_ejected(demand.now) {
+        Standing::Ejected
+    } else {
+        Standing::Good
+    }
+}
+
 impl Place<'_> {
     fn address(&self) -> SocketAddr {
         self.local.endpoint.address
@@ -282,13 +323,18 @@ impl Place<'_> {
             node: Arc::clone(&endpoint.node),
             pod: Arc::clone(&endpoint.pod),
             service: Arc::clone(&self.service.key),
-            h2c: matches!(self.port.app_protocol.as_deref(), Some("kubernetes.io/h2c" | "h2c")),
+            h2c: is_h2c(self.port),
             cookie: self.local.cookie,
             kept,
             tracked: Arc::clone(&self.local.tracked),
             in_flight: None,
         }
     }
+}
+
+/// Whether the pods of a port speak HTTP/2 without TLS (`appProtocol`).
+pub(crate) fn is_h2c(port: &PortEndpoints) -> bool {
+    matches!(port.app_protocol.as_deref(), Some("kubernetes.io/h2c" | "h2c"))
 }
 
 fn wait(places: &[Place<'_>], kept: bool, limit: Option<usize>) -> Picked {

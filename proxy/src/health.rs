@@ -1,7 +1,15 @@
 //! How an endpoint fares: what requests and checks see flows in, whether it is passed over flows out. It is only ever passed
-//! over for another one; `backends` sees to that.
+//! over for another one; `backends` sees to that. `plan` says which endpoints are checked, `checker` checks them.
 
+mod check;
+mod checker;
 mod ejection;
+mod plan;
+mod probe;
+
+pub(crate) use check::CheckKind;
+pub(crate) use checker::run;
+pub(crate) use plan::plan;
 
 use ejection::Ejection;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +27,8 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct State {
     ejection: Ejection,
+    /// The kinds of checks by which it is down.
+    down: Vec<CheckKind>,
 }
 
 impl Health {
@@ -35,8 +45,23 @@ impl Health {
         if self.is_troubled() {
             let mut state = self.state();
             state.ejection = Ejection::default();
-            self.troubled.store(false, Ordering::Release);
+            self.troubled.store(!state.down.is_empty(), Ordering::Release);
         }
+    }
+
+    /// Its checks of a kind say that it is up or down, or it is not checked any more, and then it is up.
+    pub(crate) fn set_checked(&self, kind: &CheckKind, up: bool) {
+        let mut state = self.state();
+        state.down.retain(|known| known != kind);
+        if !up {
+            state.down.push(kind.clone());
+            self.troubled.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether it is down by its checks of this kind.
+    pub(crate) fn is_down(&self, kind: &CheckKind) -> bool {
+        self.is_troubled() && self.state().down.contains(kind)
     }
 
     /// Whether it is passed over for its failures.

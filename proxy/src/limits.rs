@@ -57,6 +57,14 @@ pub(crate) const EJECTION_AFTER: u32 = 3;
 pub(crate) const EJECTION_SHORTEST: Duration = Duration::from_secs(5);
 /// At most for this long.
 pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
+/// For a whole check of a pod. Longer: it failed.
+pub(crate) const CHECK_TIME: Duration = Duration::from_secs(5);
+/// Between two checks of a pod, whatever an annotation says.
+pub(crate) const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// Checks that are planned, over all pods and kinds of checks. More: the pods count as up.
+pub(crate) const CHECKS: usize = 4096;
+/// Checks that are done at the same time. More: they wait.
+pub(crate) const CHECKS_AT_A_TIME: usize = 64;
 /// An idle connection to a pod is kept this long.
 pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// A connection that was made for one exchange is closed after it; Pingora knows no shorter way to say so.

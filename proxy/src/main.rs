@@ -41,6 +41,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tls::{Certificates, Unservable};
+use tokio::sync::watch;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -120,6 +121,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut builder = fresh();
     let state = builder.build(first, &material);
     metrics.follow(&state);
+    let check_interval = config.check_interval;
+    let (plans, followed_plans) = watch::channel(health::plan(&state, check_interval));
+    tokio::spawn(health::run(followed_plans, metrics.clone()));
     let current = CurrentState::new(state);
 
     let mut bound = Listeners::default();
@@ -127,7 +131,10 @@ async fn run(config: Config) -> Result<(), Failure> {
     let https = accept::bind(Scheme::Https, &config.https, &mut bound)?;
     drop(started.set((current.clone(), bound)));
     let followed = metrics.clone();
-    let after = move |state: &State| followed.follow(state);
+    let after = move |state: &State| {
+        followed.follow(state);
+        plans.send_replace(health::plan(state, check_interval));
+    };
     tokio::spawn(feed::follow(
         snapshots,
         tls::follow(config.tls.files.clone(), material),

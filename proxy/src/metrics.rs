@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     ejections: IntCounter,
     queued: IntCounterVec,
     waiting: IntGauge,
+    endpoint_up: IntGaugeVec,
+    checks: IntCounterVec,
     misses: IntCounterVec,
     missed: Arc<Mutex<HashSet<String>>>,
     cross_node: IntCounter,
@@ -141,6 +143,12 @@ impl Metrics {
                 "Requests that found every pod at its limit, by what became of them.",
                 &["result"],
             )?,
+            endpoint_up: gauges(
+                "nearside_endpoint_up",
+                "Whether a pod is up by its checks; only pods that are checked.",
+                &["namespace", "pod", "address", "check", "path"],
+            )?,
+            checks: counters("nearside_endpoint_checks_total", "Checks of pods.", &["check", "result"])?,
             waiting: gauge("nearside_waiting_requests", "Requests that wait for a pod below its limit.")?,
             connect_failures: counter(
                 "nearside_upstream_connect_failures_total",
@@ -202,6 +210,22 @@ impl Metrics {
     /// A pod is passed over from now on.
     pub(crate) fn ejected(&self) {
         self.ejections.inc();
+    }
+
+    /// A pod was checked.
+    pub(crate) fn checked(&self, check: &str, passed: bool) {
+        self.checks.with_label_values(&[check, if passed { "passed" } else { "failed" }]).inc();
+    }
+
+    /// A pod is up or down by its checks. The labels are namespace, pod, address, check and path.
+    pub(crate) fn endpoint_up(&self, labels: &[String; 5], up: bool) {
+        self.endpoint_up.with_label_values(labels).set(up.into());
+    }
+
+    /// A pod is not checked any more.
+    pub(crate) fn endpoint_forgotten(&self, labels: &[String; 5]) {
+        // Another check may have had the same labels.
+        drop(self.endpoint_up.remove_label_values(labels));
     }
 
     /// A request waits for room at a pod until the value is dropped.
@@ -299,6 +323,7 @@ mod tests {
     use super::*;
     use crate::backends::{BackendsBuilder, Demand, Picked};
     use crate::balance::{Method as Choice, Random, RouteBalance};
+    use crate::health::CheckKind;
     use nearside_routing::endpoints::{
         Endpoint, EndpointState, PortEndpoints, PortSelector, ServiceEndpoints, ServiceKey,
     };
@@ -328,7 +353,12 @@ mod tests {
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());
-        let balance = RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None };
+        let balance = RouteBalance {
+            algorithm: Algorithm::Random,
+            rotation: Arc::default(),
+            cookie: None,
+            check: CheckKind { tls: None, path: None },
+        };
         let now = Instant::now();
         let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[], now };
         let Picked::Target(target) = backends.pick(&demand, std::iter::empty(), &mut Random::seeded(1)) else {

@@ -4,6 +4,7 @@
 mod balance;
 mod duration;
 pub(crate) mod headers;
+mod health;
 mod timeouts;
 mod tls;
 
@@ -71,6 +72,8 @@ pub(crate) struct Arguments {
     timeouts: TimeoutArguments,
     #[command(flatten)]
     balance: BalanceArguments,
+    #[command(flatten)]
+    health: health::HealthArguments,
     /// From SIGTERM, with readiness off, until no new connection is accepted.
     #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "45s")]
     shutdown_delay: String,
@@ -108,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
     pub(crate) balance: BalanceDefaults,
+    /// Zero for no checks.
+    pub(crate) check_interval: Duration,
     pub(crate) shutdown_delay: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) access_log: bool,
@@ -162,6 +167,7 @@ impl Arguments {
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),
+            check_interval: self.health.check(&mut mistakes),
             shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
             access_log: mistakes.one_of("access-log", &self.access_log, &[("stdout", true), ("off", false)]),

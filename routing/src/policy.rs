@@ -12,6 +12,7 @@ pub mod body;
 mod cors;
 mod forwarded;
 mod header_actions;
+pub mod health;
 mod hsts;
 pub mod rate;
 pub(crate) mod redirect;
@@ -34,6 +35,7 @@ use backend::Backend;
 use balance::Balance;
 use bandwidth::Bandwidth;
 use body::Body;
+use health::Health;
 use http::HeaderValue;
 use rate::RateLimits;
 use timeouts::Timeouts;
@@ -55,6 +57,8 @@ pub struct Policy {
     pub to_pod: ToPod,
     /// How clients keep their pod.
     pub affinity: Affinity,
+    /// How pods are checked.
+    pub health: Health,
     /// How long a pod may take.
     pub timeouts: Timeouts,
     /// Who may ask.
@@ -86,6 +90,7 @@ impl Policy {
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),
             affinity: Affinity::read(annotations),
+            health: Health::read(annotations),
             timeouts: Timeouts::read(annotations),
             access: Access::read(annotations),
             rate: RateLimits::read(annotations),

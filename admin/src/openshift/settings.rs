@@ -133,7 +133,7 @@ pub const SETTINGS: &[Setting] = &[
     flag("ROUTER_THREADS", "threads", Proxy, number_or_auto),
     flag("ROUTER_LOAD_BALANCE_ALGORITHM", "balance", Proxy, text),
     flag("ROUTER_TCP_BALANCE_SCHEME", "tcp-balance", Proxy, text),
-    ignored("ROUTER_BACKEND_CHECK_INTERVAL", MISSING),
+    flag("ROUTER_BACKEND_CHECK_INTERVAL", "check-interval", Proxy, time),
     flag("ROUTER_COOKIE_NAME", "cookie-name", Proxy, text),
     ignored("ROUTER_BACKEND_PROCESS_ENDPOINTS", "the order of endpoints decides nothing"),
     ignored("ROUTER_HTTP_IGNORE_PROBES", MISSING),

@@ -1,6 +1,7 @@
 //! Which endpoints are chosen, and what is kept of them from table to table.
 
 use super::*;
+use crate::health::CheckKind;
 use nearside_routing::endpoints::PortSelector;
 use nearside_routing::object::ObjectKey;
 use nearside_routing::policy::Policy;
@@ -10,7 +11,12 @@ use nearside_routing::{HostPattern, Kind, PathRule};
 use std::time::Duration;
 
 fn by_chance() -> RouteBalance {
-    RouteBalance { algorithm: Algorithm::Random, rotation: Arc::default(), cookie: None }
+    RouteBalance {
+        algorithm: Algorithm::Random,
+        rotation: Arc::default(),
+        cookie: None,
+        check: CheckKind { tls: None, path: None },
+    }
 }
 
 fn pick(backends: &Backends, route: &CompiledRoute, random: &mut Random) -> Option<Target> {
@@ -168,7 +174,12 @@ fn an_endpoint_that_has_just_come_gets_a_small_share_first() {
     let balance = Balance { slow_start: Some(Duration::from_secs(10)), ..Balance::default() };
     route.policy = Arc::new(Policy { balance, ..Policy::default() });
     let share = |seconds: u64| {
-        let balance = RouteBalance { algorithm: Algorithm::RoundRobin, rotation: Arc::default(), cookie: None };
+        let balance = RouteBalance {
+            algorithm: Algorithm::RoundRobin,
+            rotation: Arc::default(),
+            cookie: None,
+            check: CheckKind { tls: None, path: None },
+        };
         let now = start + Duration::from_secs(seconds);
         let demand = Demand { route: &route, balance: &balance, method: Method::RoundRobin, tried: &[], now };
         let chosen = (0..110).map(|_| match backends.pick(&demand, std::iter::empty(), &mut Random::seeded(1)) {

@@ -4,6 +4,7 @@
 use super::choose::{Method, hash};
 use super::cookie::AffinityCookie;
 use super::rotation::Rotation;
+use crate::health::CheckKind;
 use nearside_routing::RouteTable;
 use nearside_routing::policy::affinity::CookieName;
 use nearside_routing::policy::balance::{Algorithm, HashKey};
@@ -38,6 +39,8 @@ pub(crate) struct RouteBalance {
     pub(crate) rotation: Arc<Rotation>,
     /// By which clients keep their endpoint.
     pub(crate) cookie: Option<AffinityCookie>,
+    /// How its endpoints are checked, if they are.
+    pub(crate) check: CheckKind,
 }
 
 impl RouteBalance {
@@ -101,6 +104,7 @@ impl RouteBalances {
             algorithm: self.algorithm(route),
             rotation: rotation.unwrap_or_default(),
             cookie: AffinityCookie::of(route, self.defaults.cookie_name.as_ref()),
+            check: CheckKind::of(route),
         }
     }
 

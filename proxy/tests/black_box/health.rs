@@ -1,11 +1,13 @@
 //! Which pods are passed over because they fail, and how those that come back are eased in.
 
+use super::support::client::get_tls;
 use super::support::manifests::{annotated, pod, route, service};
-use super::support::pods::{Refusing, read_header};
+use super::support::pods::{Refusing, echo_pod_with, read_header};
 use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually, get};
-use serde_json::json;
+use nearside_loadtest::certificates::TestCa;
+use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
 const HOST: &str = "web.example.com";
@@ -23,6 +25,58 @@ async fn cutting(count: usize) -> Scripted {
         }
     })
     .await
+}
+
+/// A pod that serves whatever its health, which `/healthz` tells.
+struct Checked {
+    pod: Scripted,
+    healthy: Arc<AtomicBool>,
+    /// Requests for anything else.
+    served: Arc<AtomicUsize>,
+}
+
+impl Checked {
+    async fn start(healthy: bool) -> Self {
+        let (healthy, served) = (Arc::new(AtomicBool::new(healthy)), Arc::<AtomicUsize>::default());
+        let shared = (Arc::clone(&healthy), Arc::clone(&served));
+        let pod = Scripted::start(move |mut stream| {
+            let (healthy, served) = shared.clone();
+            async move {
+                let asked = read_header(&mut stream).await;
+                let checked = asked.starts_with("GET /healthz ");
+                if !checked {
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+                let status = if checked && !healthy.load(Ordering::Relaxed) { "503 Sick" } else { "200 OK" };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+                drop(stream.write_all(answer.as_bytes()).await);
+            }
+        })
+        .await;
+        Self { pod, healthy, served }
+    }
+
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+}
+
+const OFTEN: (&str, &str) = ("router.openshift.io/haproxy.health.check.interval", "100ms");
+const HTTP: (&str, &str) = ("nearside.dev/health-check-path", "/healthz");
+
+/// Waits until a pod is up or down by its checks.
+async fn is_up(proxy: &Proxy, pod: &str, up: bool) {
+    let label = format!("pod=\"{pod}\"");
+    eventually(&format!("{pod} is up: {up}"), || async {
+        (proxy.metric("nearside_endpoint_up", &label).await == Some(f64::from(u8::from(up)))).then_some(())
+    })
+    .await;
+}
+
+fn web(annotations: &[(&str, &str)], pods: Vec<Value>) -> Vec<Value> {
+    let mut objects = pods;
+    objects.extend([annotated(route("web", HOST, json!({})), annotations), service("web")]);
+    objects
 }
 
 async fn statuses(proxy: &Proxy, count: usize) -> Vec<u16> {
@@ -88,4 +142,109 @@ async fn a_pod_that_has_just_come_gets_a_small_share_where_the_route_asks_for_it
         statuses(&proxy, 64).await;
         assert!(expected.contains(&new.requests()), "{annotations:?}: {}", new.requests());
     }
+}
+
+#[tokio::test]
+async fn a_pod_that_fails_its_checks_gets_no_requests_until_it_passes_them_again() {
+    let (well, sick) = (Checked::start(true).await, Checked::start(false).await);
+    let pods = vec![pod("web", "web-1", well.pod.address), pod("web", "web-2", sick.pod.address)];
+    let manifests = Manifests::with(&web(&[OFTEN, HTTP], pods));
+    let proxy = Proxy::start(&manifests, &["--balance=roundrobin"]);
+    is_up(&proxy, "web-2", false).await;
+    let before = sick.served();
+    assert_eq!(statuses(&proxy, 10).await, [200; 10]);
+    let other = route("other", "other.example.com", json!({ "to": { "kind": "Service", "name": "web" } }));
+    // With a check of the same kind it shares the results.
+    manifests.put(&annotated(other, &[OFTEN, HTTP]));
+    eventually("the table changes", || async {
+        (get(proxy.http, "other.example.com", "/").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(statuses(&proxy, 10).await, [200; 10]);
+    assert_eq!(sick.served(), before, "what checks have found outlives a change of the table");
+    sick.healthy.store(true, Ordering::Relaxed);
+    is_up(&proxy, "web-2", true).await;
+    let before = sick.served();
+    statuses(&proxy, 10).await;
+    assert_eq!(sick.served() - before, 5, "by turns again");
+    assert!(proxy.metric("nearside_endpoint_checks_total", "check=\"http\",result=\"failed\"").await.unwrap() >= 3.0);
+}
+
+#[tokio::test]
+async fn a_connection_is_enough_unless_the_route_says_more() {
+    let (_well, well) = echo_pod("web-1");
+    let gone = Refusing::new();
+    let pods = vec![pod("web", "web-1", well), pod("web", "web-2", gone.address())];
+    let proxy = Proxy::start(&Manifests::with(&web(&[], pods)), &["--check-interval=100ms", "--balance=roundrobin"]);
+    is_up(&proxy, "web-2", false).await;
+    is_up(&proxy, "web-1", true).await;
+    assert_eq!(statuses(&proxy, 10).await, [200; 10]);
+    assert_eq!(proxy.metric("nearside_upstream_connect_failures_total", "").await, Some(0.0), "it is never tried");
+    assert_eq!(proxy.metric("nearside_endpoint_up", "check=\"tcp\"").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn with_reencryption_the_handshake_is_checked() {
+    let (ca, other) = (TestCa::new("pods").unwrap(), TestCa::new("others").unwrap());
+    let (_well, well) = echo_pod_with("web-1", Some(ca.identity(&["any.invalid"]).unwrap().server().unwrap()));
+    let (_wrong, wrong) = echo_pod_with("web-2", Some(other.identity(&["any.invalid"]).unwrap().server().unwrap()));
+    let identity = ca.identity(&[HOST]).unwrap();
+    let tls = json!({ "tls": {
+        "termination": "reencrypt", "certificate": identity.certificate, "key": identity.key,
+        "destinationCACertificate": ca.certificate()
+    } });
+    let manifests = Manifests::with(&[
+        annotated(route("web", HOST, tls), &[OFTEN]),
+        service("web"),
+        pod("web", "web-1", well),
+        pod("web", "web-2", wrong),
+    ]);
+    let proxy = Proxy::start(&manifests, &["--balance=roundrobin"]);
+    is_up(&proxy, "web-2", false).await;
+    is_up(&proxy, "web-1", true).await;
+    for _ in 0..6 {
+        assert_eq!(get_tls(proxy.https, &ca, HOST, "/").await.unwrap().pod(), Some("web-1"));
+    }
+    assert_eq!(proxy.metric("nearside_upstream_connect_failures_total", "").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn where_all_pods_are_down_all_are_asked_and_a_service_that_is_up_comes_first() {
+    let (one, two, other) = (Checked::start(false).await, Checked::start(false).await, Checked::start(true).await);
+    let pods = vec![pod("web", "web-1", one.pod.address), pod("web", "web-2", two.pod.address)];
+    let manifests = Manifests::with(&web(&[OFTEN, HTTP], pods));
+    let proxy = Proxy::start(&manifests, &["--balance=roundrobin"]);
+    is_up(&proxy, "web-1", false).await;
+    is_up(&proxy, "web-2", false).await;
+    assert_eq!(statuses(&proxy, 4).await, [200; 4], "better than nothing");
+    let alternate = json!({ "alternateBackends": [{ "kind": "Service", "name": "other", "weight": 1 }] });
+    manifests.put(&service("other"));
+    manifests.put(&pod("other", "other-1", other.pod.address));
+    manifests.put(&annotated(route("web", HOST, alternate), &[OFTEN, HTTP]));
+    is_up(&proxy, "other-1", true).await;
+    let before = one.served() + two.served();
+    assert_eq!(statuses(&proxy, 6).await, [200; 6]);
+    assert_eq!((one.served() + two.served() - before, other.served()), (0, 6), "the share of a Service that is down");
+}
+
+#[tokio::test]
+async fn a_pod_without_an_alternative_is_not_checked_nor_any_pod_where_checks_are_off() {
+    let (one, two) = (Checked::start(true).await, Checked::start(true).await);
+    let first = pod("web", "web-1", one.pod.address);
+    let manifests = Manifests::with(&web(&[OFTEN], vec![first.clone(), pod("web", "web-2", two.pod.address)]));
+    let proxy = Proxy::start(&manifests, &["--check-interval=0s"]);
+    is_up(&proxy, "web-1", true).await;
+    manifests.remove(&first);
+    eventually("the last pod is not checked", || async {
+        proxy.metric("nearside_endpoint_up", "").await.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(statuses(&proxy, 2).await, [200; 2]);
+    manifests.put(&first);
+    is_up(&proxy, "web-1", true).await;
+    manifests.put(&route("web", HOST, json!({})));
+    eventually("the flag holds without the annotation", || async {
+        proxy.metric("nearside_endpoint_up", "").await.is_none().then_some(())
+    })
+    .await;
 }

@@ -37,6 +37,7 @@ fn single_variables_become_flags() {
         ("ROUTER_THREADS", "4", "--threads=4"),
         ("ROUTER_LOAD_BALANCE_ALGORITHM", "leastconn", "--balance=leastconn"),
         ("ROUTER_TCP_BALANCE_SCHEME", "source", "--tcp-balance=source"),
+        ("ROUTER_BACKEND_CHECK_INTERVAL", "2s", "--check-interval=2000ms"),
         ("ROUTER_SET_FORWARDED_HEADERS", "if-none", "--forwarded-headers=if-none"),
         ("ROUTER_HTTP_REQUEST_HEADERS", "X-A:b%2Cc:Set,X-B:Delete", "--request-header=X-A:b%2Cc:Set,X-B:Delete"),
         ("ROUTER_HTTP_RESPONSE_HEADERS", "Server:Delete", "--response-header=Server:Delete"),
