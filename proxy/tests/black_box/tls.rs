@@ -1,7 +1,7 @@
 //! TLS: certificates by name, each termination, what plain HTTP gets, certificates that change.
 
 use super::support::client::{connect_tls, exchange, get_h2, get_tls, read_to_end};
-use super::support::manifests::{ingress, ingress_class, pod, route, service};
+use super::support::manifests::{annotated, ingress, ingress_class, pod, route, service};
 use super::support::pods::{Refusing, echo_pod_with};
 use super::support::{Manifests, PATIENCE, Proxy, echo_pod, eventually, get};
 use http::Request;
@@ -104,14 +104,29 @@ async fn http_2_is_agreed_on_and_a_connection_may_serve_other_hosts() {
             spec
         }),
         route("closed", "closed.example.com", json!({ "tls": { "termination": "passthrough" } })),
+        annotated(
+            route("listed", "listed.example.com", {
+                let mut spec = edge(&identity);
+                spec["to"] = json!({ "kind": "Service", "name": "web" });
+                spec
+            }),
+            &[("haproxy.router.openshift.io/ip_allowlist", "127.0.0.0/8")],
+        ),
         service("web"),
         pod("web", "web-1", address),
     ]);
     let proxy = Proxy::start(&manifests, &[]);
-    for (host, expected) in
-        [(HOST, 200), ("also.example.com", 200), ("closed.example.com", 421), ("no.example.com", 404)]
-    {
-        let stream = connect_tls(proxy.https, &ca, HOST, &["h2", "http/1.1"]).await.unwrap();
+    let listed = "listed.example.com";
+    for (name, host, expected) in [
+        (HOST, HOST, 200),
+        (HOST, "also.example.com", 200),
+        (HOST, "closed.example.com", 421),
+        (HOST, "no.example.com", 404),
+        (HOST, listed, 421),
+        (listed, listed, 200),
+        (listed, HOST, 421),
+    ] {
+        let stream = connect_tls(proxy.https, &ca, name, &["h2", "http/1.1"]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let reply = get_h2(stream, &format!("https://{host}/")).await;
         assert_eq!((reply.status, reply.version), (expected, http::Version::HTTP_2), "{host}");

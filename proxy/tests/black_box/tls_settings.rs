@@ -1,7 +1,7 @@
 //! The router's own TLS settings: what is agreed on with clients, files that change, how pods without a CA of their own are
 //! verified.
 
-use super::support::client::{connect_tls, get_tls, read_to_end};
+use super::support::client::{connect_tls, get_h2, get_tls, read_to_end};
 use super::support::manifests::{pod, route, service};
 use super::support::pods::echo_pod_with;
 use super::support::{Manifests, Proxy, echo_pod, eventually};
@@ -139,6 +139,27 @@ async fn the_default_certificate_is_followed_in_a_file_and_in_a_directory() {
         put(&first);
         eventually("what is right again is served", || async { served(&before).await }).await;
     }
+}
+
+#[tokio::test]
+async fn without_a_server_name_the_default_certificate_is_shown_unless_names_are_demanded() {
+    let (_pod, address) = echo_pod("web-1");
+    let (tenant, operator) = (TestCa::new("tenant").unwrap(), TestCa::new("operator").unwrap());
+    let manifests = web(&tenant.identity(&[HOST]).unwrap(), address);
+    manifests.put(&route("closed", "closed.example.com", json!({ "tls": { "termination": "passthrough" } })));
+    let default = operator.identity(&["127.0.0.1"]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    write(&files.path().join("tls.crt"), &format!("{}{}", default.certificate, default.key));
+    let flag = format!("--default-cert={}", files.path().display());
+    let proxy = Proxy::start(&manifests, &[&flag]);
+    // A client that asks for an address sends no server name (RFC 6066 §3).
+    for (host, expected) in [(HOST, 200), ("closed.example.com", 421), ("nobody.example.com", 404)] {
+        let stream = connect_tls(proxy.https, &operator, "127.0.0.1", &["h2"]).await.unwrap();
+        assert_eq!(get_h2(stream, &format!("https://{host}/")).await.status, expected, "{host}");
+    }
+    let proxy = Proxy::start(&manifests, &[&flag, "--strict-sni"]);
+    assert!(connect_tls(proxy.https, &operator, "127.0.0.1", &["h2"]).await.is_err());
+    assert_eq!(get_tls(proxy.https, &tenant, HOST, "/").await.unwrap().status, 200);
 }
 
 #[tokio::test]
