@@ -85,6 +85,7 @@ async fn run(options: Options) -> Result<(), StartError> {
     let router = RouterIdentity {
         name: options.router_name.clone(),
         canonical_hostname: options.router_canonical_hostname.clone(),
+        writes_status: options.update_status,
     };
     let identity = identity();
     let (source, writer) = match &options.place {

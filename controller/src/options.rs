@@ -7,10 +7,10 @@ use clap::{ArgAction, Parser};
 use mistakes::Mistakes;
 use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
-use nearside_routing::admission::Ownership;
 use nearside_routing::hostname::Hostname;
 use nearside_routing::placement::{RecordPolicy, RouterSelector};
-use std::net::SocketAddr;
+use nearside_watch::{AdmissionArguments, AdmissionSettings, UnusableFlag};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Publishes in DNS the nodes that hold ready pods of each host, and writes the status of Routes and Ingresses.
@@ -50,12 +50,14 @@ pub(crate) struct Arguments {
     /// Host that our entry in the status of Routes names as the target for CNAMEs
     #[arg(long, value_name = "HOST", env = "NEARSIDE_ROUTER_CANONICAL_HOSTNAME")]
     router_canonical_hostname: Option<String>,
-    /// Class of Ingresses that name it by annotation
-    #[arg(long, value_name = "NAME", env = "NEARSIDE_INGRESS_CLASS", default_value = "nearside")]
-    ingress_class: String,
-    /// strict: a host belongs to one namespace; inter: namespaces may share it
-    #[arg(long, value_name = "strict|inter", env = "NEARSIDE_NAMESPACE_OWNERSHIP", default_value = "strict")]
-    namespace_ownership: String,
+    /// Write the status of Routes and Ingresses; false where another router's controller writes it
+    #[arg(
+        long, value_name = "true|false", env = "NEARSIDE_UPDATE_STATUS", default_value = "true",
+        default_missing_value = "true", num_args = 0..=1, require_equals = false, action = ArgAction::Set
+    )]
+    update_status: String,
+    #[command(flatten)]
+    admission: AdmissionArguments,
     /// Endpoint addresses to allow although they look unsafe; must be the same for the proxies
     #[arg(long, value_name = "CIDR", env = "NEARSIDE_ALLOW_ENDPOINTS", value_delimiter = ',')]
     allow_endpoints: Vec<String>,
@@ -80,8 +82,8 @@ pub(crate) struct Options {
     pub(crate) namespace: String,
     pub(crate) router_name: String,
     pub(crate) router_canonical_hostname: String,
-    pub(crate) ingress_class: String,
-    pub(crate) ownership: Ownership,
+    pub(crate) update_status: bool,
+    pub(crate) admission: AdmissionSettings,
     pub(crate) addresses: AddressPolicy,
     pub(crate) leader_elect: bool,
     pub(crate) log_format: LogFormat,
@@ -154,10 +156,12 @@ impl Options {
             mistakes.add("--router-name", "must not be empty");
         }
         let canonical = arguments.router_canonical_hostname.unwrap_or_default();
-        if !canonical.is_empty()
-            && let Err(error) = Hostname::parse(&canonical)
-        {
-            mistakes.add("--router-canonical-hostname", error);
+        match Hostname::parse(&canonical) {
+            Err(error) if !canonical.is_empty() => mistakes.add("--router-canonical-hostname", error),
+            Ok(_) if canonical.parse::<IpAddr>().is_ok() => {
+                mistakes.add("--router-canonical-hostname", format!("{canonical} is an address; a name is needed"));
+            }
+            _ => {}
         }
         let labels = mistakes.labels(&arguments.router_selector);
         let ttl: u32 = mistakes.parse("--record-ttl", &arguments.record_ttl).unwrap_or(MIN_TTL);
@@ -170,11 +174,14 @@ impl Options {
             mistakes.add("--max-addresses", message);
         }
         let address_types = mistakes.address_types(&arguments.node_address_type);
-        let ownership = mistakes.choose(
-            "--namespace-ownership",
-            &arguments.namespace_ownership,
-            &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
-        );
+        let admission = arguments.admission.into_settings().unwrap_or_else(|unusable| {
+            for UnusableFlag { flag, message } in unusable {
+                mistakes.add(&format!("--{flag}"), message);
+            }
+            AdmissionSettings::default()
+        });
+        let update_status =
+            mistakes.choose("--update-status", &arguments.update_status, &[("true", true), ("false", false)]);
         let leader_elect =
             mistakes.choose("--leader-elect", &arguments.leader_elect, &[("true", true), ("false", false)]);
         let log_format = mistakes.choose(
@@ -194,8 +201,8 @@ impl Options {
             namespace,
             router_name: arguments.router_name,
             router_canonical_hostname: canonical,
-            ingress_class: arguments.ingress_class,
-            ownership,
+            update_status,
+            admission,
             addresses: AddressPolicy { allowed },
             leader_elect,
             log_format,
@@ -252,6 +259,8 @@ mod tests {
             "--allow-endpoints=10.0.0.0/33",
             "--admin-listen=here",
             "--leader-elect=maybe",
+            "--update-status=perhaps",
+            "--denied-domains=a_b",
             "--log-format=xml",
             "--namespace=a.b",
             "--router-canonical-hostname=a_b",
@@ -269,6 +278,8 @@ mod tests {
             "--allow-endpoints: \"10.0.0.0/33\"",
             "--admin-listen: \"here\"",
             "--leader-elect: \"maybe\"",
+            "--update-status: \"perhaps\"",
+            "--denied-domains: \"a_b\"",
             "--log-format: \"xml\"",
             "--namespace: \"a.b\"",
             "--router-canonical-hostname: ",

@@ -120,7 +120,7 @@ impl OutDirectory {
             Intent::DnsEndpoint(_) => return Ok(Written::Unchanged),
         };
         self.tell(key, events);
-        let Some(status) = status else { return Ok(Written::Unchanged) };
+        let Some(status) = status.filter(|_| self.router.writes_status) else { return Ok(Written::Unchanged) };
         let object = json!({
             "object": {"kind": key.kind.name(), "namespace": &*key.namespace, "name": &*key.name},
             "status": status,
@@ -214,7 +214,7 @@ mod tests {
     use nearside_routing::placement::{Basis, dns_endpoint_name};
 
     fn directory(root: &Path) -> OutDirectory {
-        let router = RouterIdentity { name: "default".into(), canonical_hostname: String::new() };
+        let router = RouterIdentity { name: "default".into(), canonical_hostname: String::new(), writes_status: true };
         OutDirectory::new(OutLock::take(root).unwrap(), "nearside", router)
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
     let mut selections: Vec<Selection> = plain.into_iter().map(Selection::all).collect();
     if source.client().is_none() {
         selections.extend([Kind::Secret, Kind::Pod].map(Selection::all));
-        return selections;
+        return options.admission.narrow(selections);
     }
     // The same TLS material as the proxies', so that the verdicts agree.
     selections.push(Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"));
@@ -33,7 +33,7 @@ pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
     });
     let published = Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
     selections.push(published.namespace(options.namespace.as_str()));
-    selections
+    options.admission.narrow(selections)
 }
 
 /// How the index reads them.
@@ -44,8 +44,7 @@ pub(crate) fn index_config(source: &Source, options: &Options) -> IndexConfig {
         Source::Manifests(_) => EndpointSource::Pods { node: None },
     };
     IndexConfig {
-        ingress_class: options.ingress_class.clone(),
-        ownership: options.ownership,
+        admission: options.admission.rules(source),
         endpoints,
         addresses: options.addresses.clone(),
         router_selector: options.router_selector.clone(),

@@ -19,13 +19,12 @@ use tokio::task::spawn_blocking;
 pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
     let source = Source::from_options(&config.manifests).await?;
     let index = IndexConfig {
-        ingress_class: config.ingress_class.clone(),
-        ownership: config.ownership,
+        admission: config.admission.rules(&source),
         endpoints: EndpointSource::Pods { node: Some(Arc::clone(&config.node)) },
         addresses: config.addresses.clone(),
         ..IndexConfig::default()
     };
-    Ok(snapshots(source, selections(&config.node), index))
+    Ok(snapshots(source, config.admission.narrow(selections(&config.node)), index))
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing

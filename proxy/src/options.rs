@@ -16,8 +16,8 @@ use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
 use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
-use nearside_routing::admission::Ownership;
 use nearside_routing::table::MissPolicy;
+use nearside_watch::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,9 +47,8 @@ pub(crate) struct Arguments {
     /// Where health, metrics and pages for the operator are served.
     #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1936")]
     admin_listen: String,
-    /// The name of our IngressClass, for Ingresses that name it by annotation.
-    #[arg(long, env = "NEARSIDE_INGRESS_CLASS", value_name = "NAME", default_value = "nearside")]
-    ingress_class: String,
+    #[command(flatten)]
+    admission: AdmissionArguments,
     /// The name under which this router reports in the status of Routes.
     #[arg(long, env = "NEARSIDE_ROUTER_NAME", value_name = "NAME", default_value = "default")]
     router_name: String,
@@ -62,9 +61,6 @@ pub(crate) struct Arguments {
     /// The status of requests that no route matches: `404`, or `503` as the OpenShift router has it.
     #[arg(long, env = "NEARSIDE_NO_ROUTE_STATUS", value_name = "STATUS", default_value = "404")]
     no_route_status: String,
-    /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
-    #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
-    namespace_ownership: String,
     /// Threads that work on connections. [default: one for each CPU]
     #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
     threads: Option<String>,
@@ -100,9 +96,8 @@ pub(crate) struct Config {
     pub(crate) http: Vec<ListenAddress>,
     pub(crate) https: Vec<ListenAddress>,
     pub(crate) admin: SocketAddr,
-    pub(crate) ingress_class: String,
+    pub(crate) admission: AdmissionSettings,
     pub(crate) router_name: String,
-    pub(crate) ownership: Ownership,
     pub(crate) addresses: AddressPolicy,
     pub(crate) on_miss: MissPolicy,
     pub(crate) no_route_status: u16,
@@ -158,11 +153,6 @@ impl Arguments {
             ),
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
-            ownership: mistakes.one_of(
-                "namespace-ownership",
-                &self.namespace_ownership,
-                &[("strict", Ownership::Strict), ("inter", Ownership::InterNamespace)],
-            ),
             threads: self.threads(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
@@ -177,7 +167,7 @@ impl Arguments {
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             ),
             headers: self.headers.into_config(&mut mistakes),
-            ingress_class: self.ingress_class,
+            admission: mistakes.admission(self.admission),
             router_name: self.router_name,
             // Last: without it there is no configuration, and every other mistake has been found by now.
             tls: match self.tls.check(&mut mistakes) {
@@ -233,6 +223,13 @@ impl Mistakes {
         let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
         self.add(flag, format!("{word:?} is not one of {}", known.join(", ")));
         words[0].1
+    }
+
+    fn admission(&mut self, arguments: AdmissionArguments) -> AdmissionSettings {
+        arguments.into_settings().unwrap_or_else(|unusable| {
+            self.0.extend(unusable.into_iter().map(|UnusableFlag { flag, message }| Mistake { flag, message }));
+            AdmissionSettings::default()
+        })
     }
 
     fn duration(&mut self, flag: &'static str, text: &str) -> Duration {

@@ -109,8 +109,8 @@ impl Certificates {
     #[must_use]
     pub(crate) fn follow(&self, routes: &RouteTable) -> Self {
         let mut by_fingerprint = HashMap::new();
-        for host in routes.hosts() {
-            let Some(pair) = &host.certificate else { continue };
+        let pairs = routes.hosts().flat_map(|host| host.certificates().map(move |pair| (host, pair)));
+        for (host, pair) in pairs {
             by_fingerprint.entry(pair.fingerprint()).or_insert_with(|| {
                 if let Some(known) = self.by_fingerprint.get(&pair.fingerprint()) {
                     return known.clone();

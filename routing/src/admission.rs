@@ -1,6 +1,12 @@
 //! Admission: every claim on a host flows in, with who holds the neighbours that it can conflict with; for each claim
 //! whether it is granted flows out. Older claims win; the loser learns why, but not which namespace holds the host.
 
+mod host_rules;
+mod rules;
+
+pub use host_rules::{Domains, HostRules, HostnameTemplate};
+pub use rules::{AdmissionRules, ClassRules};
+
 use crate::claim::Claim;
 use crate::hostname::HostPattern;
 use crate::object::{Age, Kind, ObjectKey};
@@ -87,8 +93,8 @@ struct Granted<'c> {
 }
 
 struct GrantedHost<'c> {
-    namespace: &'c str,
-    kind: Kind,
+    /// The object with the oldest claim.
+    owner: &'c ObjectKey,
     paths: HashMap<&'c PathRule, &'c ObjectKey>,
     tls: bool,
     passthrough: bool,
@@ -101,8 +107,7 @@ impl<'c> Granted<'c> {
             self.ask_owner(host, claim)?;
         }
         let host = self.host.get_or_insert_with(|| GrantedHost {
-            namespace: claim.namespace(),
-            kind: claim.route.source.kind,
+            owner: &claim.route.source,
             paths: HashMap::new(),
             tls: false,
             passthrough: false,
@@ -118,19 +123,21 @@ impl<'c> Granted<'c> {
     fn ask_neighbours(&self, claim: &Claim) -> Result<(), Problem> {
         let strict = self.ownership == Ownership::Strict;
         let wildcard = self.neighbours.wildcard.filter(|_| strict);
-        match &claim.route.pattern {
-            HostPattern::Wildcard(_) if strict && wildcard.is_none_or(|holder| holder.is_younger_than(claim)) => {
-                Err(claimed(claim, "a claim in another namespace holds a host below it and is older"))
-            }
+        let pattern = &claim.route.pattern;
+        match pattern {
+            HostPattern::Wildcard(_) if strict && wildcard.is_none_or(|holder| holder.is_younger_than(claim)) => Err(
+                claimed(claim, format!("a route in another namespace holds host {pattern}: a host below it is older")),
+            ),
             HostPattern::Any | HostPattern::Wildcard(_) => Ok(()),
             HostPattern::Exact(_) if wildcard.is_some_and(|holder| holder.keeps_out(claim)) => {
-                Err(claimed(claim, "a claim in another namespace holds the wildcard above it and is older"))
+                let message = "a route in another namespace holds host";
+                Err(claimed(claim, format!("{message} {pattern}: the wildcard above it is older")))
             }
             // Where one namespace holds the wildcard, no other holds any host below it.
             HostPattern::Exact(_) if wildcard.is_some_and(|holder| *holder.namespace == *claim.namespace()) => Ok(()),
             HostPattern::Exact(_) if self.neighbours.original.is_some_and(|holder| holder.keeps_out(claim)) => {
-                let message = "it is the per-node alias of a host that a claim in another namespace holds and is older";
-                Err(claimed(claim, message))
+                let message = "a route in another namespace holds host";
+                Err(claimed(claim, format!("{message} {pattern}: it is the per-node alias of an older host")))
             }
             HostPattern::Exact(_) => Ok(()),
         }
@@ -139,36 +146,40 @@ impl<'c> Granted<'c> {
     fn ask_owner(&self, host: &GrantedHost<'_>, claim: &Claim) -> Result<(), Problem> {
         let route = &claim.route;
         let shared = route.pattern == HostPattern::Any || self.ownership == Ownership::InterNamespace;
-        if !shared && host.namespace != claim.namespace() {
-            return Err(claimed(claim, "a claim in another namespace holds the host and is older"));
+        if !shared && *host.owner.namespace != *claim.namespace() {
+            return Err(claimed(claim, holds(host.owner, claim)));
         }
-        if host.kind != route.source.kind {
-            return Err(claimed(claim, &format!("an older {} holds the host", host.kind)));
+        if host.owner.kind != route.source.kind {
+            let message = holds(host.owner, claim);
+            return Err(claimed(claim, format!("{message}; a host is of one kind")));
         }
         if let Some(holder) = host.paths.get(&route.path) {
-            let message = if *holder.namespace == *claim.namespace() {
-                format!("{holder} already exposes the path and is older")
-            } else {
-                "a claim in another namespace holds the path and is older".to_owned()
-            };
-            return Err(claimed(claim, &message));
+            return Err(claimed(claim, holds(holder, claim)));
         }
         let passthrough = route.termination == Termination::Passthrough;
         if (passthrough && host.tls) || (host.passthrough && route.termination != Termination::None) {
-            return Err(claimed(claim, "passthrough and any other TLS on one host exclude each other"));
+            let message = holds(host.owner, claim);
+            return Err(claimed(
+                claim,
+                format!("{message}; passthrough and any other TLS on one host exclude each other"),
+            ));
         }
         Ok(())
     }
 }
 
-fn claimed(claim: &Claim, message: &str) -> Problem {
-    let message = format!("{}{}: {message}", claim.route.pattern, shown_path(&claim.route.path));
+fn claimed(claim: &Claim, message: String) -> Problem {
     Problem::new(claim.field.clone(), Reason::HostAlreadyClaimed, message)
 }
 
-fn shown_path(path: &PathRule) -> String {
-    match path {
-        PathRule::Any | PathRule::Default => String::new(),
-        path => format!(" {path}"),
+/// The words of the OpenShift router, which never name the other namespace.
+fn holds(holder: &ObjectKey, claim: &Claim) -> String {
+    let (kind, article) = if holder.kind == Kind::Ingress { ("ingress", "an") } else { ("route", "a") };
+    let host = &claim.route.pattern;
+    if *holder.namespace == *claim.namespace() {
+        format!("{kind} {} already exposes {host} and is older", holder.name)
+    } else {
+        let name = &claim.route.source.name;
+        format!("{article} {kind} in another namespace holds {host} and is older than {name}")
     }
 }

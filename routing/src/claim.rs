@@ -7,9 +7,10 @@ mod route;
 pub use ingress::ingress_claims;
 pub use route::route_claims;
 
+use crate::admission::HostRules;
 use crate::certificate::KeyPair;
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Age, ObjectKey};
+use crate::object::{Age, ObjectKey, WildcardPolicy};
 use crate::path::PathRule;
 use crate::policy::{Policy, Redirects, redirect};
 use crate::table::{CompiledRoute, Termination};
@@ -24,6 +25,8 @@ pub struct Claims {
     pub object: ObjectKey,
     /// The effective host of a Route, the first host of an Ingress; empty where there is none.
     pub host: String,
+    /// What a Route says of wildcards; `None` for an Ingress, or where it says neither word.
+    pub wildcard_policy: Option<WildcardPolicy>,
     /// Every host that it names, also those of rules that cannot be served.
     pub hosts: BTreeSet<HostPattern>,
     /// The rules it asks for, in the order of the object.
@@ -61,11 +64,14 @@ impl Claim {
 
 /// The claims on hosts with `www.` in front or without it, where the object asks that they lead to the hosts that it names
 /// itself. Each is served only where no rule of the host matches, and by whom the host belongs to.
-fn www_claims(rules: &[Claim], hosts: &mut BTreeSet<HostPattern>) -> Vec<Claim> {
+fn www_claims(rules: &[Claim], hosts: &mut BTreeSet<HostPattern>, host_rules: &HostRules) -> Vec<Claim> {
     let mut claims = Vec::new();
     for rule in rules.iter().filter(|rule| rule.route.policy.redirects.www) {
         let HostPattern::Exact(host) = &rule.route.pattern else { continue };
         let other = host.as_str().strip_prefix("www.").map_or_else(|| format!("www.{host}"), ToOwned::to_owned);
+        if host_rules.check(&other).is_err() {
+            continue;
+        }
         let Ok(pattern) = Hostname::parse(&other).map(HostPattern::Exact) else { continue };
         if rule.route.termination == Termination::Passthrough || !hosts.insert(pattern.clone()) {
             continue;
@@ -98,8 +104,10 @@ pub enum ClaimedCertificate {
 /// A certificate that an Ingress brings for hosts (`spec.tls[]`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CertificateClaim {
-    /// The hosts.
+    /// The hosts of the rule.
     pub pattern: HostPattern,
+    /// The one host below a wildcard that the certificate is for; `None` means every host of the pattern.
+    pub name: Option<Hostname>,
     /// The Secret's name, in the Ingress's namespace.
     pub secret: Box<str>,
     /// The Ingress's place in the order of claims.

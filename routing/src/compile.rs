@@ -115,11 +115,13 @@ pub fn compile_host(
             speaker.certificates.iter().map(|place| (&speaker.claims.object, &speaker.claims.certificates[*place]))
         })
         .collect();
+    let mut named = BTreeMap::new();
     brought.sort_by(|a, b| (&a.1.age, a.0).cmp(&(&b.1.age, b.0)));
     for (object, claim) in brought {
-        match ingress_certificate(&object.namespace, claim, secrets) {
-            Ok(pair) => certificate = certificate.or(Some(pair)),
-            Err(problem) => out.findings.entry(object.clone()).or_default().certificates.push(problem),
+        match (ingress_certificate(&object.namespace, claim, secrets), &claim.name) {
+            (Ok(pair), None) => certificate = certificate.or(Some(pair)),
+            (Ok(pair), Some(name)) => drop(named.entry(name.clone()).or_insert(pair)),
+            (Err(problem), _) => out.findings.entry(object.clone()).or_default().certificates.push(problem),
         }
     }
     if !routes.is_empty() {
@@ -130,6 +132,7 @@ pub fn compile_host(
             namespace: owner.namespace().into(),
             routes: routes.into(),
             certificate,
+            named,
         });
     }
     out
@@ -167,7 +170,13 @@ pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_probl
         problems.truncate(MAX_PROBLEMS);
         problems.push(Problem::new("spec", reason, message));
     }
-    Verdict { object: claims.object.clone(), host: claims.host.clone(), outcome, problems }
+    Verdict {
+        object: claims.object.clone(),
+        host: claims.host.clone(),
+        wildcard_policy: claims.wildcard_policy,
+        outcome,
+        problems,
+    }
 }
 
 /// A Route whose own certificate cannot be used is not served: the default certificate would be a wrong one.

@@ -3,19 +3,21 @@
 
 mod domains;
 mod hosts;
+mod scope;
 mod selection;
 mod services;
 
 use crate::address_policy::AddressPolicy;
-use crate::admission::Ownership;
+use crate::admission::AdmissionRules;
 use crate::endpoints::EndpointTable;
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{IngressClass, Kind, Node, Object, ObjectKey};
+use crate::object::{Kind, Node, Object, ObjectKey};
 use crate::placement::{NodeState, NodeStates, RouterSelector};
 use crate::published::{PublishedAlias, PublishedHosts, published};
 use crate::table::RouteTable;
 use crate::verdict::Verdict;
 use hosts::HostIndex;
+use scope::Scope;
 use services::ServiceIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -41,10 +43,8 @@ pub enum Change {
 /// What the index is to do with objects. Two programs with equal settings and equal objects agree on every verdict.
 #[derive(Clone, Debug)]
 pub struct IndexConfig {
-    /// The name of our IngressClass for the annotation `kubernetes.io/ingress.class` (`--ingress-class`).
-    pub ingress_class: String,
-    /// Who may claim what on a host that is claimed already.
-    pub ownership: Ownership,
+    /// What Routes and Ingresses may claim.
+    pub admission: AdmissionRules,
     /// Where endpoints come from.
     pub endpoints: EndpointSource,
     /// Which endpoint addresses are refused.
@@ -56,8 +56,7 @@ pub struct IndexConfig {
 impl Default for IndexConfig {
     fn default() -> Self {
         Self {
-            ingress_class: "nearside".into(),
-            ownership: Ownership::Strict,
+            admission: AdmissionRules::default(),
             endpoints: EndpointSource::Slices,
             addresses: AddressPolicy::default(),
             router_selector: RouterSelector::default(),
@@ -112,10 +111,10 @@ pub struct Notice {
 /// See the module head.
 #[derive(Debug)]
 pub struct Index {
+    scope: Scope,
     hosts: HostIndex,
     services: ServiceIndex,
-    config: IndexConfig,
-    classes: BTreeMap<ObjectKey, IngressClass>,
+    router_selector: RouterSelector,
     nodes: BTreeMap<Arc<str>, Node>,
     published: BTreeMap<ObjectKey, Vec<(Hostname, PublishedAlias)>>,
     published_changed: bool,
@@ -127,10 +126,10 @@ impl Index {
     /// An empty index.
     pub fn new(config: IndexConfig) -> Self {
         Self {
-            hosts: HostIndex::new(config.ownership),
-            services: ServiceIndex::new(config.endpoints.clone(), config.addresses.clone()),
-            config,
-            classes: BTreeMap::new(),
+            hosts: HostIndex::new(config.admission.ownership),
+            scope: Scope::new(config.admission),
+            services: ServiceIndex::new(config.endpoints, config.addresses),
+            router_selector: config.router_selector,
             nodes: BTreeMap::new(),
             published: BTreeMap::new(),
             published_changed: false,
@@ -197,22 +196,21 @@ impl Index {
 
     fn put(&mut self, object: Object) {
         match object {
-            Object::Route(route) => self.hosts.put_route(&route),
+            Object::Route(route) => {
+                let touched = self.scope.put_route(&route);
+                self.reconsider(&touched);
+            }
             Object::Ingress(ingress) => {
-                let served = is_of_class(
-                    &ingress.spec.ingress_class_name,
-                    &ingress.metadata.annotations,
-                    |name| self.names_our_class(name),
-                    &self.config.ingress_class,
-                );
-                self.hosts.put_ingress(ingress, served);
+                let touched = self.scope.put_ingress(ingress);
+                self.reconsider(&touched);
             }
             Object::IngressClass(class) => {
-                let key = class.metadata.key(Kind::IngressClass);
-                if self.classes.get(&key).map(|known| &known.spec) != Some(&class.spec) {
-                    self.classes.insert(key, class);
-                    self.reclassify();
-                }
+                let touched = self.scope.put_class(&class);
+                self.reconsider(&touched);
+            }
+            Object::Namespace(namespace) => {
+                let touched = self.scope.put_namespace(&namespace);
+                self.reconsider(&touched);
             }
             Object::Service(service) => self.services.put_service(service),
             Object::Pod(pod) => self.services.put_pod(pod),
@@ -226,7 +224,6 @@ impl Index {
                     self.services.readdress();
                 }
             }
-            Object::Namespace(_) => {}
             Object::DnsEndpoint(endpoint) => {
                 let key = endpoint.metadata.key(Kind::DnsEndpoint);
                 let aliases = published(&endpoint);
@@ -238,12 +235,9 @@ impl Index {
 
     fn remove(&mut self, key: &ObjectKey) {
         match key.kind {
-            Kind::Route => self.hosts.remove_object(key),
-            Kind::Ingress => self.hosts.remove_ingress(key),
-            Kind::IngressClass => {
-                if self.classes.remove(key).is_some() {
-                    self.reclassify();
-                }
+            Kind::Route | Kind::Ingress | Kind::IngressClass | Kind::Namespace => {
+                let touched = self.scope.remove(key);
+                self.reconsider(&touched);
             }
             Kind::Service => self.services.remove_service(key),
             Kind::Pod => self.services.remove_pod(key),
@@ -254,31 +248,27 @@ impl Index {
                     self.services.readdress();
                 }
             }
-            Kind::Namespace => {}
             Kind::DnsEndpoint => self.published_changed |= self.published.remove(key).is_some(),
         }
     }
 
     fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
         match kind {
-            Kind::Route | Kind::Ingress | Kind::Secret => self.hosts.keys(kind),
+            Kind::Route | Kind::Ingress | Kind::IngressClass | Kind::Namespace => self.scope.keys(kind),
+            Kind::Secret => self.hosts.secrets(),
             Kind::Service | Kind::Pod | Kind::EndpointSlice => self.services.keys(kind),
-            Kind::IngressClass => self.classes.keys().cloned().collect(),
             Kind::Node => self.nodes.keys().map(|name| ObjectKey::new(Kind::Node, "", name)).collect(),
-            Kind::Namespace => Vec::new(),
             Kind::DnsEndpoint => self.published.keys().cloned().collect(),
         }
     }
 
-    fn names_our_class(&self, name: &str) -> bool {
-        let key = ObjectKey::new(Kind::IngressClass, "", name);
-        self.classes.get(&key).is_some_and(|class| class.spec.controller == CONTROLLER)
-    }
-
-    /// A change of an IngressClass can bring Ingresses in and put others out.
-    fn reclassify(&mut self) {
-        for ingress in self.hosts.ingresses() {
-            self.put(Object::Ingress(ingress));
+    /// Takes the claims of objects that are ours, and drops those of objects that are not, or not any more.
+    fn reconsider(&mut self, touched: &[ObjectKey]) {
+        for key in touched {
+            match self.scope.claims(key) {
+                Some(claims) => self.hosts.put(claims),
+                None => self.hosts.remove(key),
+            }
         }
     }
 
@@ -291,22 +281,8 @@ impl Index {
     }
 
     fn node_states(&self) -> NodeStates {
-        let routers = self.services.routers(&self.config.router_selector);
+        let routers = self.services.routers(&self.router_selector);
         self.nodes.iter().map(|(name, node)| (Arc::clone(name), NodeState::of(node, routers.get(name)))).collect()
-    }
-}
-
-/// Whether an Ingress is ours (reference: class rules). The class object decides first, then the annotation of older
-/// manifests; without either the Ingress is somebody else's.
-fn is_of_class(
-    class_name: &Option<String>,
-    annotations: &BTreeMap<String, String>,
-    is_ours: impl Fn(&str) -> bool,
-    our_name: &str,
-) -> bool {
-    match class_name {
-        Some(name) => is_ours(name),
-        None => annotations.get(CLASS_ANNOTATION).is_some_and(|name| name == our_name),
     }
 }
 
@@ -316,7 +292,6 @@ fn node_addresses(node: &Node) -> Vec<IpAddr> {
 
 /// `spec.controller` of the IngressClasses that Nearside serves.
 pub const CONTROLLER: &str = "nearside.dev/ingress";
-const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 #[cfg(test)]
 mod tests;

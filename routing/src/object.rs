@@ -28,7 +28,7 @@ pub use node::{Node, NodeAddress, NodeSpec, NodeStatus};
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use route::{
     LocalObject, Route, RouteHeaderAction, RouteHeaderActionUnion, RouteHeaderActions, RouteHttpHeaders, RouteIngress,
-    RoutePort, RouteSetHeader, RouteSpec, RouteStatus, RouteTarget, RouteTls,
+    RoutePort, RouteSetHeader, RouteSpec, RouteStatus, RouteTarget, RouteTls, WildcardPolicy,
 };
 pub use secret::Secret;
 pub use service::{Service, ServicePort, ServiceSpec};

@@ -8,7 +8,7 @@ use crate::node_id::NodeId;
 use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
 use crate::policy::Policy;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Every host that is served.
@@ -37,6 +37,15 @@ pub struct HostRoutes {
     pub routes: Box<[Arc<CompiledRoute>]>,
     /// The certificate for these hosts; `None` means the default certificate.
     pub certificate: Option<Arc<KeyPair>>,
+    /// Certificates for single hosts of a wildcard.
+    pub named: BTreeMap<Hostname, Arc<KeyPair>>,
+}
+
+impl HostRoutes {
+    /// Every certificate of these hosts.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<KeyPair>> {
+        self.certificate.iter().chain(self.named.values())
+    }
 }
 
 impl HostRoutes {
@@ -209,12 +218,15 @@ impl RouteTable {
         }
     }
 
-    /// The certificate for a server name: the exact host's, else that of the wildcard above it; `None` means the
-    /// default certificate.
+    /// The certificate for a server name: the exact host's, else what the wildcard above it has for this name, else the
+    /// wildcard's own; `None` means the default certificate.
     pub fn certificate(&self, server_name: &str) -> Option<&Arc<KeyPair>> {
         let of = |name: &str| {
             let exact = self.exact.get(name).and_then(|host| host.certificate.as_ref());
-            exact.or_else(|| self.wildcard_of(name).and_then(|host| host.certificate.as_ref()))
+            exact.or_else(|| {
+                let wildcard = self.wildcard_of(name)?;
+                wildcard.named.get(name).or(wildcard.certificate.as_ref())
+            })
         };
         of(server_name).or_else(|| NodeId::split_alias(server_name).and_then(|(original, _)| of(&original)))
     }

@@ -1,5 +1,6 @@
 //! For tests of this crate: YAML as a person writes it flows in, objects flow out.
 
+use crate::admission::{AdmissionRules, Ownership};
 use crate::index::{Change, Index, IndexConfig, Snapshot};
 use crate::object::{Kind, Object};
 use serde_json::Value;
@@ -16,6 +17,21 @@ pub(crate) fn objects(yaml: &str) -> Vec<Object> {
             Object::decode(kind, document).unwrap()
         })
         .collect()
+}
+
+/// An index that admits wildcards of Routes.
+pub(crate) fn config() -> IndexConfig {
+    ruled(AdmissionRules { wildcard_routes: true, ..AdmissionRules::default() })
+}
+
+/// The same, with a rule of ownership.
+pub(crate) fn owned(ownership: Ownership) -> IndexConfig {
+    ruled(AdmissionRules { wildcard_routes: true, ownership, ..AdmissionRules::default() })
+}
+
+/// An index with these rules.
+pub(crate) fn ruled(admission: AdmissionRules) -> IndexConfig {
+    IndexConfig { admission, ..IndexConfig::default() }
 }
 
 /// The snapshot of these objects.

@@ -1,6 +1,6 @@
 //! Verdicts: what admission decided about one Route or Ingress, in words that fit a status condition and an Event.
 
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, WildcardPolicy};
 use std::fmt;
 
 /// What Nearside does with one Route or Ingress. The same objects give the same verdict on every proxy and in the
@@ -11,6 +11,8 @@ pub struct Verdict {
     pub object: ObjectKey,
     /// The effective host of a Route; the first host of an Ingress; empty where there is none.
     pub host: String,
+    /// What a Route says of wildcards; `None` for an Ingress, or where it says neither word.
+    pub wildcard_policy: Option<WildcardPolicy>,
     /// Whether the object is served.
     pub outcome: Outcome,
     /// Parts that are not served, or not as written, though the object is.

@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admission;
 mod backoff;
 mod changes;
 mod cluster;
@@ -20,6 +21,7 @@ mod source;
 mod state;
 mod verdict_log;
 
+pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 pub use changes::{Batch, Changes, changes};
 pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
 pub use selection::Selection;

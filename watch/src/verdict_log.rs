@@ -65,7 +65,7 @@ mod tests {
 
     fn verdict(outcome: Outcome, problems: Vec<Problem>) -> Verdict {
         let object = ObjectKey::new(Kind::Route, "shop", "web");
-        Verdict { object, host: "web.example.com".into(), outcome, problems }
+        Verdict { object, host: "web.example.com".into(), wildcard_policy: None, outcome, problems }
     }
 
     #[test]

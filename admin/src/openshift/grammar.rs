@@ -20,6 +20,11 @@ pub(super) fn boolean(text: &str) -> Result<Vec<String>, String> {
     one(if truth(text)? { "true" } else { "false" })
 }
 
+/// A selector of projects, which are namespaces; `*` selects all of them.
+pub(super) fn projects(text: &str) -> Result<Vec<String>, String> {
+    if text == "*" { Ok(Vec::new()) } else { one(text) }
+}
+
 /// Whether namespaces may share a host, as the value of `--namespace-ownership`.
 pub(super) fn shared_hosts(text: &str) -> Result<Vec<String>, String> {
     one(if truth(text)? { "inter" } else { "strict" })

@@ -1,7 +1,9 @@
 //! What each variable of the OpenShift router's environment means here: the one table that programs, the log and
 //! docs/openshift-environment.md are made from.
 
-use super::grammar::{Grammar, boolean, connections, list, number_or_auto, seconds, shared_hosts, text, time};
+use super::grammar::{
+    Grammar, boolean, connections, list, number_or_auto, projects, seconds, shared_hosts, text, time,
+};
 
 /// One variable.
 #[derive(Clone, Copy, Debug)]
@@ -74,24 +76,24 @@ pub const SETTINGS: &[Setting] = &[
     flag("ROUTER_SERVICE_NAME", "router-name", Both, text),
     ignored("ROUTER_SERVICE_NAMESPACE", "the namespace is that of the pod"),
     flag("ROUTER_CANONICAL_HOSTNAME", "router-canonical-hostname", Controller, text),
-    ignored("ROUTER_UPDATE_STATUS", MISSING),
-    ignored("ROUTER_DOMAIN", MISSING),
-    ignored("ROUTER_SUBDOMAIN", MISSING),
-    ignored("ROUTER_OVERRIDE_HOSTNAME", MISSING),
-    ignored("ROUTER_OVERRIDE_DOMAINS", MISSING),
-    ignored("ROUTER_DENIED_DOMAINS", MISSING),
-    ignored("ROUTER_ALLOWED_DOMAINS", MISSING),
-    ignored("ROUTER_ALLOW_WILDCARD_ROUTES", MISSING),
+    flag("ROUTER_UPDATE_STATUS", "update-status", Controller, boolean),
+    flag("ROUTER_DOMAIN", "router-domain", Both, text),
+    flag("ROUTER_SUBDOMAIN", "hostname-template", Both, text),
+    flag("ROUTER_OVERRIDE_HOSTNAME", "override-hostname", Both, boolean),
+    flag("ROUTER_OVERRIDE_DOMAINS", "override-domains", Both, list),
+    flag("ROUTER_DENIED_DOMAINS", "denied-domains", Both, list),
+    flag("ROUTER_ALLOWED_DOMAINS", "allowed-domains", Both, list),
+    flag("ROUTER_ALLOW_WILDCARD_ROUTES", "allow-wildcard-routes", Both, boolean),
     flag("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", "namespace-ownership", Both, shared_hosts),
     ignored("EXTENDED_VALIDATION", MISSING),
     ignored("UPGRADE_VALIDATION", "no rule of a future version is known"),
     ignored("DEBUG_UPGRADE_VALIDATION_FORCE_ADD_CONDITION", TEST_SWITCH),
     ignored("DEBUG_UPGRADE_VALIDATION_FORCE_REMOVE_CONDITION", TEST_SWITCH),
     ignored("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", MISSING),
-    ignored("ROUTE_LABELS", MISSING),
-    ignored("ROUTE_FIELDS", MISSING),
-    ignored("NAMESPACE_LABELS", MISSING),
-    ignored("PROJECT_LABELS", MISSING),
+    flag("ROUTE_LABELS", "route-labels", Both, text),
+    flag("ROUTE_FIELDS", "route-fields", Both, text),
+    flag("NAMESPACE_LABELS", "namespace-labels", Both, text),
+    flag("PROJECT_LABELS", "namespace-labels", Both, projects),
     ignored("ROUTER_WATCH_ENDPOINTS", "pods and EndpointSlices say more than Endpoints"),
     ignored("KUBERNETES_MASTER", "the cluster is that of KUBECONFIG, or the one the program runs in"),
     // Listeners, TLS, certificates.

@@ -3,6 +3,7 @@
 
 use super::event::shortened;
 use super::{EventIntent, HoldReason};
+use nearside_routing::object::WildcardPolicy;
 use nearside_routing::placement::{Basis, HostPlacement};
 use nearside_routing::verdict::Verdict;
 use nearside_routing::{HostPattern, Outcome, Placement};
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct RouteIntent {
     /// The effective host.
     pub(crate) host: String,
-    /// `spec.wildcardPolicy` as it is served; `None` for a Route that is not served.
+    /// `spec.wildcardPolicy`; `None` where it is not a word of the API.
     pub(crate) wildcard_policy: Option<&'static str>,
     /// One for each type of ours that holds or does not; a type that is not named is removed.
     pub(crate) conditions: Vec<ConditionIntent>,
@@ -38,6 +39,8 @@ pub(crate) struct RouterIdentity {
     pub(crate) name: String,
     /// `routerCanonicalHostname` (`--router-canonical-hostname`), empty for none.
     pub(crate) canonical_hostname: String,
+    /// Whether the status of Routes and Ingresses is written at all (`--update-status`).
+    pub(crate) writes_status: bool,
 }
 
 /// The intent for a Route.
@@ -58,7 +61,11 @@ pub(super) fn intent(
             kind: ADMITTED,
             status: false,
             reason: problem.reason.as_str(),
-            message: shortened(&format!("{}: {}", problem.field, problem.message)),
+            message: shortened(&match problem.field.as_str() {
+                // What is said of the host names it, in the words of the OpenShift router.
+                "spec.host" => problem.message.clone(),
+                field => format!("{field}: {}", problem.message),
+            }),
         }),
     }
     // A Route has one host.
@@ -66,10 +73,7 @@ pub(super) fn intent(
     if let Some((pattern, host)) = pattern.and_then(|pattern| placement.hosts.get_key_value(pattern)) {
         conditions.push(placed(host, held.get(pattern).copied()));
     }
-    let wildcard_policy = pattern.map(|pattern| match pattern {
-        HostPattern::Wildcard(_) => "Subdomain",
-        _ => "None",
-    });
+    let wildcard_policy = verdict.wildcard_policy.map(WildcardPolicy::as_str);
     RouteIntent { host: verdict.host.clone(), wildcard_policy, conditions, events }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn router() -> RouterIdentity {
-        RouterIdentity { name: "default".into(), canonical_hostname: String::new() }
+        RouterIdentity { name: "default".into(), canonical_hostname: String::new(), writes_status: true }
     }
 
     fn admitted(status: bool, message: &str) -> RouteIntent {

@@ -1,6 +1,7 @@
 //! Tests of the planner, on snapshots that a real index made from objects as the API serves them.
 
 use super::*;
+use nearside_routing::admission::AdmissionRules;
 use nearside_routing::object::Object;
 use nearside_routing::{Change, EndpointSource, Index, IndexConfig};
 use proptest::prelude::*;
@@ -14,7 +15,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let config = IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() };
+        let admission = AdmissionRules { wildcard_routes: true, ..AdmissionRules::default() };
+        let endpoints = EndpointSource::Pods { node: None };
+        let config = IndexConfig { admission, endpoints, ..IndexConfig::default() };
         let mut world = Self { index: Index::new(config), planner: Planner::new(RecordPolicy::default()) };
         world.put(
             Kind::Service,

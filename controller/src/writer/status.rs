@@ -37,7 +37,8 @@ impl Statuses {
             self.events.settle(key);
             return Ok(Written::Unchanged);
         };
-        let written = match self.patch(key, &object, intent, previous) {
+        let patch = if self.router.writes_status { self.patch(key, &object, intent, previous) } else { None };
+        let written = match patch {
             Some(mut patch) => {
                 patch["metadata"] = json!({"resourceVersion": object.metadata.resource_version});
                 let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));

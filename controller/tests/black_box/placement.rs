@@ -139,7 +139,7 @@ async fn a_wildcard_host_is_published_as_one() {
     let mut wildcard = route("shop", "web", "www.example.com", "web");
     wildcard["spec"]["wildcardPolicy"] = "Subdomain".into();
     cluster.seed([service("shop", "web"), slice("shop", "web", &[3]), wildcard]);
-    let controller = cluster.controller("controller").await;
+    let controller = cluster.controller_with("controller", &["--allow-wildcard-routes"]).await;
     controller.until("published", addresses(&[3]), || cluster.published("*.example.com")).await;
     let policy = || cluster.route_status("shop", "web")["wildcardPolicy"].clone();
     controller.until("status", json!("Subdomain"), policy).await;

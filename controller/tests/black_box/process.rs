@@ -40,17 +40,27 @@ impl Cluster {
 
     /// Starts a controller that is ready.
     pub(crate) async fn controller(&self, name: &str) -> Controller {
-        let mut controller = self.unready_controller(name);
+        self.controller_with(name, &[]).await
+    }
+
+    /// Starts a controller with more flags, and waits until it is ready.
+    pub(crate) async fn controller_with(&self, name: &str, flags: &[&str]) -> Controller {
+        let mut controller = self.start(name, flags);
         controller.ready().await;
         controller
     }
 
     /// Starts a controller.
     pub(crate) fn unready_controller(&self, name: &str) -> Controller {
+        self.start(name, &[])
+    }
+
+    fn start(&self, name: &str, flags: &[&str]) -> Controller {
         let kubeconfig = self.directory.path().join("kubeconfig");
         std::fs::write(&kubeconfig, self.api.kubeconfig_yaml()).unwrap();
         let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
-        Controller::start(self.directory.path(), name, &["--namespace", "nearside"], &environment)
+        let flags = [&["--namespace", "nearside"], flags].concat();
+        Controller::start(self.directory.path(), name, &flags, &environment)
     }
 
     /// The DNSEndpoint of a host.

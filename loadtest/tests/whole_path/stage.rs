@@ -106,7 +106,7 @@ impl Stage {
 
     fn start_controller(&mut self) {
         let mut arguments: Vec<String> =
-            ["--node-address-type=InternalIP", "--record-ttl=5", "--allow-endpoints=127.0.0.0/8"]
+            ["--node-address-type=InternalIP", "--record-ttl=5", "--allow-endpoints=127.0.0.0/8", WILDCARDS]
                 .map(String::from)
                 .into();
         arguments.push(format!("--namespace={ROUTER_NAMESPACE}"));
@@ -123,6 +123,7 @@ impl Stage {
             format!("--http-listen={}", SocketAddr::new(address, PORTS.http)),
             format!("--https-listen={}", SocketAddr::new(address, PORTS.https)),
             "--allow-endpoints=127.0.0.0/8".to_owned(),
+            WILDCARDS.to_owned(),
         ];
         arguments.extend(self.proxy_flags.clone());
         arguments.extend(self.objects.flags_for_proxy());
@@ -233,3 +234,5 @@ impl Drop for Stage {
 pub(crate) const ZONE: &str = "apps.example.com";
 pub(crate) const PORTS: Ports = Ports { http: 8080, https: 8443 };
 const DNS: u16 = 5353;
+/// What proxy and controller must agree on.
+const WILDCARDS: &str = "--allow-wildcard-routes";

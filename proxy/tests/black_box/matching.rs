@@ -80,7 +80,7 @@ async fn a_wildcard_covers_one_label_and_an_exact_host_comes_first() {
         pod("any", "any-1", any),
         pod("own", "own-1", own),
     ]);
-    let proxy = Proxy::start(&manifests, &[]);
+    let proxy = Proxy::start(&manifests, &["--allow-wildcard-routes"]);
     assert_eq!(get(proxy.http, "a.apps.example.com", "/").await.pod(), Some("any-1"));
     assert_eq!(get(proxy.http, "own.apps.example.com", "/own").await.pod(), Some("own-1"));
     assert_eq!(get(proxy.http, "own.apps.example.com", "/else").await.pod(), Some("any-1"), "Routes fall through");

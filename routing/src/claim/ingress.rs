@@ -1,6 +1,7 @@
 //! What an Ingress asks for: hosts with paths, certificates, default backends (`networking.k8s.io/v1`).
 
 use super::{CertificateClaim, Claim, ClaimedCertificate, Claims, www_claims};
+use crate::admission::HostRules;
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
@@ -14,11 +15,12 @@ use std::sync::Arc;
 
 /// The claims of an Ingress of our class. Each rule, path and certificate stands for itself: a bad one is a problem, the
 /// others are served.
-pub fn ingress_claims(ingress: &Ingress) -> Claims {
+pub fn ingress_claims(ingress: &Ingress, host_rules: &HostRules) -> Claims {
     let mut annotations = Annotations::new(&ingress.metadata);
     let policy = Arc::new(Policy::read(&mut annotations));
     let mut builder = Builder {
         ingress,
+        host_rules,
         policy,
         hosts: BTreeSet::new(),
         rules: Vec::new(),
@@ -30,11 +32,12 @@ pub fn ingress_claims(ingress: &Ingress) -> Claims {
     let certificates = builder.certificates();
     builder.rules();
     let Builder { mut hosts, mut rules, problems, .. } = builder;
-    rules.extend(www_claims(&rules, &mut hosts));
+    rules.extend(www_claims(&rules, &mut hosts, host_rules));
     let first_host = ingress.spec.rules.iter().map(|rule| rule.host.as_str()).find(|host| !host.is_empty());
     Claims {
         object: ingress.metadata.key(Kind::Ingress),
         host: first_host.unwrap_or_default().chars().take(SHOWN).collect(),
+        wildcard_policy: None,
         hosts,
         rules,
         certificates,
@@ -44,6 +47,7 @@ pub fn ingress_claims(ingress: &Ingress) -> Claims {
 
 struct Builder<'i> {
     ingress: &'i Ingress,
+    host_rules: &'i HostRules,
     policy: Arc<Policy>,
     hosts: BTreeSet<HostPattern>,
     rules: Vec<Claim>,
@@ -80,24 +84,25 @@ impl Builder<'_> {
                 }
             }
         }
-        let hosts = ingress.spec.rules.iter().filter_map(|rule| HostPattern::parse(&rule.host).ok());
+        let ruled: BTreeSet<HostPattern> =
+            ingress.spec.rules.iter().filter_map(|rule| HostPattern::parse(&rule.host).ok()).collect();
         let without_rules = ingress.spec.rules.is_empty().then_some(HostPattern::Any);
-        for host in hosts.chain(without_rules) {
-            let above = match &host {
-                HostPattern::Exact(_) => host.parent().and_then(|domain| Hostname::parse(domain).ok()),
-                HostPattern::Wildcard(_) | HostPattern::Any => None,
-            };
-            let above = above.and_then(|domain| secrets.get(&HostPattern::Wildcard(domain)).copied());
+        for host in ruled.iter().cloned().chain(without_rules) {
+            let above = wildcard_above(&host).and_then(|wildcard| secrets.get(&wildcard).copied());
             if let Some(secret) = above.or(of_all_hosts) {
                 secrets.entry(host).or_insert(secret);
             }
         }
         let named = secrets.iter().filter(|(host, (_, secret))| !secret.is_empty() && **host != HostPattern::Any);
-        let claims = named.map(|(host, (place, secret))| CertificateClaim {
-            pattern: host.clone(),
-            secret: (*secret).into(),
-            age: ingress.metadata.age(),
-            field: format!("spec.tls[{place}].secretName"),
+        let claims = named.map(|(host, (place, secret))| {
+            // A host that is listed by name, and served by a rule for the wildcard above it.
+            let served_by = wildcard_above(host).filter(|wildcard| !ruled.contains(host) && ruled.contains(wildcard));
+            let (pattern, name) = match (served_by, host) {
+                (Some(wildcard), HostPattern::Exact(name)) => (wildcard, Some(name.clone())),
+                _ => (host.clone(), None),
+            };
+            let field = format!("spec.tls[{place}].secretName");
+            CertificateClaim { pattern, name, secret: (*secret).into(), age: ingress.metadata.age(), field }
         });
         let claims = claims.collect();
         self.tls_hosts = secrets.into_keys().collect();
@@ -115,6 +120,10 @@ impl Builder<'_> {
                     continue;
                 }
             };
+            if let Err(message) = self.check(&pattern) {
+                self.problem(format!("{field}.host"), Reason::RouteNotAdmitted, message);
+                continue;
+            }
             self.hosts.insert(pattern.clone());
             for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
                 self.path(&pattern, path, &format!("{field}.http.paths[{place}]"));
@@ -128,8 +137,19 @@ impl Builder<'_> {
         if let Some(backend) = &ingress.spec.default_backend
             && ingress.spec.rules.is_empty()
         {
+            if let Err(message) = self.check(&HostPattern::Any) {
+                self.problem("spec.defaultBackend", Reason::RouteNotAdmitted, message);
+                return;
+            }
             self.hosts.insert(HostPattern::Any);
             self.claim(HostPattern::Any, PathRule::Default, backend, "spec.defaultBackend");
+        }
+    }
+
+    fn check(&self, pattern: &HostPattern) -> Result<(), &'static str> {
+        match pattern {
+            HostPattern::Exact(name) | HostPattern::Wildcard(name) => self.host_rules.check(name.as_str()),
+            HostPattern::Any => self.host_rules.check_any(),
         }
     }
 
@@ -235,6 +255,16 @@ impl Builder<'_> {
             port,
             weight: 1,
         })
+    }
+}
+
+/// The wildcard that covers an exact host.
+fn wildcard_above(host: &HostPattern) -> Option<HostPattern> {
+    match host {
+        HostPattern::Exact(name) => {
+            name.split_first_label().1.and_then(|domain| Hostname::parse(domain).ok()).map(HostPattern::Wildcard)
+        }
+        HostPattern::Wildcard(_) | HostPattern::Any => None,
     }
 }
 

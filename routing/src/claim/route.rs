@@ -3,10 +3,11 @@
 mod tls;
 
 use super::{Claim, Claims, www_claims};
+use crate::admission::AdmissionRules;
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Kind, Route, RouteTarget};
+use crate::object::{Kind, Route, RouteTarget, WildcardPolicy};
 use crate::path::PathRule;
 use crate::policy::Policy;
 use crate::table::{CompiledRoute, Termination, WeightedBackend};
@@ -16,25 +17,36 @@ use std::sync::Arc;
 use tls::Tls;
 
 /// The claims of a Route. A Route that cannot be served has no rules and at least one problem.
-pub fn route_claims(route: &Route) -> Claims {
+pub fn route_claims(route: &Route, rules: &AdmissionRules) -> Claims {
     let object = route.metadata.key(Kind::Route);
+    let host = rules.hosts.host_of(route);
+    let wildcard_policy = match route.spec.wildcard_policy.as_str() {
+        "" | "None" => Some(WildcardPolicy::None),
+        "Subdomain" => Some(WildcardPolicy::Subdomain),
+        _ => None,
+    };
     let mut claims = Claims {
         object,
-        host: route.spec.host.chars().take(SHOWN).collect(),
+        host: host.chars().take(SHOWN).collect(),
+        wildcard_policy,
         hosts: BTreeSet::new(),
         rules: Vec::new(),
         certificates: Vec::new(),
         problems: Vec::new(),
     };
-    let pattern = pattern(&route.spec.host, &route.spec.wildcard_policy);
+    let pattern = pattern(&host, wildcard_policy, route, rules);
     claims.hosts.extend(pattern.clone().ok());
     match pattern.and_then(|pattern| claim(route, pattern, &mut claims.problems)) {
         Ok(claim) => {
             claims.rules.push(claim);
-            claims.rules.extend(www_claims(&claims.rules, &mut claims.hosts));
+            claims.rules.extend(www_claims(&claims.rules, &mut claims.hosts, &rules.hosts));
         }
         // The decisive problem comes first: it is the reason in the Route's status.
         Err(problem) => claims.problems.insert(0, problem),
+    }
+    if !route.spec.host.is_empty() && !route.spec.subdomain.is_empty() {
+        let message = "spec.host is set, so it has no effect";
+        claims.problems.push(Problem::new("spec.subdomain", Reason::RouteNotAdmitted, message));
     }
     claims
 }
@@ -81,26 +93,45 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
     })
 }
 
-/// `Subdomain` turns `www.acme.test` into every host of one label below `acme.test`.
-fn pattern(host: &str, wildcard_policy: &str) -> Result<HostPattern, Problem> {
-    if host.is_empty() {
-        return Err(Problem::new("spec.host", Reason::NoHostValue, "the Route names no host"));
+/// The hosts, in the order and with the words of the OpenShift router: domains, wildcards, then the host itself. `Subdomain`
+/// turns `www.acme.test` into every host of one label below `acme.test`.
+fn pattern(
+    host: &str,
+    policy: Option<WildcardPolicy>,
+    route: &Route,
+    rules: &AdmissionRules,
+) -> Result<HostPattern, Problem> {
+    let refused = |field: &str, message: &str| Problem::new(field, Reason::RouteNotAdmitted, message);
+    if !host.is_empty() {
+        rules.hosts.check(&host.to_ascii_lowercase()).map_err(|message| refused("spec.host", message))?;
     }
-    let invalid = |message: String| Problem::new("spec.host", Reason::InvalidHost, message);
+    let wildcard = match policy {
+        Some(WildcardPolicy::None) => false,
+        Some(WildcardPolicy::Subdomain) if rules.wildcard_routes => true,
+        Some(WildcardPolicy::Subdomain) => {
+            return Err(refused("spec.wildcardPolicy", "wildcard routes are not allowed"));
+        }
+        None => {
+            let message = format!("unknown wildcard policy {}", shown(&route.spec.wildcard_policy));
+            return Err(refused("spec.wildcardPolicy", &message));
+        }
+    };
+    if host.is_empty() {
+        let message = "no host value was defined for the route";
+        return Err(Problem::new("spec.host", Reason::NoHostValue, message));
+    }
+    let invalid = |error: String| {
+        let message = format!("host name validation errors: spec.host: Invalid value: {:?}: {error}", shown(host));
+        Problem::new("spec.host", Reason::InvalidHost, message)
+    };
     let name = Hostname::parse(host).map_err(|error| invalid(error.to_string()))?;
-    match wildcard_policy {
-        "" | "None" => Ok(HostPattern::Exact(name)),
-        "Subdomain" => match name.split_first_label().1 {
-            Some(domain) => {
-                Ok(HostPattern::Wildcard(Hostname::parse(domain).map_err(|error| invalid(error.to_string()))?))
-            }
-            None => Err(invalid("a wildcard needs a host of at least two labels".into())),
-        },
-        other => Err(Problem::new(
-            "spec.wildcardPolicy",
-            Reason::RouteNotAdmitted,
-            format!("{:?} is not one of None, Subdomain", shown(other)),
-        )),
+    if !wildcard {
+        return Ok(HostPattern::Exact(name));
+    }
+    match name.split_first_label().1.map(Hostname::parse) {
+        Some(Ok(domain)) => Ok(HostPattern::Wildcard(domain)),
+        Some(Err(error)) => Err(invalid(error.to_string())),
+        None => Err(invalid("a wildcard needs a host of at least two labels".into())),
     }
 }
 

@@ -195,11 +195,11 @@ mod tests {
     use super::*;
     use crate::claim::route_claims;
     use crate::object::Object;
-    use crate::testing::{objects, route};
+    use crate::testing::{config, objects, route};
 
     fn claim(yaml: &str) -> Claim {
         match objects(yaml).remove(0) {
-            Object::Route(route) => route_claims(&route).rules.remove(0),
+            Object::Route(route) => route_claims(&route, &config().admission).rules.remove(0),
             other => panic!("{other:?}"),
         }
     }

@@ -1,12 +1,12 @@
-//! The part of the index that knows hosts: Routes, Ingresses and TLS Secrets flow in, the route table and the verdicts
-//! flow out. The unit of work is a host.
+//! The part of the index that knows hosts: the claims of Routes and Ingresses and TLS Secrets flow in, the route table and
+//! the verdicts flow out. The unit of work is a host.
 
 use super::domains::Domains;
 use crate::admission::Ownership;
-use crate::claim::{Claim, ClaimedCertificate, Claims, ingress_claims, route_claims};
+use crate::claim::{Claim, ClaimedCertificate, Claims};
 use crate::compile::{Findings, Speaker, TlsSecret, compile_host, verdict};
 use crate::hostname::HostPattern;
-use crate::object::{Ingress, Kind, ObjectKey, Route, Secret};
+use crate::object::{Kind, ObjectKey, Secret};
 use crate::table::RouteTable;
 use crate::verdict::{Reason, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +17,8 @@ type Verdicts = BTreeMap<ObjectKey, Arc<Verdict>>;
 #[derive(Debug)]
 pub(super) struct HostIndex {
     ownership: Ownership,
-    /// What each Route, and each Ingress of our class, asks for.
+    /// What each Route and Ingress of ours asks for.
     claims: BTreeMap<ObjectKey, Arc<Claims>>,
-    /// Every Ingress, of whatever class: its class may become ours.
-    ingresses: BTreeMap<ObjectKey, Ingress>,
     secrets: BTreeMap<ObjectKey, Arc<TlsSecret>>,
     /// Which objects speak of a host, and where.
     speakers: BTreeMap<HostPattern, BTreeMap<ObjectKey, Places>>,
@@ -48,7 +46,6 @@ impl HostIndex {
         Self {
             ownership,
             claims: BTreeMap::new(),
-            ingresses: BTreeMap::new(),
             secrets: BTreeMap::new(),
             speakers: BTreeMap::new(),
             domains: Domains::new(ownership),
@@ -61,26 +58,26 @@ impl HostIndex {
         }
     }
 
-    pub(super) fn put_route(&mut self, route: &Route) {
-        self.set_claims(route_claims(route));
-    }
-
-    pub(super) fn put_ingress(&mut self, ingress: Ingress, served: bool) {
-        let key = ingress.metadata.key(Kind::Ingress);
-        if served {
-            self.set_claims(ingress_claims(&ingress));
-        } else {
-            self.remove_object(&key);
+    pub(super) fn put(&mut self, claims: Arc<Claims>) {
+        let key = claims.object.clone();
+        // A status update, or any other change that asks for the same, costs nothing.
+        if self.claims.get(&key).is_some_and(|known| **known == *claims) {
+            return;
         }
-        self.ingresses.insert(key, ingress);
+        self.remove(&key);
+        for (pattern, places) in places(&claims) {
+            self.domains.add(&pattern);
+            self.speakers.entry(pattern.clone()).or_default().insert(key.clone(), places);
+            self.dirty_hosts.insert(pattern);
+        }
+        for (secret, pattern) in used_secrets(&claims) {
+            self.users.entry(secret).or_default().insert((pattern, key.clone()));
+        }
+        self.dirty_objects.insert(key.clone());
+        self.claims.insert(key, claims);
     }
 
-    pub(super) fn remove_ingress(&mut self, key: &ObjectKey) {
-        self.ingresses.remove(key);
-        self.remove_object(key);
-    }
-
-    pub(super) fn remove_object(&mut self, key: &ObjectKey) {
+    pub(super) fn remove(&mut self, key: &ObjectKey) {
         let Some(claims) = self.claims.remove(key) else {
             return;
         };
@@ -125,16 +122,8 @@ impl HostIndex {
         }
     }
 
-    pub(super) fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
-        match kind {
-            Kind::Secret => self.secrets.keys().cloned().collect(),
-            Kind::Ingress => self.ingresses.keys().cloned().collect(),
-            _ => self.claims.keys().filter(|key| key.kind == kind).cloned().collect(),
-        }
-    }
-
-    pub(super) fn ingresses(&self) -> Vec<Ingress> {
-        self.ingresses.values().cloned().collect()
+    pub(super) fn secrets(&self) -> Vec<ObjectKey> {
+        self.secrets.keys().cloned().collect()
     }
 
     /// The hosts of [`super::Snapshot::claimed`], if they changed since the last call; to be asked after [`Self::publish`].
@@ -165,25 +154,6 @@ impl HostIndex {
             }
         }
         Some((Arc::new(table), Arc::new(verdicts)))
-    }
-
-    fn set_claims(&mut self, claims: Claims) {
-        let key = claims.object.clone();
-        // A status update, or any other change that asks for the same, costs nothing.
-        if self.claims.get(&key).is_some_and(|known| **known == claims) {
-            return;
-        }
-        self.remove_object(&key);
-        for (pattern, places) in places(&claims) {
-            self.domains.add(&pattern);
-            self.speakers.entry(pattern.clone()).or_default().insert(key.clone(), places);
-            self.dirty_hosts.insert(pattern);
-        }
-        for (secret, pattern) in used_secrets(&claims) {
-            self.users.entry(secret).or_default().insert((pattern, key.clone()));
-        }
-        self.dirty_objects.insert(key.clone());
-        self.claims.insert(key, Arc::new(claims));
     }
 
     fn touch_users(&mut self, secret: &ObjectKey) {

@@ -9,7 +9,7 @@ use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::HostPattern;
 use crate::index::{Change, EndpointSource, Index, IndexConfig, Snapshot};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::testing::{CLASS, apply, ingress, objects, route, rule, snapshot};
+use crate::testing::{CLASS, apply, config, ingress, objects, owned, route, rule, snapshot};
 use crate::verdict::{Outcome, Reason};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ fn route_reason(snapshot: &Snapshot, namespace: &str, name: &str) -> Option<Reas
 
 #[test]
 fn the_oldest_namespace_owns_a_host_and_deletion_passes_it_on() {
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     apply(&mut index, &route("young", "b", 2, "host: h.test"));
     assert_eq!(route_reason(&index.publish(), "young", "b"), None);
     apply(&mut index, &route("elder", "a", 1, "host: h.test"));
@@ -54,7 +54,7 @@ fn within_a_namespace_a_path_belongs_to_the_oldest_route() {
         route("ns", "a", 1, "host: h.test, path: /x"),
         route("ns", "c", 3, "host: h.test, path: /y"),
     ];
-    let snapshot = snapshot(IndexConfig::default(), &yaml.concat());
+    let snapshot = snapshot(config(), &yaml.concat());
     assert_eq!(route_reason(&snapshot, "ns", "a"), None);
     assert_eq!(route_reason(&snapshot, "ns", "b"), Some(Reason::HostAlreadyClaimed));
     assert_eq!(route_reason(&snapshot, "ns", "c"), None);
@@ -62,7 +62,7 @@ fn within_a_namespace_a_path_belongs_to_the_oldest_route() {
 
 #[test]
 fn namespaces_may_share_a_host_where_the_operator_says_so() {
-    let config = IndexConfig { ownership: Ownership::InterNamespace, ..IndexConfig::default() };
+    let config = owned(Ownership::InterNamespace);
     let yaml = [
         route("a", "root", 1, "host: h.test"),
         route("b", "sub", 2, "host: h.test, path: /sub"),
@@ -76,7 +76,7 @@ fn namespaces_may_share_a_host_where_the_operator_says_so() {
 #[test]
 fn a_host_claimed_by_both_kinds_belongs_to_the_older_kind() {
     let web = ingress("ns", "web", 2, &format!("rules: [{}]", rule("h.test", &[("Prefix", "/", "web")])));
-    let snapshot = snapshot(IndexConfig::default(), &[CLASS, &route("ns", "a", 1, "host: h.test"), &web].concat());
+    let snapshot = snapshot(config(), &[CLASS, &route("ns", "a", 1, "host: h.test"), &web].concat());
     assert_eq!(route_reason(&snapshot, "ns", "a"), None);
     assert_eq!(reason(&snapshot, Kind::Ingress, "ns", "web"), Some(Reason::HostAlreadyClaimed));
 }
@@ -86,7 +86,7 @@ fn a_wildcard_and_the_hosts_below_it_belong_to_one_namespace() {
     let wild =
         |namespace: &str, second| route(namespace, "wild", second, "host: any.d.test, wildcardPolicy: Subdomain");
     let exact = |namespace: &str, second| route(namespace, "exact", second, "host: x.d.test");
-    let both = |a: &str, b: &str| snapshot(IndexConfig::default(), &[a, b].concat());
+    let both = |a: &str, b: &str| snapshot(config(), &[a, b].concat());
     let same = both(&wild("ns", 1), &exact("ns", 2));
     assert_eq!((route_reason(&same, "ns", "wild"), route_reason(&same, "ns", "exact")), (None, None));
     let younger_exact = both(&wild("a", 1), &exact("b", 2));
@@ -98,9 +98,9 @@ fn a_wildcard_and_the_hosts_below_it_belong_to_one_namespace() {
 #[test]
 fn nobody_takes_the_alias_of_anothers_host() {
     let yaml = [route("a", "video", 1, "host: video.d.test"), route("b", "thief", 2, "host: video--abcde.d.test")];
-    let contested = snapshot(IndexConfig::default(), &yaml.concat());
+    let contested = snapshot(config(), &yaml.concat());
     assert_eq!(route_reason(&contested, "b", "thief"), Some(Reason::HostAlreadyClaimed));
-    let alone = snapshot(IndexConfig::default(), &yaml[1]);
+    let alone = snapshot(config(), &yaml[1]);
     assert_eq!(route_reason(&alone, "b", "thief"), None);
 }
 
@@ -136,7 +136,7 @@ fn what_cannot_be_served_has_a_reason_that_names_the_field() {
     ];
     for (spec, expected, field) in cases {
         let yaml = [route("ns", "bad", 1, spec), route("ns", "good", 2, "host: good.test")];
-        let snapshot = snapshot(IndexConfig::default(), &yaml.concat());
+        let snapshot = snapshot(config(), &yaml.concat());
         let Outcome::Rejected(problem) = &snapshot.verdicts[&ObjectKey::new(Kind::Route, "ns", "bad")].outcome else {
             panic!("admitted: {spec}")
         };
@@ -198,7 +198,7 @@ fn a_www_host_that_is_held_is_told_and_one_that_is_free_does_not_stand_for_the_o
 
 #[test]
 fn a_host_of_300_characters_is_refused_and_not_repeated_whole() {
-    let snapshot = snapshot(IndexConfig::default(), &route("ns", "long", 1, &format!("host: {}", "a".repeat(300))));
+    let snapshot = snapshot(config(), &route("ns", "long", 1, &format!("host: {}", "a".repeat(300))));
     assert_eq!(route_reason(&snapshot, "ns", "long"), Some(Reason::InvalidHost));
     assert!(snapshot.verdicts[&ObjectKey::new(Kind::Route, "ns", "long")].host.len() <= 253);
 }
@@ -209,14 +209,14 @@ fn a_route_with_a_bad_certificate_keeps_its_claim() {
         route("old", "bad", 1, "host: h.test, tls: {termination: edge, certificate: garbage, key: garbage}"),
         route("young", "good", 2, "host: h.test"),
     ];
-    let snapshot = snapshot(IndexConfig::default(), &yaml.concat());
+    let snapshot = snapshot(config(), &yaml.concat());
     assert_eq!(route_reason(&snapshot, "old", "bad"), Some(Reason::ExtendedValidationFailed));
     assert_eq!(route_reason(&snapshot, "young", "good"), Some(Reason::HostAlreadyClaimed));
 }
 
 #[test]
 fn a_host_stays_claimed_until_nobody_asks_for_it() {
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     let claimed = |index: &mut Index| index.publish().claimed.iter().map(ToString::to_string).collect::<Vec<String>>();
     let broken = "host: h.test, tls: {termination: edge, certificate: garbage, key: garbage}";
     apply(&mut index, &route("ns", "a", 1, broken));
@@ -245,7 +245,7 @@ fn a_host_stays_claimed_until_nobody_asks_for_it() {
 
 #[test]
 fn an_unknown_annotation_value_is_a_problem_and_the_default_holds() {
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     let Object::Route(mut bad) = objects(&route("ns", "a", 1, "host: h.test")).remove(0) else { panic!() };
     bad.metadata.annotations.insert("nearside.dev/on-miss".into(), "teleport".into());
     index.apply(Change::Apply(Object::Route(bad)));
@@ -262,7 +262,7 @@ fn each_rule_of_an_ingress_stands_for_itself() {
         rule("bad_host.test", &[("Prefix", "/", "web")]),
     ];
     let spec = format!("rules: [{}], tls: [{{hosts: [good.test], secretName: gone}}]", rules.join(", "));
-    let snapshot = snapshot(IndexConfig::default(), &[CLASS.to_owned(), ingress("ns", "web", 1, &spec)].concat());
+    let snapshot = snapshot(config(), &[CLASS.to_owned(), ingress("ns", "web", 1, &spec)].concat());
     let verdict = &snapshot.verdicts[&ObjectKey::new(Kind::Ingress, "ns", "web")];
     assert_eq!(verdict.outcome, Outcome::Admitted);
     let fields: Vec<&str> = verdict.problems.iter().map(|p| p.field.as_str()).collect();
@@ -280,7 +280,7 @@ fn each_rule_of_an_ingress_stands_for_itself() {
 #[test]
 fn the_class_of_an_ingress_is_followed() {
     let web = ingress("ns", "web", 1, &format!("rules: [{}]", rule("h.test", &[("Prefix", "/", "web")])));
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     apply(&mut index, &web);
     assert!(index.publish().verdicts.is_empty(), "an unknown class is somebody else's");
     apply(&mut index, CLASS);
@@ -292,10 +292,7 @@ fn the_class_of_an_ingress_is_followed() {
 
 #[test]
 fn pod_churn_does_not_rebuild_routes() {
-    let mut index = Index::new(IndexConfig {
-        endpoints: EndpointSource::Pods { node: Some("n1".into()) },
-        ..IndexConfig::default()
-    });
+    let mut index = Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: Some("n1".into()) }, ..config() });
     let pod = |ready: bool, node: &str| {
         format!(
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{namespace: ns, name: p, labels: {{app: web}}}}\nspec: {{nodeName: {node}}}\n\
@@ -321,7 +318,7 @@ fn pod_churn_does_not_rebuild_routes() {
 
 #[test]
 fn a_selector_that_changed_selects_pods_that_come_later() {
-    let config = IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() };
+    let config = IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..config() };
     let service = |selector: &str| {
         format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{namespace: ns, name: web}}\n\
@@ -343,8 +340,7 @@ fn a_selector_that_changed_selects_pods_that_come_later() {
 
 #[test]
 fn objects_that_no_service_can_use_are_noticed() {
-    let mut index =
-        Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
+    let mut index = Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..config() });
     apply(
         &mut index,
         "---\napiVersion: v1\nkind: Pod\nmetadata: {namespace: ns, name: p}\nspec: {nodeName: n1}\n\
@@ -401,7 +397,7 @@ proptest! {
     fn any_history_ends_where_a_fresh_start_would(
         history in proptest::collection::vec((any_object(), proptest::bool::weighted(0.25), any::<bool>()), 1..24),
     ) {
-        let mut index = Index::new(IndexConfig::default());
+        let mut index = Index::new(config());
         let mut present: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         for (yaml, delete, publish) in history {
             let object = objects(&yaml).remove(0);
@@ -416,7 +412,7 @@ proptest! {
                 index.publish();
             }
         }
-        let mut fresh = Index::new(IndexConfig::default());
+        let mut fresh = Index::new(config());
         for kind in Kind::ALL {
             let objects = present.values().filter(|object| object.kind() == kind).cloned().collect();
             fresh.apply(Change::Reset { kind, objects });
@@ -428,7 +424,7 @@ proptest! {
     fn every_rule_served_was_asked_for_by_an_admitted_object(
         all in proptest::collection::vec(any_object(), 1..16),
     ) {
-        let snapshot = snapshot(IndexConfig::default(), &all.concat());
+        let snapshot = snapshot(config(), &all.concat());
         for host in snapshot.routes.hosts() {
             for route in &host.routes {
                 prop_assert_eq!(&snapshot.verdicts[&route.source].outcome, &Outcome::Admitted);

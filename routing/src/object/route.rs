@@ -83,6 +83,25 @@ pub struct RouteSetHeader {
     pub value: String,
 }
 
+/// `spec.wildcardPolicy` of a Route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WildcardPolicy {
+    /// The host as it is written, also where nothing is.
+    None,
+    /// Every host of one label below the domain of the host.
+    Subdomain,
+}
+
+impl WildcardPolicy {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Subdomain => "Subdomain",
+        }
+    }
+}
+
 /// `spec.to` and `spec.alternateBackends[]`: a Service of the same namespace and its share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

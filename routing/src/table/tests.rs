@@ -2,12 +2,12 @@
 
 mod reference;
 
+use crate::Snapshot;
 use crate::hostname::canonical_host;
 use crate::node_id::NodeId;
 use crate::path::NormalPath;
 use crate::table::{Decision, Scheme};
-use crate::testing::{CLASS, ingress, route, rule, snapshot};
-use crate::{IndexConfig, Snapshot};
+use crate::testing::{CLASS, config, ingress, route, rule, snapshot};
 
 /// What a request gets: the name of the first Service of the route, `redirect NAME`, or `none`.
 fn get(snapshot: &Snapshot, scheme: Scheme, authority: &str, path: &str) -> String {
@@ -30,7 +30,7 @@ fn https(snapshot: &Snapshot, authority: &str, path: &str) -> String {
 #[test]
 fn route_paths_are_prefixes_on_segment_boundaries_longest_first() {
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[
             route("ns", "root", 1, "host: a.test"),
             route("ns", "sub", 2, "host: a.test, path: /sub"),
@@ -67,7 +67,7 @@ fn ingress_paths_follow_their_types() {
         rule("i.test", &[("Exact", "/foo", "exact"), ("Prefix", "/foo", "prefix"), ("Prefix", "/foo/bar/", "bar")]);
     let other = rule("p.test", &[("ImplementationSpecific", "", "any")]);
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[CLASS.to_owned(), ingress("ns", "web", 1, &format!("rules: [{rules}, {other}]"))].concat(),
     );
     for (path, service) in [
@@ -93,7 +93,7 @@ fn a_connection_for_another_name_serves_a_host_unless_one_of_them_is_guarded() {
         .replace("name: listed,", "name: listed, annotations: {haproxy.router.openshift.io/ip_allowlist: 10.0.0.0/8},");
     assert!(listed.contains("annotations"), "{listed}");
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[
             route("ns", "open", 1, "host: open.test, tls: {termination: edge}"),
             route("ns", "other", 2, "host: other.test, tls: {termination: edge}"),
@@ -130,7 +130,7 @@ fn an_exact_host_comes_before_a_wildcard_whatever_their_terminations() {
     let terminations = ["edge", "reencrypt", "passthrough"];
     for (exact, wildcard) in terminations.iter().flat_map(|one| terminations.map(|other| (*one, other))) {
         let snapshot = snapshot(
-            IndexConfig::default(),
+            config(),
             &[
                 route(
                     "ns",
@@ -157,7 +157,7 @@ fn an_exact_host_comes_before_a_wildcard_whatever_their_terminations() {
 #[test]
 fn a_wildcard_is_one_label_and_an_exact_host_comes_first() {
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[
             route("ns", "wild", 1, "host: www.w.test, wildcardPolicy: Subdomain"),
             route("ns", "exact", 2, "host: x.w.test, path: /only"),
@@ -186,7 +186,7 @@ fn an_ingress_host_does_not_fall_through_but_has_default_backends() {
         ingress("ns", "web", 1, &format!("rules: [{exact}, {wild}, {anyhost}]")),
         ingress("ns", "own", 2, &own),
     ];
-    let before = snapshot(IndexConfig::default(), &yaml.concat());
+    let before = snapshot(config(), &yaml.concat());
     assert_eq!(http(&before, "x.i.test", "/only/x"), "exact");
     assert_eq!(http(&before, "x.i.test", "/else"), "none");
     assert_eq!(http(&before, "y.i.test", "/else"), "wild");
@@ -196,7 +196,7 @@ fn an_ingress_host_does_not_fall_through_but_has_default_backends() {
     assert_eq!(http(&before, "d.i.test", "/a"), "a");
     assert_eq!(http(&before, "d.i.test", "/b"), "own");
     yaml.push(ingress("ns", "catch", 3, "defaultBackend: {service: {name: catch, port: {number: 80}}}"));
-    let after = snapshot(IndexConfig::default(), &yaml.concat());
+    let after = snapshot(config(), &yaml.concat());
     assert_eq!(http(&after, "x.i.test", "/else"), "catch");
     assert_eq!(http(&after, "nobody.test", "/"), "catch");
     assert_eq!(http(&after, "d.i.test", "/b"), "own");
@@ -209,7 +209,7 @@ fn the_insecure_policy_decides_what_plain_http_gets() {
         route("ns", name, second, &spec)
     };
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[
             tls("tls-only", 1, "None"),
             tls("allow", 2, "Allow"),
@@ -238,7 +238,7 @@ fn the_insecure_policy_decides_what_plain_http_gets() {
 #[test]
 fn passthrough_is_chosen_by_server_name_exact_before_wildcard() {
     let snapshot = snapshot(
-        IndexConfig::default(),
+        config(),
         &[
             route("ns", "wild", 1, "host: www.p.test, wildcardPolicy: Subdomain, tls: {termination: passthrough}"),
             route("ns", "edge", 2, "host: edge.p.test, tls: {termination: edge}"),
@@ -252,7 +252,7 @@ fn passthrough_is_chosen_by_server_name_exact_before_wildcard() {
 
 #[test]
 fn an_alias_is_looked_up_as_its_host() {
-    let snapshot = snapshot(IndexConfig::default(), &route("ns", "video", 1, "host: video.a.test"));
+    let snapshot = snapshot(config(), &route("ns", "video", 1, "host: video.a.test"));
     let id = NodeId::of("n1");
     let host = format!("video--{id}.a.test");
     let path = NormalPath::parse("/").unwrap();

@@ -3,7 +3,7 @@
 
 use crate::index::{Change, EndpointSource, Index, IndexConfig, Snapshot};
 use crate::object::{Kind, Object, ObjectKey};
-use crate::testing::{CLASS, ingress, objects, route, rule};
+use crate::testing::{CLASS, config, ingress, objects, route, rule};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -114,7 +114,7 @@ proptest! {
             EndpointSource::Pods { node: Some("n1".into()) },
         ]),
     ) {
-        let config = IndexConfig { endpoints, ..IndexConfig::default() };
+        let config = IndexConfig { endpoints, ..config() };
         let mut index = Index::new(config.clone());
         let mut present: BTreeMap<ObjectKey, Object> = BTreeMap::new();
         for (yaml, delete, publish) in history {

@@ -3,10 +3,10 @@
 
 use super::{reason, route_reason};
 use crate::admission::Ownership;
-use crate::index::{Change, Index, IndexConfig};
+use crate::index::{Change, Index};
 use crate::object::{Kind, ObjectKey};
 use crate::table::{Decision, Scheme};
-use crate::testing::{CLASS, apply, ingress, route, rule, snapshot};
+use crate::testing::{CLASS, apply, config, ingress, owned, route, rule, snapshot};
 use crate::verdict::Reason;
 use crate::{NormalPath, Snapshot};
 use proptest::prelude::*;
@@ -113,7 +113,7 @@ proptest! {
         history in proptest::collection::vec((any_asked(), proptest::bool::weighted(0.2), any::<bool>()), 1..16),
         ownership in proptest::sample::select(vec![Ownership::Strict, Ownership::InterNamespace]),
     ) {
-        let mut index = Index::new(IndexConfig { ownership, ..IndexConfig::default() });
+        let mut index = Index::new(owned(ownership));
         let mut present = BTreeMap::new();
         for (asked, delete, publish) in history {
             let key = (asked.namespace, asked.name);
@@ -143,11 +143,11 @@ proptest! {
 #[test]
 fn an_alias_is_not_for_others_even_where_namespaces_share_hosts_or_a_host_has_one_label() {
     let thief = |host: &str| route("b", "thief", 2, &format!("host: {host}"));
-    let inter = IndexConfig { ownership: Ownership::InterNamespace, ..IndexConfig::default() };
+    let inter = owned(Ownership::InterNamespace);
     let shared =
         snapshot(inter, &[route("a", "video", 1, "host: video.d.test"), thief("video--abcde.d.test")].concat());
     assert_eq!(route_reason(&shared, "b", "thief"), Some(Reason::HostAlreadyClaimed));
-    let short = snapshot(IndexConfig::default(), &[route("a", "v", 1, "host: v"), thief("v--abcde")].concat());
+    let short = snapshot(config(), &[route("a", "v", 1, "host: v"), thief("v--abcde")].concat());
     assert_eq!(route_reason(&short, "b", "thief"), Some(Reason::HostAlreadyClaimed));
 }
 
@@ -165,14 +165,14 @@ const CATCH_ALL: &str = "defaultBackend: {service: {name: s, port: {number: 80}}
 fn a_default_backend_does_not_answer_for_hosts_of_other_namespaces() {
     let shop = ingress("shop", "web", 2, &format!("rules: [{}]", rule("shop.test", &[("Prefix", "/app", "s")])));
     let foreign = ingress("evil", "all", 1, CATCH_ALL);
-    let taken = snapshot(IndexConfig::default(), &[CLASS, &shop, &foreign].concat());
+    let taken = snapshot(config(), &[CLASS, &shop, &foreign].concat());
     assert_eq!(
         served(&taken, "shop.test", "/.well-known/acme-challenge/x"),
         None,
         "a challenge is the owner's to answer"
     );
     assert_eq!(served(&taken, "nobody.test", "/").as_deref(), Some("evil"));
-    let own = snapshot(IndexConfig::default(), &[CLASS, &shop, &ingress("shop", "all", 1, CATCH_ALL)].concat());
+    let own = snapshot(config(), &[CLASS, &shop, &ingress("shop", "all", 1, CATCH_ALL)].concat());
     assert_eq!(served(&own, "shop.test", "/x").as_deref(), Some("shop"));
 }
 
@@ -180,7 +180,7 @@ fn a_default_backend_does_not_answer_for_hosts_of_other_namespaces() {
 fn a_host_that_cannot_be_served_does_not_fall_to_rules_without_host() {
     let broken = "host: h.test, tls: {termination: edge, insecureEdgeTerminationPolicy: Allow, externalCertificate: {name: gone}}";
     let yaml = [CLASS, &route("shop", "web", 2, broken), &ingress("evil", "all", 1, CATCH_ALL)].concat();
-    let snapshot = snapshot(IndexConfig::default(), &yaml);
+    let snapshot = snapshot(config(), &yaml);
     assert_eq!(route_reason(&snapshot, "shop", "web"), Some(Reason::ExternalCertificateGetFailed));
     assert_eq!(reason(&snapshot, Kind::Ingress, "evil", "all"), None);
     assert_eq!(served(&snapshot, "h.test", "/"), None);

@@ -5,7 +5,7 @@ use crate::admission::Ownership;
 use crate::index::{Change, EndpointSource, Index, IndexConfig, Snapshot};
 use crate::object::{Kind, Object, ObjectKey};
 use crate::table::Scheme;
-use crate::testing::{CLASS, apply, ingress, objects, route, rule, snapshot};
+use crate::testing::{CLASS, apply, config, ingress, objects, owned, route, rule, snapshot};
 use crate::verdict::Reason;
 use crate::{Decision, NormalPath};
 
@@ -52,7 +52,7 @@ fn an_ingress_host_gets_the_certificate_that_its_own_tls_section_names_for_it() 
             secret("other", "gone"),
             ingress("ns", "web", 1, &format!("{}, tls: {tls}", web("x.d.test"))),
         ];
-        let snapshot = snapshot(IndexConfig::default(), &yaml.concat());
+        let snapshot = snapshot(config(), &yaml.concat());
         assert_eq!(reason(&snapshot, Kind::Ingress, "ns", "web"), None, "{tls}");
         assert!(certificate(&snapshot, "x.d.test").contains(expected), "{tls}: {}", certificate(&snapshot, "x.d.test"));
     }
@@ -70,7 +70,7 @@ fn who_has_no_rule_on_a_host_has_no_say_in_its_certificate() {
             ingress("evil", "web", 1, &foreign),
             ingress("shop", "web", 2, &own),
         ];
-        let snapshot = snapshot(IndexConfig { ownership, ..IndexConfig::default() }, &yaml.concat());
+        let snapshot = snapshot(owned(ownership), &yaml.concat());
         assert!(certificate(&snapshot, "h.test").contains("shop.test"), "{ownership:?}");
     }
 }
@@ -97,7 +97,7 @@ fn of_several_certificates_on_one_host_that_of_the_oldest_route_is_shown() {
 
 #[test]
 fn a_certificate_is_followed_when_it_changes_goes_and_comes_back() {
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     let tls = "host: h.test, tls: {termination: edge, externalCertificate: {name: cert}}";
     apply(&mut index, &[route("ns", "web", 1, tls), secret("ns", "cert")].concat());
     let first = index.publish();
@@ -118,7 +118,7 @@ fn a_path_whose_backend_cannot_be_served_does_not_fall_to_a_broader_path() {
     let spec = "rules: [{host: h.test, http: {paths: [\
                 {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}, \
                 {path: /bucket, pathType: Prefix, backend: {resource: {kind: Bucket, name: b}}}]}}]";
-    let snapshot = snapshot(IndexConfig::default(), &[CLASS.to_owned(), ingress("ns", "web", 1, spec)].concat());
+    let snapshot = snapshot(config(), &[CLASS.to_owned(), ingress("ns", "web", 1, spec)].concat());
     let services =
         |path: &str| match snapshot.routes.find(Scheme::Http, "h.test", &NormalPath::parse(path).unwrap()).decision {
             Decision::Serve(route) => route.backends.len(),
@@ -134,7 +134,7 @@ fn a_path_whose_backend_cannot_be_served_does_not_fall_to_a_broader_path() {
 fn two_rules_of_one_host_share_the_default_backend_without_complaint() {
     let rules = [rule("h.test", &[("Exact", "/a", "a")]), rule("h.test", &[("Exact", "/b", "b")])].join(", ");
     let spec = format!("defaultBackend: {{service: {{name: d, port: {{number: 80}}}}}}, rules: [{rules}]");
-    let snapshot = snapshot(IndexConfig::default(), &[CLASS.to_owned(), ingress("ns", "web", 1, &spec)].concat());
+    let snapshot = snapshot(config(), &[CLASS.to_owned(), ingress("ns", "web", 1, &spec)].concat());
     assert_eq!(snapshot.verdicts[&ObjectKey::new(Kind::Ingress, "ns", "web")].problems, []);
 }
 
@@ -144,9 +144,9 @@ fn a_large_object_costs_no_more_than_its_size() {
     let entries = vec!["{secretName: s}"; 600].join(", ");
     let spec = format!("rules: [{}], tls: [{entries}]", rules.join(", "));
     let Object::Ingress(large) = objects(&ingress("ns", "web", 1, &spec)).remove(0) else { panic!() };
-    let claims = crate::claim::ingress_claims(&large);
+    let claims = crate::claim::ingress_claims(&large, &config().admission.hosts);
     assert_eq!(claims.certificates.len(), 600, "one for each host, not one for each host and entry");
-    let mut index = Index::new(IndexConfig::default());
+    let mut index = Index::new(config());
     apply(&mut index, CLASS);
     index.apply(Change::Apply(Object::Ingress(large)));
     let verdict = &index.publish().verdicts[&ObjectKey::new(Kind::Ingress, "ns", "web")];
@@ -158,7 +158,7 @@ fn a_large_object_costs_no_more_than_its_size() {
 #[test]
 fn what_the_api_would_refuse_is_refused_without_it() {
     let snapshot = snapshot(
-        IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() },
+        IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..config() },
         &[
             route("ns", "path", 1, "host: a.test, path: no-slash"),
             route("ns", "many", 2, &format!("host: b.test, alternateBackends: [{}]", ["{name: s}"; 9].join(", "))),

@@ -2,9 +2,8 @@
 //! for every request, and nothing is prepared.
 
 use super::get;
-use crate::IndexConfig;
 use crate::table::Scheme;
-use crate::testing::{CLASS, ingress, route, rule, snapshot};
+use crate::testing::{CLASS, config, ingress, route, rule, snapshot};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -135,7 +134,7 @@ proptest! {
     #[test]
     fn every_request_is_answered_as_the_specifications_say(rules in any_rules()) {
         let yaml: Vec<String> = rules.iter().enumerate().map(|(place, rule)| rule.yaml(&format!("s{place}"))).collect();
-        let snapshot = snapshot(IndexConfig::default(), &[vec![CLASS.to_owned()], yaml].concat().concat());
+        let snapshot = snapshot(config(), &[vec![CLASS.to_owned()], yaml].concat().concat());
         for host in ["x.d", "y.d", "z.d", "x.e", "z.e", "d", "deep.x.d", "other"] {
             for path in ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/ab", "/A", "/a/b/c/d"] {
                 for scheme in [Scheme::Http, Scheme::Https] {
