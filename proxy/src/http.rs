@@ -16,6 +16,7 @@ mod exchange;
 mod failure;
 mod fields;
 mod forwarded;
+mod guard;
 mod hash_key;
 mod header_actions;
 mod header_case;
@@ -202,6 +203,9 @@ impl ProxyHttp for HttpService {
         _digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if let Some(exchange) = &ctx.exchange {
+            exchange.connected();
+        }
         if let Some(since) = ctx.connecting.take()
             && !reused
         {

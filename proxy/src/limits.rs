@@ -38,6 +38,10 @@ pub(crate) const GATHERED_BODY: u64 = 64 * 1024;
 /// For a body of unknown length that may be complete already. Longer: it is streamed.
 pub(crate) const PROMPT_BODY: Duration = Duration::from_millis(5);
 
+/// What is remembered of clients for rate limits, over all routes: a state for each limit and client. More: those that
+/// matter least are forgotten.
+pub(crate) const RATE_STATES: usize = 100_000;
+
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.

@@ -8,13 +8,16 @@ use crate::lifecycle::Lifecycle;
 use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
 use crate::metrics::Metrics;
 use crate::options::{Config, Timeouts};
+use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
 use crate::state::{CurrentState, State};
 use nearside_routing::NodeId;
+use nearside_routing::table::CompiledRoute;
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +32,8 @@ pub(crate) struct Shared {
     metrics: Metrics,
     access_log: AccessLog,
     requests: AtomicU64,
+    rates: RateLimiter,
+    started: Instant,
 }
 
 impl Shared {
@@ -41,7 +46,17 @@ impl Shared {
         access_log: AccessLog,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
-        Self { config, node_id, current, lifecycle, metrics, access_log, requests: AtomicU64::new(0) }
+        Self {
+            config,
+            node_id,
+            current,
+            lifecycle,
+            metrics,
+            access_log,
+            requests: AtomicU64::new(0),
+            rates: RateLimiter::new(),
+            started: Instant::now(),
+        }
     }
 
     /// Pins the present routes, certificates and endpoints.
@@ -64,6 +79,14 @@ impl Shared {
     /// Counts requests that get an id.
     pub(crate) fn next_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts one more request or connection of a client for a route.
+    ///
+    /// # Errors
+    /// The client has had as much as the route's limits give it.
+    pub(crate) fn admit(&self, route: &CompiledRoute, client: IpAddr, unit: Unit) -> Result<Permit, TooMuch> {
+        self.rates.admit(&route.source, &route.policy.rate, client, unit, self.started.elapsed())
     }
 
     /// Whether a TLS connection must name a host that is served.

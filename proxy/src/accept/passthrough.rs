@@ -9,6 +9,7 @@ use crate::balance::Random;
 use crate::connection::Connection;
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
 use crate::metrics::QueueEnd;
+use crate::rate::Unit;
 use crate::server::Server;
 use crate::state::State;
 use bytes::Bytes;
@@ -30,9 +31,7 @@ pub(super) async fn serve(
     server: &Server,
 ) {
     let started = Instant::now();
-    let Some((target, mut pod)) = connect(&client, connection, route, state, server).await else {
-        // Dropping the socket closes the connection; the miss policy has no other answer before TLS.
-        server.metrics().miss(MissPolicy::Reject, &route.pattern);
+    let refused = |reason| {
         server.access_log().connection(&ConnectionLine {
             connection,
             route,
@@ -40,9 +39,20 @@ pub(super) async fn serve(
             received: 0,
             sent: 0,
             duration: started.elapsed(),
-            reason: "no_endpoint",
+            reason,
         });
-        return;
+    };
+    // Dropping the socket closes the connection; there is no other answer before TLS.
+    if !route.policy.access.admits(connection.client.ip()) {
+        return refused("forbidden");
+    }
+    let Ok(_permit) = server.admit(route, connection.client.ip(), Unit::Connection) else {
+        return refused("rate_limited");
+    };
+    let Some((target, mut pod)) = connect(&client, connection, route, state, server).await else {
+        // Nor has the miss policy.
+        server.metrics().miss(MissPolicy::Reject, &route.pattern);
+        return refused("no_endpoint");
     };
     let mut moved = relay::Moved::default();
     let reason = match pod.write_all(&hello).await {

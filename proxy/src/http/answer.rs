@@ -2,6 +2,7 @@
 
 use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
+use crate::rate::TooMuch;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -50,6 +51,19 @@ impl Answer {
     /// The client's certificate is not one of those that are let in.
     pub(crate) fn certificate_refused() -> Self {
         Self::page(403, "client_certificate")
+    }
+
+    /// The client is not among those that the route serves.
+    pub(crate) fn forbidden() -> Self {
+        Self::page(403, "forbidden")
+    }
+
+    /// The client asks more than the route serves it (RFC 6585 §4).
+    pub(crate) fn too_much(too_much: TooMuch) -> Self {
+        let mut answer = Self::page(429, "rate_limited");
+        let whole = too_much.0.as_secs() + u64::from(too_much.0.subsec_nanos() > 0);
+        answer.headers.push((RETRY_AFTER, HeaderValue::from(whole.max(1))));
+        answer
     }
 
     /// The route exists and nothing can answer for it now.
@@ -119,6 +133,8 @@ impl Answer {
         let text = match (status, reason) {
             (_, "no_route") => "No route matches this host and path.",
             (503, _) => "The application is not available at the moment. Please try again.",
+            (403, _) => "The application is not for this client.",
+            (429, _) => "These are too many requests. Please try again later.",
             (502 | 504, _) => "The application did not give a valid answer.",
             _ => "The request cannot be served.",
         };
@@ -181,6 +197,14 @@ mod tests {
         assert_eq!(miss.status, 307);
         assert_eq!(field(&miss, &LOCATION), Some("http://video--k3x7a.example.com:8080/a%2Fb/../c?x=%20"));
         assert_eq!(field(&miss, &CACHE_CONTROL), Some("no-store"));
+    }
+
+    #[test]
+    fn too_much_says_in_whole_seconds_when_there_is_room() {
+        for (milliseconds, expected) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_500, "60")] {
+            let answer = Answer::too_much(TooMuch(std::time::Duration::from_millis(milliseconds)));
+            assert_eq!((answer.status, field(&answer, &RETRY_AFTER)), (429, Some(expected)));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::exchange::Exchange;
 use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
+use crate::rate::Permit;
 use crate::state::State;
 use http::HeaderValue;
 use nearside_routing::table::CompiledRoute;
@@ -45,6 +46,8 @@ pub(crate) struct RequestContext {
     pub(crate) forwarded_prefix: Option<HeaderValue>,
     /// The id that pods are told, if they are told one.
     pub(crate) unique_id: Option<Box<str>>,
+    /// Leave to be served, for as long as it is.
+    pub(super) permit: Permit,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
     /// Whether the whole request was there before a pod was asked.
@@ -76,6 +79,7 @@ impl RequestContext {
             pod_target: None,
             forwarded_prefix: None,
             unique_id: None,
+            permit: Permit::default(),
             upgrade: false,
             complete: false,
             exchange: None,

@@ -2,9 +2,9 @@
 //! routing core and the pure modules beside it; `http` carries the decision out.
 
 use super::answer::Answer;
-use super::body;
 use super::client_certificate;
 use super::context::RequestContext;
+use super::guard;
 use super::request::RequestTarget;
 use super::selection::{self, Choice};
 use super::{cors, miss, redirect, rewrite};
@@ -51,8 +51,8 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
             if policy.demands_authentication {
                 return Some(Answer::unguarded());
             }
-            if let Some(refusal) = body::announced_too_large(header, policy.body.largest) {
-                return Some(Answer::refusal(refusal));
+            if let Some(answer) = guard::refuse(shared, route, header, ctx) {
+                return Some(answer);
             }
             let answer = redirect::instead(&policy.redirects, scheme, &target)
                 .or_else(|| policy.cors.as_ref().and_then(|cors| cors::preflight(cors, header)))

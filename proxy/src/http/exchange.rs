@@ -13,8 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Exchange {
     patience: Patience,
-    /// How fast the response is sent.
-    pub(super) bandwidth: Option<Bandwidth>,
+    bandwidth: Option<Bandwidth>,
+    connected: AtomicBool,
     request_sent: AtomicBool,
     answered: AtomicBool,
     upgraded: AtomicBool,
@@ -49,11 +49,22 @@ impl Exchange {
         Self {
             patience,
             bandwidth,
+            connected: AtomicBool::new(false),
             request_sent: AtomicBool::new(complete),
             answered: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             expired: AtomicU8::new(0),
         }
+    }
+
+    /// The pod is connected, TLS included: whatever it says from now on is the response.
+    pub(super) fn connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
+    /// How fast the pod's connection may be read, once it is the response that is read.
+    pub(super) fn pace(&self) -> Option<Bandwidth> {
+        self.bandwidth.filter(|_| self.connected.load(Ordering::Relaxed))
     }
 
     /// The last part of the request is on its way to the pod.
@@ -65,11 +76,6 @@ impl Exchange {
     pub(super) fn answered(&self, upgraded: bool) {
         self.upgraded.store(upgraded, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the response has begun and is no tunnel: from here on its bandwidth counts.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed) && !self.upgraded.load(Ordering::Relaxed)
     }
 
     /// Whose silence counts now, and how long it may last.
@@ -129,7 +135,6 @@ mod tests {
         assert_eq!(upgrade.awaited(), (Silence::Pod, PATIENCE.pod));
         upgrade.answered(true);
         assert_eq!(upgrade.awaited(), (Silence::Both, PATIENCE.tunnel));
-        assert!(!upgrade.is_answered(), "a tunnel has no bandwidth");
         let streaming = Exchange::new(PATIENCE, None, false);
         streaming.answered(false);
         assert_eq!(streaming.awaited(), (Silence::Both, PATIENCE.tunnel));

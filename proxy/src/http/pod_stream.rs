@@ -10,6 +10,7 @@ use super::exchange::{Exchange, Silence};
 use crate::deadline::Deadline;
 use crate::rate::pace::Pace;
 use async_trait::async_trait;
+use nearside_routing::policy::bandwidth::Bandwidth;
 use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
@@ -68,9 +69,8 @@ impl PodStream {
 
     /// Bytes that may be read now; pending while none may.
     fn poll_allowance(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        let Some(bandwidth) = self.exchange.bandwidth.filter(|_| self.exchange.is_answered()) else {
-            return Poll::Ready(usize::MAX);
-        };
+        let Some(Bandwidth { rate, after }) = self.exchange.pace() else { return Poll::Ready(usize::MAX) };
+        let bandwidth = Bandwidth { rate, after: after.saturating_add(RESPONSE_HEADER) };
         loop {
             if self.pause.is_set() {
                 ready!(self.pause.poll(cx));
@@ -169,11 +169,13 @@ impl AsyncWrite for PodStream {
     }
 }
 
+/// Bytes before the body that are not held back: a usual response header.
+const RESPONSE_HEADER: u64 = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::super::exchange::Patience;
     use super::*;
-    use nearside_routing::policy::bandwidth::Bandwidth;
     use std::num::NonZeroU64;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -221,13 +223,13 @@ mod tests {
         let bandwidth = Bandwidth { rate: NonZeroU64::new(1000).unwrap(), after: 500 };
         let exchange = Arc::new(Exchange::new(PATIENCE, Some(bandwidth), true));
         let (mut stream, mut pod) = connected(&exchange).await;
-        pod.write_all(&[b'x'; 5000]).await.unwrap();
-        let mut header = [0; 100];
-        stream.read_exact(&mut header).await.unwrap();
+        pod.write_all(&[b'x'; 10_000]).await.unwrap();
+        let mut handshake = [0; 1000];
+        stream.read_exact(&mut handshake).await.unwrap();
         tokio::time::pause();
         let start = Instant::now();
-        exchange.answered(false);
-        let mut body = [0; 4500];
+        exchange.connected();
+        let mut body = [0; 5524];
         stream.read_exact(&mut body).await.unwrap();
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(3900) && took <= Duration::from_millis(4200), "{took:?}");

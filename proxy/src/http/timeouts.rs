@@ -29,5 +29,5 @@ pub(super) fn exchange(
         pod: route.timeouts.read.unwrap_or(router.read),
         tunnel: route.timeouts.tunnel.unwrap_or(router.tunnel),
     };
-    Some(Arc::new(Exchange::new(patience, route.bandwidth, complete)))
+    Some(Arc::new(Exchange::new(patience, route.bandwidth.filter(|_| !upgrade), complete)))
 }

@@ -15,6 +15,7 @@ mod endpoints;
 mod headers;
 mod health;
 mod lifecycle;
+mod limits;
 mod matching;
 mod metrics;
 mod miss;
