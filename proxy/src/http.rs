@@ -26,6 +26,7 @@ mod pod_stream;
 mod queue;
 mod redirect;
 mod request;
+mod retry;
 mod rewrite;
 mod selection;
 mod timeouts;
@@ -223,7 +224,8 @@ impl ProxyHttp for HttpService {
     ) -> Box<Error> {
         if let Some(target) = &ctx.target {
             self.shared.connect_failed(target, &mut ctx.random, &error);
-            error.set_retry(selection::give_up(ctx));
+            let allowed = retry::after_connect_failure(ctx);
+            error.set_retry(selection::give_up(ctx) && allowed);
         }
         error
     }
@@ -237,17 +239,25 @@ impl ProxyHttp for HttpService {
         client_reused: bool,
     ) -> Box<Error> {
         // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
-        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if repeatable {
             error.retry.decide_reuse(client_reused);
         } else {
             error.set_retry(false);
         }
+        let refused = std::mem::take(&mut ctx.refused);
+        let before_response = session.response_written().is_none();
         if let Some(target) = &ctx.target
             && !error.retry()
-            && session.response_written().is_none()
-            && failure::of(&error, ctx.exchange.as_deref()).blames_pod()
+            && before_response
         {
-            self.shared.pod_failed(target, &mut ctx.random);
+            let failure = failure::of(&error, ctx.exchange.as_deref());
+            if failure.blames_pod() {
+                self.shared.pod_failed(target, &mut ctx.random);
+            }
+            if repeatable && retry::after(&failure, refused, ctx) {
+                error.set_retry(selection::give_up(ctx));
+            }
         }
         error
     }
@@ -260,6 +270,21 @@ impl ProxyHttp for HttpService {
     ) -> Result<()> {
         affinity::clean_request(upstream, ctx)?;
         upstream_header::write(&self.shared, session.req_header(), upstream, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let status = response.status.as_u16();
+        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if repeatable && session.response_written().is_none() && retry::after_status(status, ctx) {
+            ctx.refused = true;
+            return Error::e_explain(ErrorType::HTTPStatus(status), "another pod is asked");
+        }
+        Ok(())
     }
 
     async fn response_filter(

@@ -16,6 +16,7 @@ pub mod health;
 mod hsts;
 pub mod rate;
 pub(crate) mod redirect;
+pub mod retry;
 mod rewrite;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,6 +39,7 @@ use body::Body;
 use health::Health;
 use http::HeaderValue;
 use rate::RateLimits;
+use retry::Retry;
 use timeouts::Timeouts;
 
 /// The settings of one object.
@@ -57,6 +59,8 @@ pub struct Policy {
     pub to_pod: ToPod,
     /// How clients keep their pod.
     pub affinity: Affinity,
+    /// When a request that one pod failed is given to another.
+    pub retry: Retry,
     /// How pods are checked.
     pub health: Health,
     /// How long a pod may take.
@@ -91,6 +95,7 @@ impl Policy {
             to_pod: ToPod::read(annotations),
             affinity: Affinity::read(annotations),
             health: Health::read(annotations),
+            retry: Retry::read(annotations),
             timeouts: Timeouts::read(annotations),
             access: Access::read(annotations),
             rate: RateLimits::read(annotations),

@@ -36,6 +36,8 @@ pub(crate) struct RequestContext {
     pub(crate) waiting: Option<Waiting>,
     /// The last endpoint that could not be reached.
     pub(crate) failed: Option<Target>,
+    /// Whether the endpoint's response is not to be the client's, because another one is asked.
+    pub(crate) refused: bool,
     /// Endpoints that could not be reached.
     pub(crate) tried: Vec<SocketAddr>,
     /// When the present attempt to connect began.
@@ -74,6 +76,7 @@ impl RequestContext {
             target: None,
             waiting: None,
             failed: None,
+            refused: false,
             tried: Vec::new(),
             connecting: None,
             pod_target: None,

@@ -248,3 +248,63 @@ async fn a_pod_without_an_alternative_is_not_checked_nor_any_pod_where_checks_ar
     })
     .await;
 }
+
+/// A pod that answers every request with these bytes, and counts them.
+async fn answering(answer: &'static str) -> (Scripted, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&asked);
+    let pod = Scripted::start(move |mut stream| {
+        let counted = Arc::clone(&counted);
+        async move {
+            read_header(&mut stream).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    })
+    .await;
+    (pod, asked)
+}
+
+#[tokio::test]
+async fn another_pod_is_asked_only_after_what_the_route_lists_and_only_where_that_is_safe() {
+    const SICK: &str = "HTTP/1.1 503 Sick\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsick";
+    const WORDS: &str = "nginx.ingress.kubernetes.io/proxy-next-upstream";
+    const TRIES: &str = "nginx.ingress.kubernetes.io/proxy-next-upstream-tries";
+    for (annotations, method, answer, expected) in [
+        (vec![(WORDS, "error http_503")], "GET", SICK, 200),
+        (vec![(WORDS, "error http_503")], "POST", SICK, 503),
+        (vec![(WORDS, "error http_503"), (TRIES, "1")], "GET", SICK, 503),
+        (vec![(WORDS, "error timeout")], "GET", SICK, 503),
+        (vec![(WORDS, "non_idempotent http_503")], "GET", SICK, 503),
+        (vec![], "GET", SICK, 503),
+        (vec![(WORDS, "error")], "GET", "", 200),
+        (vec![(WORDS, "error")], "POST", "", 502),
+        (vec![(WORDS, "off")], "GET", "", 502),
+        (vec![], "GET", "", 502),
+    ] {
+        let (bad, asked) = answering(answer).await;
+        let (_good, good) = echo_pod("web-2");
+        let pods = vec![pod("web", "web-1", bad.address), pod("web", "web-2", good)];
+        let proxy = Proxy::start(&Manifests::with(&web(&annotations, pods)), &["--balance=roundrobin"]);
+        let mut seen = Vec::new();
+        // By turns, one of two requests goes to the bad pod.
+        for _ in 0..2 {
+            let asked = http::Request::builder().method(method).uri("/").header("host", HOST);
+            seen.push(super::support::request(proxy.http, asked).await.status);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [200, expected], "{annotations:?} {method} {answer:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn where_every_pod_fails_the_client_gets_the_answer_of_the_last() {
+    const SICK: &str = "HTTP/1.1 503 Sick\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsick";
+    let ((one, first), (two, second)) = (answering(SICK).await, answering(SICK).await);
+    let pods = vec![pod("web", "web-1", one.address), pod("web", "web-2", two.address)];
+    let proxy = Proxy::start(&Manifests::with(&web(&[("nearside.dev/retry-on", "http_503")], pods)), &[]);
+    let reply = get(proxy.http, HOST, "/").await;
+    assert_eq!((reply.status, reply.text().as_str()), (503, "sick"));
+    assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (1, 1));
+}
