@@ -104,12 +104,42 @@ fn expected(rules: &[Rule], scheme: Scheme, host: &str, path: &str) -> String {
 const HOSTS: [&str; 6] = ["x.d", "y.d", "*.d", "x.e", "*.e", ""];
 const PATHS: [&str; 6] = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c"];
 
+/// The rule whose pod gets a TLS connection with this server name: an exact host decides before the wildcard above it.
+fn expected_passthrough(rules: &[Rule], name: &str) -> Option<usize> {
+    let above = name.split_once('.').map(|(_, domain)| format!("*.{domain}"));
+    let on = |host: &str| -> Vec<usize> { (0..rules.len()).filter(|place| rules[*place].host == host).collect() };
+    let exact = on(name);
+    let asked = if exact.is_empty() { above.map(|above| on(&above)).unwrap_or_default() } else { exact };
+    asked.into_iter().find(|place| rules[*place].tls == "passthrough")
+}
+
+/// Passes the TLS of some hosts of Routes through; other TLS cannot stand beside that, nor another rule for every path.
+fn pass_through(rules: Vec<Rule>, hosts: &[Option<&'static str>]) -> Vec<Rule> {
+    let mut all = rules;
+    for (host, insecure) in HOSTS.iter().zip(hosts) {
+        let Some(insecure) = insecure.filter(|_| all.iter().any(|rule| rule.host == *host && rule.is_route())) else {
+            continue;
+        };
+        all.retain(|rule| rule.host != *host || rule.path != "/");
+        for rule in all.iter_mut().filter(|rule| rule.host == *host) {
+            (rule.tls, rule.insecure) = ("", "");
+        }
+        all.push(Rule { host, path: "", kind: "Route", tls: "passthrough", insecure });
+    }
+    all
+}
+
 /// Each host is of one kind, and no rule stands twice: who wins then is a matter of admission.
 fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
     let modes = [("", ""), ("edge", "None"), ("edge", "Allow"), ("edge", "Redirect"), ("reencrypt", "Redirect")];
     let one = (0..HOSTS.len(), 0..PATHS.len(), 0_usize..2, 0..modes.len());
-    (proptest::collection::vec(any::<bool>(), HOSTS.len()), proptest::collection::vec(one, 1..10)).prop_map(
-        move |(of_routes, rules)| {
+    let through = proptest::sample::select(vec![None, None, None, Some("None"), Some("Redirect")]);
+    (
+        proptest::collection::vec(any::<bool>(), HOSTS.len()),
+        proptest::collection::vec(one, 1..10),
+        proptest::collection::vec(through, HOSTS.len()),
+    )
+        .prop_map(move |(of_routes, rules, through)| {
             let mut seen = BTreeSet::new();
             let mut unique = Vec::new();
             for (host, path, exact, mode) in rules {
@@ -124,9 +154,8 @@ fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
                     unique.push(Rule { host: HOSTS[host], path: PATHS[path], kind, tls, insecure });
                 }
             }
-            unique
-        },
-    )
+            pass_through(unique, &through)
+        })
 }
 
 proptest! {
@@ -145,6 +174,9 @@ proptest! {
                     );
                 }
             }
+            let through = snapshot.routes.passthrough(host).map(|route| route.backends[0].service.name.to_string());
+            let expected = expected_passthrough(&rules, host).map(|place| format!("s{place}"));
+            prop_assert_eq!(through, expected, "{}", host);
         }
     }
 }
