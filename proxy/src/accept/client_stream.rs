@@ -11,6 +11,7 @@ use crate::options::Timeouts;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
+use nearside_routing::Scheme;
 use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -84,6 +85,13 @@ impl ClientStream {
         self.parting.clone()
     }
 
+    /// Tells the client that its header took too long, where nothing but HTTP/1 without TLS can be on its way to it; `false`
+    /// where that cannot be.
+    fn told_header_timeout(&self) -> bool {
+        let plain = self.connection.scheme == Scheme::Http && !self.h2;
+        plain && self.socket.try_write(HEADER_TIMEOUT).is_ok_and(|written| written == HEADER_TIMEOUT.len())
+    }
+
     fn guard_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = written {
             self.stall.clear();
@@ -137,7 +145,7 @@ impl AsyncRead for ClientStream {
                 }
                 if read.is_pending() {
                     ready!(this.header.poll(cx));
-                    this.ended = true;
+                    this.ended = !this.told_header_timeout();
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::TimedOut,
                         "the request header takes too long",
@@ -224,11 +232,13 @@ impl GetSocketDigest for ClientStream {
     }
 }
 
+/// RFC 9110 §15.5.9.
+const HEADER_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connection::HeaderWatch;
-    use nearside_routing::Scheme;
     use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;

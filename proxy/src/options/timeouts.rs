@@ -29,7 +29,8 @@ pub(super) struct TimeoutArguments {
     /// Without any byte from the pod on a passed-through connection that the client has ended on its side.
     #[arg(long, env = "NEARSIDE_SERVER_FIN_TIMEOUT", value_name = "DURATION", default_value = "1s")]
     server_fin_timeout: String,
-    /// For a whole request header, from its first byte or from the connection's start; then the connection is closed.
+    /// For a whole request header, from its first byte or from the connection's start; then 408 without TLS, and the
+    /// connection is closed.
     #[arg(long, env = "NEARSIDE_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     header_timeout: String,
     /// Between two requests of one connection; in whole seconds.

@@ -299,10 +299,11 @@ async fn a_request_header_that_does_not_come_is_not_waited_for() {
     let (_pod, address) = echo_pod("web-1");
     let manifests = Manifests::with(&[route("web", HOST, json!({})), service("web"), pod("web", "web-1", address)]);
     let proxy = Proxy::start(&manifests, &["--header-timeout=300ms"]);
-    for bytes in ["", "GET / HTTP/1.1\r\nHost: web"] {
+    for (bytes, expected) in [("", ""), ("GET / HTTP/1.1\r\nHost: web", "HTTP/1.1 408 ")] {
         let mut stream = TcpStream::connect(proxy.http).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
-        read_to_end(&mut stream).await;
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{bytes:?}: {answer}");
     }
 }
 
