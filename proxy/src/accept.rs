@@ -1,5 +1,5 @@
 //! From the listener to a served connection: sockets flow in, and each goes step by step to where it is served:
-//! accept → (PROXY protocol from trusted sources: not yet) → first bytes → passthrough, or TLS that ends here, or plain
+//! accept → PROXY header from load balancers → first bytes → passthrough, or TLS that ends here, or plain
 //! HTTP → `http`. `main` starts one loop for each listener.
 
 mod client_hello;
@@ -8,13 +8,15 @@ mod linger;
 mod listener;
 mod passthrough;
 mod preface;
+mod proxy_header;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
 use crate::connection::{Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
-use crate::limits::{ACCEPT_PAUSE, TLS_HANDSHAKE_TIME};
+use crate::limits::{ACCEPT_PAUSE, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
+use crate::proxy_protocol::Addresses;
 use crate::server::Server;
 use bytes::BytesMut;
 use client_hello::HelloError;
@@ -24,7 +26,9 @@ use nearside_routing::Scheme;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::{Ssl, Stream};
-use std::net::SocketAddr;
+use proxy_header::Expected;
+pub(crate) use proxy_header::Refused;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -53,19 +57,24 @@ pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Ser
     }
 }
 
-async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
+async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
     let Ok(local) = socket.local_addr() else { return };
     // Fails only on a socket that is gone already, and then the next read says so.
     drop(socket.set_nodelay(true));
+    let _open = server.metrics().connection(scheme);
+    let direct = Addresses { source: client, destination: local };
+    let addresses = match proxied(&mut socket, direct.source.ip().to_canonical(), &server).await {
+        Ok(told) => told.unwrap_or(direct),
+        Err(refused) => return server.metrics().proxy_header_refused(&refused),
+    };
     let connection = Connection {
-        client: canonical(client),
-        local: canonical(local),
+        client: canonical(addresses.source),
+        local: canonical(addresses.destination),
         scheme,
         server_name: None,
         header: HeaderWatch::default(),
         certificate: OnceLock::new(),
     };
-    let _open = server.metrics().connection(scheme);
     match scheme {
         Scheme::Http => plain(socket, connection, &server).await,
         Scheme::Https => tls(socket, connection, &server).await,
@@ -139,6 +148,19 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
         }
         Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
         Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
+    }
+}
+
+/// The addresses that a load balancer tells, where the connection comes from one.
+async fn proxied(socket: &mut TcpStream, peer: IpAddr, server: &Server) -> Result<Option<Addresses>, Refused> {
+    match proxy_header::expected(&server.config.proxy_protocol, peer) {
+        Expected::Client => Ok(None),
+        Expected::Nothing => Err(Refused::Source),
+        Expected::Header => match timeout(PROXY_HEADER_TIME, begins(socket, server)).await {
+            Ok(true) => proxy_header::read(socket).await,
+            Ok(false) => Err(Refused::Ended(std::io::ErrorKind::UnexpectedEof.into())),
+            Err(_) => Err(Refused::Timeout),
+        },
     }
 }
 

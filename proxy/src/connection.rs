@@ -1,5 +1,6 @@
 //! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
 
+use crate::proxy_protocol::Addresses;
 use crate::tls::client_certificate::ClientCertificate;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
@@ -22,6 +23,13 @@ pub(crate) struct Connection {
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
     /// shown.
     pub(crate) certificate: OnceLock<Option<ClientCertificate>>,
+}
+
+impl Connection {
+    /// Its two ends, as a pod may be told.
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses { source: self.client, destination: self.local }
+    }
 }
 
 /// Whether a request header is awaited, so that the socket can enforce a deadline on the whole of it. The phases of

@@ -34,7 +34,7 @@ pub(crate) mod unique_id;
 mod upstream_header;
 
 use crate::accept::client_stream::connection_of;
-use crate::connection::Awaited;
+use crate::connection::{Awaited, Connection};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use answer::{Answer, POD_BUSY};
@@ -189,6 +189,7 @@ impl ProxyHttp for HttpService {
             exchange: ctx.exchange.clone(),
             scheme: ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme),
             http2: self.shared.config.tls.http2,
+            client: route.policy.proxy_protocol.and(ctx.connection.as_deref()).map(Connection::addresses),
         };
         let peer = peer::peer(target, route, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());

@@ -10,6 +10,9 @@ pub(crate) const BACKLOG: i32 = 65_535;
 /// After an accept that failed, such as for want of descriptors; connections wait in the backlog meanwhile.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// For the whole PROXY header of a load balancer. Slower: the connection is closed.
+pub(crate) const PROXY_HEADER_TIME: Duration = Duration::from_secs(5);
+
 /// Bytes of a ClientHello, over all its records. Longer: the connection is closed.
 pub(crate) const CLIENT_HELLO_BYTES: usize = 64 * 1024;
 /// Between two looks at the files of certificates and CAs.

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod options;
+mod proxy_protocol;
 mod rate;
 mod server;
 mod state;

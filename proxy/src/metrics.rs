@@ -3,6 +3,7 @@
 
 mod routes;
 
+use crate::accept::Refused;
 use crate::backends::Target;
 use crate::state::State;
 use http::Method;
@@ -37,6 +38,7 @@ pub(crate) struct Metrics {
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
     tls_failures: IntCounterVec,
+    proxy_headers: IntCounterVec,
     generation: IntGauge,
     hosts: IntGauge,
     synced: IntGaugeVec,
@@ -171,6 +173,11 @@ impl Metrics {
                 "TLS connections that were not served.",
                 &["reason"],
             )?,
+            proxy_headers: counters(
+                "nearside_proxy_headers_refused_total",
+                "Connections that were closed for want of a valid PROXY header.",
+                &["reason"],
+            )?,
             generation: gauge("nearside_table_generation", "Version of the route table; grows with each change.")?,
             hosts: gauge("nearside_table_hosts", "Host patterns that are served.")?,
             synced: gauges("nearside_watch_synced", "Whether every object of a kind was read.", &["kind"])?,
@@ -258,6 +265,13 @@ impl Metrics {
     /// A TLS connection was not served.
     pub(crate) fn tls_failure(&self, failure: TlsFailure) {
         self.tls_failures.with_label_values(&[failure.name()]).inc();
+    }
+
+    /// A connection was closed for want of a valid PROXY header.
+    pub(crate) fn proxy_header_refused(&self, refused: &Refused) {
+        if let Some(reason) = refused.name() {
+            self.proxy_headers.with_label_values(&[reason]).inc();
+        }
     }
 
     /// The routes have changed: series of those that are gone end.

@@ -5,6 +5,7 @@ mod balance;
 mod duration;
 pub(crate) mod headers;
 mod health;
+mod proxy_protocol;
 mod timeouts;
 mod tls;
 
@@ -18,6 +19,8 @@ use nearside_admin::LogFormat;
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
 use nearside_watch::{AdmissionArguments, AdmissionSettings, UnusableFlag};
+pub(crate) use proxy_protocol::ProxyProtocol;
+use proxy_protocol::ProxyProtocolArguments;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -65,6 +68,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
     threads: Option<String>,
     #[command(flatten)]
+    proxy_protocol: ProxyProtocolArguments,
+    #[command(flatten)]
     timeouts: TimeoutArguments,
     #[command(flatten)]
     balance: BalanceArguments,
@@ -103,6 +108,7 @@ pub(crate) struct Config {
     pub(crate) no_route_status: u16,
     /// Threads that work on connections; one for each CPU where the operator says nothing.
     pub(crate) threads: Option<NonZeroUsize>,
+    pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
     pub(crate) balance: BalanceDefaults,
@@ -154,6 +160,7 @@ impl Arguments {
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
             threads: self.threads(&mut mistakes),
+            proxy_protocol: self.proxy_protocol.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),

@@ -14,6 +14,7 @@ mod forwarded;
 mod header_actions;
 pub mod health;
 mod hsts;
+pub mod proxy_protocol;
 pub mod rate;
 pub(crate) mod redirect;
 pub mod retry;
@@ -81,6 +82,8 @@ pub struct Policy {
     pub cors: Option<Cors>,
     /// How pods are spoken to.
     pub backend: Backend,
+    /// Whether a pod is told who is connected before the first byte of each connection.
+    pub proxy_protocol: Option<proxy_protocol::ToPods>,
 }
 
 impl Policy {
@@ -105,6 +108,7 @@ impl Policy {
             redirects: Redirects::read(annotations),
             cors: Cors::read(annotations),
             backend: Backend::read(annotations),
+            proxy_protocol: proxy_protocol::ToPods::read(annotations),
         }
     }
 }

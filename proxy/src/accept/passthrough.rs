@@ -9,10 +9,12 @@ use crate::balance::Random;
 use crate::connection::Connection;
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
 use crate::metrics::QueueEnd;
+use crate::proxy_protocol::encode_v2;
 use crate::rate::Unit;
 use crate::server::Server;
 use crate::state::State;
 use bytes::Bytes;
+use nearside_routing::policy::proxy_protocol::ToPods;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
 use relay::{Patience, relay};
 use std::sync::Arc;
@@ -55,7 +57,9 @@ pub(super) async fn serve(
         return refused("no_endpoint");
     };
     let mut moved = relay::Moved::default();
-    let reason = match pod.write_all(&hello).await {
+    let told = route.policy.proxy_protocol.map(|ToPods::V2| encode_v2(&connection.addresses()));
+    let first = [told.unwrap_or_default().as_slice(), &hello].concat();
+    let reason = match pod.write_all(&first).await {
         Ok(()) => {
             moved.to_pod += hello.len() as u64;
             match relay(client, pod, &patience(server, route), &mut moved).await {

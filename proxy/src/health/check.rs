@@ -28,6 +28,10 @@ impl CheckKind {
     /// That of a route.
     pub(crate) fn of(route: &CompiledRoute) -> Self {
         let backend = &route.policy.backend;
+        if route.policy.proxy_protocol.is_some() {
+            // Such a pod takes no byte before it was told who is connected, and a check is nobody's connection.
+            return Self { tls: None, path: None };
+        }
         let ca = match &route.termination {
             // What is passed through is TLS with a key that is not the proxy's: only the port can be tried.
             Termination::Passthrough => return Self { tls: None, path: None },

@@ -2,9 +2,10 @@
 //! out. Connections are shared only by requests for the same pod under the same TLS policy.
 
 use super::exchange::Exchange;
-use super::pod_stream::ExchangeConnector;
+use super::pod_stream::PodConnector;
 use crate::backends::Target;
 use crate::limits::{CONNECT_ATTEMPT_TIME, EXCHANGE_IDLE, H2_UPSTREAM_STREAMS, UPSTREAM_IDLE};
+use crate::proxy_protocol::Addresses;
 use crate::upstream_tls::DestinationCas;
 use nearside_routing::policy::backend::BackendProtocol;
 use nearside_routing::table::{CompiledRoute, Scheme, Termination};
@@ -27,6 +28,8 @@ pub(super) struct Request {
     pub(super) scheme: Scheme,
     /// Whether pods over TLS may be asked over HTTP/2.
     pub(super) http2: bool,
+    /// Who the pod is told is connected, where it wants to be told by the PROXY protocol.
+    pub(super) client: Option<Addresses>,
 }
 
 /// How long a pod may take.
@@ -71,7 +74,7 @@ pub(super) fn peer(
         _ if backend.protocol.is_some_and(BackendProtocol::only_http2) => H2::Always,
         (true, _) if !request.http2 => H2::No,
         // Pingora notes for good, under the key of each connection, which pods agree on HTTP/1.1 alone.
-        (true, _) if request.exchange.is_some() => {
+        (true, _) if request.exchange.is_some() || request.client.is_some() => {
             if request.grpc {
                 H2::Always
             } else {
@@ -93,13 +96,15 @@ pub(super) fn peer(
     options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
     options.write_timeout = Some(timeouts.send);
     let mut own = 0;
+    if request.exchange.is_some() || request.client.is_some() {
+        let (client, exchange) = (request.client, request.exchange.clone());
+        options.custom_l4 = Some(Arc::new(PodConnector { timeout: connect, client, exchange }));
+    }
     match &request.exchange {
-        Some(exchange) => {
+        Some(_) => {
             // The connection knows better which silence counts.
             options.read_timeout = None;
             options.idle_timeout = Some(EXCHANGE_IDLE);
-            let exchange = Arc::clone(exchange);
-            options.custom_l4 = Some(Arc::new(ExchangeConnector { timeout: connect, exchange }));
             own = NEXT_EXCHANGE.fetch_add(1, Ordering::Relaxed);
         }
         None => {
@@ -107,9 +112,9 @@ pub(super) fn peer(
             options.idle_timeout = Some(UPSTREAM_IDLE);
         }
     }
-    // Neither CA, ALPN nor the pod behind an address is part of Pingora's own key.
+    // Neither CA, ALPN, the pod behind an address nor who that was told is connected is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own, request.client).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }

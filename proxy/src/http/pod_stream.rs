@@ -1,5 +1,5 @@
-//! A connection to a pod for one exchange alone: an address flows in, a connection flows out that knows how far the
-//! exchange is. It ends silences that last too long and lets the response pass no faster than it may; what it does not
+//! A connection to a pod that Pingora could not make itself: an address flows in, a connection flows out that was told who the
+//! client is (the PROXY protocol), or that is for one exchange alone and knows how far that is. The latter ends silences that last too long and lets the response pass no faster than it may; what it does not
 //! take waits at the pod, in no buffer of the proxy. One of the few modules that name Pingora types.
 //!
 //! Nothing is read in the same turn of the task in which something was written: Pingora 0.9.1 ends an upgraded connection
@@ -8,6 +8,7 @@
 
 use super::exchange::{Exchange, Silence};
 use crate::deadline::Deadline;
+use crate::proxy_protocol::{Addresses, encode_v2};
 use crate::rate::pace::Pace;
 use async_trait::async_trait;
 use nearside_routing::policy::bandwidth::Bandwidth;
@@ -21,30 +22,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// Connects to a pod for one exchange.
+/// Connects to a pod.
 #[derive(Debug)]
-pub(super) struct ExchangeConnector {
+pub(super) struct PodConnector {
     /// For a connection; Pingora enforces its own only on connections that it makes.
     pub(super) timeout: Duration,
-    /// What the connection is for.
-    pub(super) exchange: Arc<Exchange>,
+    /// Who the pod is told is connected.
+    pub(super) client: Option<Addresses>,
+    /// What the connection is for, if it is for one exchange alone.
+    pub(super) exchange: Option<Arc<Exchange>>,
 }
 
 #[async_trait]
-impl L4Connect for ExchangeConnector {
+impl L4Connect for PodConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::InternalError, "a pod has an IP address");
         };
-        let Ok(connected) = timeout(self.timeout, TcpStream::connect(address)).await else {
-            return Error::e_explain(ErrorType::ConnectTimedout, "for one exchange");
+        let connecting = async {
+            let mut socket = TcpStream::connect(address).await?;
+            if let Some(client) = &self.client {
+                socket.write_all(&encode_v2(client)).await?;
+            }
+            io::Result::Ok(socket)
         };
-        let socket = connected.or_err(ErrorType::ConnectError, "for one exchange")?;
-        Ok(VirtualSocketStream::new(Box::new(PodStream::new(socket, Arc::clone(&self.exchange)))).into())
+        let Ok(connected) = timeout(self.timeout, connecting).await else {
+            return Error::e_explain(ErrorType::ConnectTimedout, "by the connector for pods");
+        };
+        let socket = connected.or_err(ErrorType::ConnectError, "by the connector for pods")?;
+        Ok(match &self.exchange {
+            Some(exchange) => VirtualSocketStream::new(Box::new(PodStream::new(socket, Arc::clone(exchange)))).into(),
+            None => socket.into(),
+        })
     }
 }
 
@@ -177,7 +190,7 @@ mod tests {
     use super::super::exchange::Patience;
     use super::*;
     use std::num::NonZeroU64;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
     const PATIENCE: Patience =

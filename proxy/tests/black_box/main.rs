@@ -22,6 +22,7 @@ mod miss;
 mod openshift_environment;
 mod options;
 mod pod_limits;
+mod proxy_protocol;
 mod redirects;
 mod requests;
 mod rewrite;
