@@ -35,7 +35,8 @@ pub fn parse_arguments<A: Parser>(program: &str) -> Result<A, ExitCode> {
 
 /// The same with `check`, which turns arguments into settings or gives every mistake, each a line that begins with its flag
 /// and a colon. Where the command line and the variables of our own say nothing, variables of an OpenShift router count
-/// (docs/openshift-environment.md). They never keep the program from starting: what a flag refuses leaves its default.
+/// (docs/openshift-environment.md). What a flag refuses of them leaves its default and does not keep the program from
+/// starting, unless the variable guards something.
 ///
 /// # Errors
 /// As for [`parse_arguments`].
@@ -46,16 +47,15 @@ pub fn configure<A: Parser, C, M: Display>(
     let mut translation = Translation::new(&Environment::of_process(), program);
     loop {
         let command = A::command().after_help(AFTER_HELP);
-        let (mistakes, code) = match parse(command, std::env::args_os(), &translation.taken).map(&check) {
+        let mistakes: Vec<String> = match parse(command, std::env::args_os(), &translation.taken).map(&check) {
             Ok(Ok(config)) => return Ok(Configured { config, translation }),
-            Ok(Err(mistakes)) => (mistakes.iter().map(ToString::to_string).collect(), None),
-            Err(error) if error.kind() == ErrorKind::DisplayHelp || error.kind() == ErrorKind::DisplayVersion => {
-                return Err(say(program, &error));
-            }
-            Err(error) => (vec![mistake(&error)], Some(error)),
+            Ok(Err(mistakes)) => mistakes.iter().map(ToString::to_string).collect(),
+            Err(error) if error.use_stderr() => vec![mistake(&error)],
+            Err(help) => return Err(say(program, &help)),
         };
         if !translation.refuse(&mistakes) {
-            return Err(code.map_or_else(|| unusable_flags(program, &mistakes), |error| say(program, &error)));
+            let mistakes: Vec<String> = mistakes.iter().map(|mistake| translation.explain(mistake)).collect();
+            return Err(unusable_flags(program, &mistakes));
         }
     }
 }
@@ -112,7 +112,8 @@ fn mistake(error: &clap::Error) -> String {
     let message = first_paragraph(&error.to_string());
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => {
-            format!("{}: {message}", argument.split([' ', '=']).next().unwrap_or_default())
+            let flag = argument.split([' ', '=']).next().unwrap_or_default();
+            if flag.starts_with("--") { format!("{flag}: {message}") } else { message }
         }
         _ => message,
     }

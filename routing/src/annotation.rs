@@ -78,6 +78,14 @@ impl<'m> Annotations<'m> {
     }
 }
 
+#[cfg(test)]
+impl Annotations<'_> {
+    /// The names of all annotations that were looked for.
+    pub(crate) fn into_names(self) -> Vec<&'static str> {
+        self.read.into_iter().collect()
+    }
+}
+
 fn field(name: &str) -> String {
     format!("metadata.annotations[\"{name}\"]")
 }

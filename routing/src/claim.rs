@@ -1,6 +1,8 @@
 //! Claims: one Route or Ingress flows in, the hosts and paths it asks for flow out, each already compiled to a rule, with
 //! the problems found on the way. Who gets what it asks for is decided in [`crate::admission`].
 
+#[cfg(test)]
+mod arbitrary;
 mod ingress;
 mod route;
 

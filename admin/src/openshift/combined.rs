@@ -3,13 +3,12 @@
 
 use super::translation::{Environment, Found};
 use std::net::SocketAddr;
-use std::path::Path;
 
 /// Reads some variables and adds what they mean together.
 pub(super) type Combination = fn(&Environment, &mut Found);
 
 /// Every combination.
-pub(super) const COMBINATIONS: [Combination; 4] = [listeners, admin, default_certificate, unique_id];
+pub(super) const COMBINATIONS: [Combination; 5] = [listeners, admin, default_certificate, cipher_suites, unique_id];
 
 fn listeners(environment: &Environment, found: &mut Found) {
     let mode = environment.get("ROUTER_IP_V4_V6_MODE");
@@ -57,19 +56,24 @@ fn admin(environment: &Environment, found: &mut Found) {
 }
 
 fn default_certificate(environment: &Environment, found: &mut Found) {
-    let (variable, certificate, key) = if let Some(pem) = environment.get("DEFAULT_CERTIFICATE") {
-        ("DEFAULT_CERTIFICATE", pem.to_owned(), pem.to_owned())
-    } else if let Some(path) = environment.get("DEFAULT_CERTIFICATE_PATH") {
-        ("DEFAULT_CERTIFICATE_PATH", path.to_owned(), path.to_owned())
-    } else if let Some(directory) = environment.get("DEFAULT_CERTIFICATE_DIR") {
-        let file = |name: &str| Path::new(directory).join(name);
-        // The key may stand in the certificate's file.
-        let key = if environment.exists(&file("tls.key")) { "tls.key" } else { "tls.crt" };
-        ("DEFAULT_CERTIFICATE_DIR", file("tls.crt").display().to_string(), file(key).display().to_string())
-    } else {
-        return;
+    let variables = ["DEFAULT_CERTIFICATE", "DEFAULT_CERTIFICATE_PATH", "DEFAULT_CERTIFICATE_DIR"];
+    let first = variables.into_iter().find_map(|variable| Some((variable, environment.get(variable)?)));
+    if let Some((variable, value)) = first {
+        found.take(&[variable], vec![("default-cert", vec![value.to_owned()])]);
+    }
+}
+
+/// One variable holds the suites of TLS 1.2 or a profile, the other those of TLS 1.3; what one says does not take away what
+/// the other leaves out.
+fn cipher_suites(environment: &Environment, found: &mut Found) {
+    let (old, new) = ("ROUTER_CIPHERS", "ROUTER_CIPHERSUITES");
+    let list = environment.get(old).filter(|text| !PROFILES.contains(text));
+    let value = match (environment.get(old), list, environment.get(new)) {
+        (None, _, None) => return,
+        (Some(profile), None, None) => profile.to_owned(),
+        (_, list, suites) => format!("{}:{}", list.unwrap_or(TLS_1_2), suites.unwrap_or(TLS_1_3)),
     };
-    found.take(&[variable], vec![("default-cert", vec![certificate]), ("default-key", vec![key])]);
+    found.take(&[old, new], vec![("tls-cipher-suites", vec![value])]);
 }
 
 /// The OpenShift router adds an id only where both are set.
@@ -85,3 +89,11 @@ fn unique_id(environment: &Environment, found: &mut Found) {
         (None, None) => {}
     }
 }
+
+/// What `ROUTER_CIPHERS` may say instead of a list.
+const PROFILES: [&str; 3] = ["modern", "intermediate", "old"];
+/// Every suite of TLS 1.2 that is offered.
+const TLS_1_2: &str = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:\
+                       ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305";
+/// Every suite of TLS 1.3.
+const TLS_1_3: &str = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";

@@ -29,5 +29,6 @@ fn row(setting: &Setting) -> String {
         }
         Meaning::Ignored(reason) => (format!("ignored: {reason}"), ""),
     };
-    format!("| `{}` | {meaning} | {program} |", setting.variable)
+    let guards = if setting.guards { ", guards" } else { "" };
+    format!("| `{}` | {meaning}{guards} | {program} |", setting.variable)
 }

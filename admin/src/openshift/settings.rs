@@ -12,6 +12,8 @@ pub struct Setting {
     pub variable: &'static str,
     /// What it means here.
     pub meaning: Meaning,
+    /// Whether it keeps something shut: a value that cannot be used must not leave it open, so the program does not start.
+    pub guards: bool,
 }
 
 /// What a variable means.
@@ -57,15 +59,19 @@ impl Program {
 }
 
 const fn flag(variable: &'static str, flag: &'static str, program: Program, grammar: Grammar) -> Setting {
-    Setting { variable, meaning: Meaning::Flag(flag, program, grammar) }
+    Setting { variable, meaning: Meaning::Flag(flag, program, grammar), guards: false }
+}
+
+const fn guard(variable: &'static str, flag: &'static str, program: Program, grammar: Grammar) -> Setting {
+    Setting { variable, meaning: Meaning::Flag(flag, program, grammar), guards: true }
 }
 
 const fn together(variable: &'static str, flags: &'static [&'static str], program: Program) -> Setting {
-    Setting { variable, meaning: Meaning::Together(flags, program) }
+    Setting { variable, meaning: Meaning::Together(flags, program), guards: false }
 }
 
 const fn ignored(variable: &'static str, reason: &'static str) -> Setting {
-    Setting { variable, meaning: Meaning::Ignored(reason) }
+    Setting { variable, meaning: Meaning::Ignored(reason), guards: false }
 }
 
 use Program::{Both, Controller, Proxy};
@@ -81,19 +87,19 @@ pub const SETTINGS: &[Setting] = &[
     flag("ROUTER_SUBDOMAIN", "hostname-template", Both, text),
     flag("ROUTER_OVERRIDE_HOSTNAME", "override-hostname", Both, boolean),
     flag("ROUTER_OVERRIDE_DOMAINS", "override-domains", Both, list),
-    flag("ROUTER_DENIED_DOMAINS", "denied-domains", Both, list),
-    flag("ROUTER_ALLOWED_DOMAINS", "allowed-domains", Both, list),
+    guard("ROUTER_DENIED_DOMAINS", "denied-domains", Both, list),
+    guard("ROUTER_ALLOWED_DOMAINS", "allowed-domains", Both, list),
     flag("ROUTER_ALLOW_WILDCARD_ROUTES", "allow-wildcard-routes", Both, boolean),
     flag("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", "namespace-ownership", Both, shared_hosts),
-    ignored("EXTENDED_VALIDATION", MISSING),
+    ignored("EXTENDED_VALIDATION", "certificates are always checked"),
     ignored("UPGRADE_VALIDATION", "no rule of a future version is known"),
     ignored("DEBUG_UPGRADE_VALIDATION_FORCE_ADD_CONDITION", TEST_SWITCH),
     ignored("DEBUG_UPGRADE_VALIDATION_FORCE_REMOVE_CONDITION", TEST_SWITCH),
-    ignored("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", MISSING),
-    flag("ROUTE_LABELS", "route-labels", Both, text),
-    flag("ROUTE_FIELDS", "route-fields", Both, text),
-    flag("NAMESPACE_LABELS", "namespace-labels", Both, text),
-    flag("PROJECT_LABELS", "namespace-labels", Both, projects),
+    ignored("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", "they are always followed"),
+    guard("ROUTE_LABELS", "route-labels", Both, text),
+    guard("ROUTE_FIELDS", "route-fields", Both, text),
+    guard("NAMESPACE_LABELS", "namespace-labels", Both, text),
+    guard("PROJECT_LABELS", "namespace-labels", Both, projects),
     ignored("ROUTER_WATCH_ENDPOINTS", "pods and EndpointSlices say more than Endpoints"),
     ignored("KUBERNETES_MASTER", "the cluster is that of KUBECONFIG, or the one the program runs in"),
     // Listeners, TLS, certificates.
@@ -103,23 +109,23 @@ pub const SETTINGS: &[Setting] = &[
     ignored("ROUTER_USE_PROXY_PROTOCOL", MISSING),
     ignored("ROUTER_BIND_PORTS_AFTER_SYNC", AFTER_SYNC),
     ignored("ROUTER_BIND_PORTS_BEFORE_SYNC", AFTER_SYNC),
-    together("DEFAULT_CERTIFICATE", &["default-cert", "default-key"], Proxy),
-    together("DEFAULT_CERTIFICATE_PATH", &["default-cert", "default-key"], Proxy),
-    together("DEFAULT_CERTIFICATE_DIR", &["default-cert", "default-key"], Proxy),
+    together("DEFAULT_CERTIFICATE", &["default-cert"], Proxy),
+    together("DEFAULT_CERTIFICATE_PATH", &["default-cert"], Proxy),
+    together("DEFAULT_CERTIFICATE_DIR", &["default-cert"], Proxy),
     flag("ROUTER_STRICT_SNI", "strict-sni", Proxy, boolean),
-    ignored("DEFAULT_DESTINATION_CA_PATH", MISSING),
-    ignored("ROUTER_CIPHERS", MISSING),
-    ignored("ROUTER_CIPHERSUITES", MISSING),
-    ignored("ROUTER_CURVES", MISSING),
-    ignored("SSL_MIN_VERSION", MISSING),
-    ignored("SSL_MAX_VERSION", MISSING),
-    ignored("ROUTER_DISABLE_HTTP2", MISSING),
-    ignored("ROUTER_MUTUAL_TLS_AUTH", MISSING),
-    ignored("ROUTER_MUTUAL_TLS_AUTH_CA", MISSING),
-    ignored("ROUTER_MUTUAL_TLS_AUTH_CRL", MISSING),
-    ignored("ROUTER_MUTUAL_TLS_AUTH_FILTER", MISSING),
-    ignored("ROUTER_MUTUAL_TLS_HEADER_FILTER", MISSING),
-    ignored("ROUTER_INSPECT_DELAY", MISSING),
+    flag("DEFAULT_DESTINATION_CA_PATH", "destination-ca", Proxy, text),
+    together("ROUTER_CIPHERS", &["tls-cipher-suites"], Proxy),
+    together("ROUTER_CIPHERSUITES", &["tls-cipher-suites"], Proxy),
+    flag("ROUTER_CURVES", "tls-curves", Proxy, text),
+    flag("SSL_MIN_VERSION", "tls-min-version", Proxy, text),
+    flag("SSL_MAX_VERSION", "tls-max-version", Proxy, text),
+    flag("ROUTER_DISABLE_HTTP2", "disable-http2", Proxy, boolean),
+    guard("ROUTER_MUTUAL_TLS_AUTH", "client-tls", Proxy, text),
+    guard("ROUTER_MUTUAL_TLS_AUTH_CA", "client-tls-ca", Proxy, text),
+    guard("ROUTER_MUTUAL_TLS_AUTH_CRL", "client-tls-crl", Proxy, text),
+    guard("ROUTER_MUTUAL_TLS_AUTH_FILTER", "client-tls-filter", Proxy, text),
+    flag("ROUTER_MUTUAL_TLS_HEADER_FILTER", "client-tls-header-filter", Proxy, boolean),
+    flag("ROUTER_INSPECT_DELAY", "client-hello-timeout", Proxy, time),
     // Timeouts, limits, load balancing.
     flag("ROUTER_DEFAULT_CONNECT_TIMEOUT", "connect-timeout", Proxy, time),
     flag("ROUTER_DEFAULT_CLIENT_TIMEOUT", "client-timeout", Proxy, time),

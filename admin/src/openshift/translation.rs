@@ -1,41 +1,32 @@
 //! The translation itself: the environment flows in, values for the flags of one program flow out, with a note for each
-//! variable that has no effect. Pure but for the question whether a file exists.
+//! variable that has no effect. Pure.
 
 use super::combined::COMBINATIONS;
 use super::settings::{Meaning, SETTINGS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
 
-/// The variables of an environment that are set to something, and its files.
+/// The variables of an environment that are set to something.
 #[derive(Clone, Debug)]
-pub(crate) struct Environment {
-    variables: BTreeMap<String, String>,
-    exists: fn(&Path) -> bool,
-}
+pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Of these variables, where `exists` tells of files.
-    pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>, exists: fn(&Path) -> bool) -> Self {
-        let variables =
-            variables.into_iter().map(|(name, value)| (name, value.trim_matches([' ', '\t', '\r', '\n']).to_owned()));
-        Self { variables: variables.filter(|(_, value)| !value.is_empty()).collect(), exists }
+    /// Of these variables.
+    pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let blank = [' ', '\t', '\r', '\n'];
+        let variables = variables.into_iter().map(|(name, value)| (name, value.trim_matches(blank).to_owned()));
+        Self(variables.filter(|(_, value)| !value.is_empty()).collect())
     }
 
     /// Of this process. What is not text is no variable of a router.
     pub(crate) fn of_process() -> Self {
         let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        Self::new(std::env::vars_os().filter_map(text), Path::exists)
+        Self::new(std::env::vars_os().filter_map(text))
     }
 
     /// What a variable is set to.
     pub(super) fn get(&self, variable: &str) -> Option<&str> {
-        self.variables.get(variable).map(String::as_str)
-    }
-
-    /// Whether there is a file.
-    pub(super) fn exists(&self, path: &Path) -> bool {
-        (self.exists)(path)
+        self.0.get(variable).map(String::as_str)
     }
 }
 
@@ -46,6 +37,17 @@ pub(crate) struct Taken {
     pub(crate) variables: Vec<&'static str>,
     /// Flags without dashes, and their values.
     pub(crate) flags: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Taken {
+    /// Whether a mistake, a line that begins with its flag, is one of these flags.
+    fn is_named_by(&self, mistake: &str) -> bool {
+        self.flags.iter().any(|(flag, _)| mistake.starts_with(&format!("--{flag}:")))
+    }
+
+    fn guards(&self) -> bool {
+        SETTINGS.iter().any(|setting| setting.guards && self.variables.contains(&setting.variable))
+    }
 }
 
 /// What an environment means to one program.
@@ -91,36 +93,42 @@ impl Translation {
         }
         found.unread(environment);
         let known: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.variable).collect();
-        let unknown =
-            environment.variables.iter().filter(|(name, _)| name.starts_with("ROUTER_") && !known.contains(&***name));
+        let unknown = environment.0.iter().filter(|(name, _)| name.starts_with("ROUTER_") && !known.contains(&***name));
         found.unknown =
             unknown.filter(|(name, value)| !is_of_a_service(name, value)).map(|(name, _)| name.clone()).collect();
         found
     }
 
     /// Takes back what led to mistakes, each a line that begins with its flag; or everything, where no flag of ours is named.
-    /// Says whether there was something to take back.
+    /// Variables that guard something stay. Says whether there was something to take back.
     pub(crate) fn refuse(&mut self, mistakes: &[String]) -> bool {
-        let mistake = |taken: &Taken| {
-            let flags = taken.flags.iter().map(|(flag, _)| format!("--{flag}:"));
-            flags.into_iter().find_map(|flag| mistakes.iter().find(|line| line.starts_with(&flag)))
-        };
+        let mistake = |taken: &Taken| mistakes.iter().find(|line| taken.is_named_by(line));
         let named = self.taken.iter().any(|taken| mistake(taken).is_some());
         let before = std::mem::take(&mut self.taken);
-        let some = !before.is_empty();
+        let count = before.len();
         for taken in before {
             let message = match mistake(&taken) {
-                Some(line) => line.clone(),
-                None if named => {
-                    self.taken.push(taken);
-                    continue;
-                }
-                None => "does not fit the other flags".to_owned(),
+                _ if taken.guards() => None,
+                Some(line) => Some(&**line),
+                None if named => None,
+                None => Some("does not fit the other flags"),
+            };
+            let Some(message) = message else {
+                self.taken.push(taken);
+                continue;
             };
             let told = taken.variables.iter().map(|variable| (*variable, format!("{message}; the default holds")));
             self.unusable.extend(told);
         }
-        some
+        self.taken.len() < count
+    }
+
+    /// A mistake with the variables that its value comes from, if it does.
+    pub(crate) fn explain(&self, mistake: &str) -> String {
+        match self.taken.iter().find(|taken| taken.is_named_by(mistake)) {
+            Some(taken) => format!("{mistake} ({})", taken.variables.join(", ")),
+            None => mistake.to_owned(),
+        }
     }
 
     /// Tells the operator what became of the variables; nothing where there are none.

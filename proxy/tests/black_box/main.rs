@@ -14,6 +14,7 @@ mod cors;
 mod endpoints;
 mod headers;
 mod health;
+mod hostile;
 mod lifecycle;
 mod limits;
 mod matching;

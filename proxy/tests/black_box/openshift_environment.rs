@@ -1,6 +1,6 @@
 //! The environment of an OpenShift router, pasted in: the proxy starts, does what the variables say, and tells of the rest.
 
-use super::support::client::get_tls;
+use super::support::client::{connect_tls, get_tls};
 use super::support::manifests::{pod, route, service};
 use super::support::{Manifests, Proxy, echo_pod, get};
 use nearside_loadtest::certificates::TestCa;
@@ -30,11 +30,16 @@ async fn the_environment_of_a_router_deployment_can_be_pasted_in() {
     std::fs::write(directory.path().join("tls.crt"), &default.certificate).unwrap();
     std::fs::write(directory.path().join("tls.key"), &default.key).unwrap();
     let manifests = web(address, json!({ "tls": { "termination": "edge", "insecureEdgeTerminationPolicy": "Allow" } }));
+    let service_ca = directory.path().join("service-ca.crt");
+    std::fs::write(&service_ca, ca.certificate()).unwrap();
     let mut environment = PASTED.to_vec();
     environment.push(("DEFAULT_CERTIFICATE_DIR", directory.path().to_str().unwrap()));
+    environment.push(("DEFAULT_DESTINATION_CA_PATH", service_ca.to_str().unwrap()));
     let proxy = Proxy::start_in(&environment, &manifests, &[ALLOWED]);
 
     let reply = get_tls(proxy.https, &ca, HOST, "/").await.expect("the default certificate is that of the variable");
+    let stream = connect_tls(proxy.https, &ca, HOST, &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]), "HTTP/2 is switched off");
     let seen = reply.echo().headers;
     assert_eq!(seen["x-added"], ["by the router"]);
     assert_eq!(seen["x-request-start"].len(), 1);
@@ -84,6 +89,28 @@ async fn what_cannot_be_used_leaves_the_default_and_is_told() {
     assert_eq!(unknown, BTreeSet::from(["ROUTER_DEFALT_SERVER_TIMEOUT".to_owned()]));
 }
 
+#[test]
+fn a_guard_that_cannot_be_used_keeps_the_proxy_from_starting() {
+    let run = |environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
+        command.env_clear().envs(environment.iter().copied()).args(["--node-name=n1", "--manifests=/nowhere"]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (variables, named) in [
+        (&[("ROUTER_MUTUAL_TLS_AUTH", "Always")][..], "ROUTER_MUTUAL_TLS_AUTH"),
+        (
+            &[("ROUTER_MUTUAL_TLS_AUTH", "required"), ("ROUTER_MUTUAL_TLS_AUTH_CA", "/nowhere/ca.pem")],
+            "ROUTER_MUTUAL_TLS_AUTH_CA",
+        ),
+        (&[("ROUTER_MUTUAL_TLS_AUTH_FILTER", "("), ("ROUTER_STRICT_SNI", "what")], "ROUTER_MUTUAL_TLS_AUTH_FILTER"),
+    ] {
+        let (code, error) = run(variables);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.lines().count() >= 1 && error.contains(&format!("({named})")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_may_stand_in_the_variable_itself_and_never_in_the_log() {
     let (_pod, address) = echo_pod("web-1");
@@ -108,7 +135,6 @@ async fn a_certificate_may_stand_in_the_variable_itself_and_never_in_the_log() {
 
 /// What the ingress operator of an OpenShift cluster gives to a router, with a few settings that administrators make.
 const PASTED: &[(&str, &str)] = &[
-    ("DEFAULT_DESTINATION_CA_PATH", "/var/run/configmaps/service-ca/service-ca.crt"),
     ("RELOAD_INTERVAL", "5s"),
     ("ROUTER_ALLOW_WILDCARD_ROUTES", "false"),
     ("ROUTER_CANONICAL_HOSTNAME", "router-default.apps.example.com"),
@@ -154,13 +180,8 @@ const PASTED: &[(&str, &str)] = &[
 
 /// Those of [`PASTED`] that mean nothing to the proxy.
 const IGNORED: &[&str] = &[
-    "DEFAULT_DESTINATION_CA_PATH",
     "RELOAD_INTERVAL",
     "ROUTER_CANONICAL_HOSTNAME",
-    "ROUTER_CIPHERS",
-    "ROUTER_CIPHERSUITES",
-    "ROUTER_CURVES",
-    "ROUTER_DISABLE_HTTP2",
     "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
     "ROUTER_IDLE_CLOSE_ON_RESPONSE",
     "ROUTER_METRICS_TLS_CERT_FILE",
@@ -168,7 +189,6 @@ const IGNORED: &[&str] = &[
     "ROUTER_METRICS_TYPE",
     "ROUTER_SERVICE_NAMESPACE",
     "ROUTER_USE_PROXY_PROTOCOL",
-    "SSL_MIN_VERSION",
     "STATS_PASSWORD_FILE",
     "STATS_USERNAME_FILE",
 ];

@@ -6,7 +6,7 @@ const PROXY: &str = "nearside-proxy";
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Environment::new(variables, |path| path.starts_with("/there"))
+    Environment::new(variables)
 }
 
 /// The flags with their values, as they could be typed.
@@ -34,6 +34,17 @@ fn single_variables_become_flags() {
         ("NAMESPACE_LABELS", "team=a", "--namespace-labels=team=a"),
         ("PROJECT_LABELS", "team=a", "--namespace-labels=team=a"),
         ("ROUTER_STRICT_SNI", "T", "--strict-sni=true"),
+        ("DEFAULT_DESTINATION_CA_PATH", "/ca.crt", "--destination-ca=/ca.crt"),
+        ("ROUTER_CURVES", "X25519:P-256", "--tls-curves=X25519:P-256"),
+        ("SSL_MIN_VERSION", "TLSv1.2", "--tls-min-version=TLSv1.2"),
+        ("SSL_MAX_VERSION", "TLSv1.3", "--tls-max-version=TLSv1.3"),
+        ("ROUTER_DISABLE_HTTP2", "true", "--disable-http2=true"),
+        ("ROUTER_MUTUAL_TLS_AUTH", "required", "--client-tls=required"),
+        ("ROUTER_MUTUAL_TLS_AUTH_CA", "/ca.pem", "--client-tls-ca=/ca.pem"),
+        ("ROUTER_MUTUAL_TLS_AUTH_CRL", "/crl.pem", "--client-tls-crl=/crl.pem"),
+        ("ROUTER_MUTUAL_TLS_AUTH_FILTER", "/CN=a", "--client-tls-filter=/CN=a"),
+        ("ROUTER_MUTUAL_TLS_HEADER_FILTER", "0", "--client-tls-header-filter=false"),
+        ("ROUTER_INSPECT_DELAY", "5s", "--client-hello-timeout=5000ms"),
         ("ROUTER_DEFAULT_CONNECT_TIMEOUT", "3s", "--connect-timeout=3000ms"),
         ("ROUTER_DEFAULT_SERVER_TIMEOUT", "45000", "--read-timeout=45000ms"),
         ("ROUTER_DEFAULT_CLIENT_TIMEOUT", "1m", "--client-timeout=60000ms"),
@@ -44,6 +55,7 @@ fn single_variables_become_flags() {
         ("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", "300s", "--keep-alive-timeout=300000ms"),
         ("ROUTER_MAX_CONNECTIONS", "20000", "--max-connections=20000"),
         ("ROUTER_MAX_CONNECTIONS", "auto", "--max-connections=auto"),
+        ("ROUTER_BACKEND_CHECK_INTERVAL", "5000ms", "--check-interval=5000ms"),
         ("ROUTER_COOKIE_NAME", "sticky", "--cookie-name=sticky"),
         ("ROUTER_THREADS", "4", "--threads=4"),
         ("ROUTER_LOAD_BALANCE_ALGORITHM", "leastconn", "--balance=leastconn"),
@@ -65,7 +77,7 @@ type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
 
 #[test]
 fn some_variables_count_together() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
         (&[("ROUTER_SERVICE_HTTP_PORT", "8080")], &["--http-listen=0.0.0.0:8080"]),
         (
             &[("ROUTER_SERVICE_HTTPS_PORT", "8443"), ("ROUTER_IP_V4_V6_MODE", "v4v6")],
@@ -76,14 +88,23 @@ fn some_variables_count_together() {
         (&[("ROUTER_SERVICE_HTTP_PORT", "0")], &[]),
         (&[("STATS_PORT", "1937")], &["--admin-listen=0.0.0.0:1937"]),
         (&[("STATS_PORT", "1937"), ("ROUTER_LISTEN_ADDR", ":1938")], &["--admin-listen=0.0.0.0:1938"]),
-        (&[("DEFAULT_CERTIFICATE_PATH", "/a.pem")], &["--default-cert=/a.pem", "--default-key=/a.pem"]),
         (
-            &[("DEFAULT_CERTIFICATE_DIR", "/there"), ("DEFAULT_CERTIFICATE_PATH", "")],
-            &["--default-cert=/there/tls.crt", "--default-key=/there/tls.key"],
+            &[("DEFAULT_CERTIFICATE_DIR", "/etc/certificate"), ("DEFAULT_CERTIFICATE_PATH", "/a.pem")],
+            &["--default-cert=/a.pem"],
         ),
         (
-            &[("DEFAULT_CERTIFICATE_DIR", "/elsewhere")],
-            &["--default-cert=/elsewhere/tls.crt", "--default-key=/elsewhere/tls.crt"],
+            &[("DEFAULT_CERTIFICATE_DIR", "/etc/certificate"), ("DEFAULT_CERTIFICATE_PATH", "")],
+            &["--default-cert=/etc/certificate"],
+        ),
+        (&[("ROUTER_CIPHERS", "intermediate")], &["--tls-cipher-suites=intermediate"]),
+        (
+            &[("ROUTER_CIPHERS", "ECDHE-RSA-AES128-GCM-SHA256")],
+            &["--tls-cipher-suites=ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:\
+               TLS_CHACHA20_POLY1305_SHA256"],
+        ),
+        (
+            &[("ROUTER_CIPHERS", "ECDHE-RSA-AES128-GCM-SHA256"), ("ROUTER_CIPHERSUITES", "TLS_AES_128_GCM_SHA256")],
+            &["--tls-cipher-suites=ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256"],
         ),
         (
             &[("ROUTER_UNIQUE_ID_HEADER_NAME", "X-Id"), ("ROUTER_UNIQUE_ID_FORMAT", "%ci")],
@@ -147,11 +168,22 @@ fn what_a_flag_refuses_is_taken_back_alone_and_all_where_nothing_is_named() {
     let environment =
         environment(&[("ROUTER_LOAD_BALANCE_ALGORITHM", "best"), ("DEFAULT_CERTIFICATE_PATH", "/nowhere")]);
     let mut found = Translation::new(&environment, PROXY);
-    assert!(found.refuse(&["--default-key: /nowhere: no such file".to_owned()]));
+    assert!(found.refuse(&["--default-cert: /nowhere: no such file".to_owned()]));
     assert_eq!(found.taken.len(), 1);
     assert_eq!(found.unusable[0].0, "DEFAULT_CERTIFICATE_PATH");
-    assert!(found.unusable[0].1.starts_with("--default-key: /nowhere"), "{found:?}");
+    assert!(found.unusable[0].1.starts_with("--default-cert: /nowhere"), "{found:?}");
     assert!(found.refuse(&["--node-name: is required".to_owned()]));
     assert!(found.taken.is_empty() && found.unusable.len() == 2);
     assert!(!found.refuse(&["--node-name: is required".to_owned()]));
+}
+
+#[test]
+fn what_guards_something_is_never_taken_back_and_named_with_its_mistake() {
+    let mut found = Translation::new(&environment(&[("ROUTER_MUTUAL_TLS_AUTH", "Always")]), PROXY);
+    let mistake = "--client-tls: \"Always\" is not one of none, optional, required".to_owned();
+    for mistakes in [&[mistake.clone()][..], &["--node-name: is required".to_owned()], &[]] {
+        assert!(!found.refuse(mistakes));
+    }
+    assert!(found.explain(&mistake).ends_with("required (ROUTER_MUTUAL_TLS_AUTH)"), "{}", found.explain(&mistake));
+    assert_eq!(found.explain("--node-name: is required"), "--node-name: is required");
 }

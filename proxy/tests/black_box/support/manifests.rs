@@ -29,9 +29,17 @@ impl Manifests {
 
     /// Puts an object in, or replaces it. The proxy never sees half of it.
     pub(crate) fn put(&self, object: &Value) {
-        let name = file_name(object);
-        let written = self.outside.path().join(&name);
-        std::fs::write(&written, serde_json::to_vec(object).unwrap()).unwrap();
+        self.write(&file_name(object), object);
+    }
+
+    /// Puts a file of many objects in, or replaces it.
+    pub(crate) fn put_list(&self, name: &str, objects: &[Value]) {
+        self.write(name, &json!({ "apiVersion": "v1", "kind": "List", "items": objects }));
+    }
+
+    fn write(&self, name: &str, content: &Value) {
+        let written = self.outside.path().join(name);
+        std::fs::write(&written, serde_json::to_vec(content).unwrap()).unwrap();
         // Both directories are in one file system.
         std::fs::rename(written, self.directory.path().join(name)).unwrap();
     }
