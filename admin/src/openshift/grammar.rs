@@ -30,6 +30,11 @@ pub(super) fn shared_hosts(text: &str) -> Result<Vec<String>, String> {
     one(if truth(text)? { "inter" } else { "strict" })
 }
 
+/// Who must send PROXY headers, as the value of `--proxy-protocol`.
+pub(super) fn proxy_headers(text: &str) -> Result<Vec<String>, String> {
+    one(if truth(text)? { "required" } else { "trusted" })
+}
+
 /// A time of HAProxy: digits without leading zero, and a unit; milliseconds without one.
 pub(super) fn time(text: &str) -> Result<Vec<String>, String> {
     let wrong = || "is not a time of HAProxy such as 500ms, 30s or 1h".to_owned();

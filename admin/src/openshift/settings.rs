@@ -2,7 +2,7 @@
 //! docs/openshift-environment.md are made from.
 
 use super::grammar::{
-    Grammar, boolean, connections, list, number_or_auto, projects, seconds, shared_hosts, text, time,
+    Grammar, boolean, connections, list, number_or_auto, projects, proxy_headers, seconds, shared_hosts, text, time,
 };
 
 /// One variable.
@@ -106,7 +106,7 @@ pub const SETTINGS: &[Setting] = &[
     together("ROUTER_SERVICE_HTTP_PORT", &["http-listen"], Proxy),
     together("ROUTER_SERVICE_HTTPS_PORT", &["https-listen"], Proxy),
     together("ROUTER_IP_V4_V6_MODE", &["http-listen", "https-listen"], Proxy),
-    ignored("ROUTER_USE_PROXY_PROTOCOL", MISSING),
+    flag("ROUTER_USE_PROXY_PROTOCOL", "proxy-protocol", Proxy, proxy_headers),
     ignored("ROUTER_BIND_PORTS_AFTER_SYNC", AFTER_SYNC),
     ignored("ROUTER_BIND_PORTS_BEFORE_SYNC", AFTER_SYNC),
     together("DEFAULT_CERTIFICATE", &["default-cert"], Proxy),

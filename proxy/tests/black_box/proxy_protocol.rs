@@ -1,15 +1,16 @@
 //! The PROXY protocol: load balancers say who their client is, and pods that ask for it are told.
 
-use super::support::client::{connect_tls, exchange, raw, read_until};
-use super::support::manifests::{annotated, pod, route, service};
+use super::support::client::{connect_tls, exchange, raw, read_to_end, read_until};
+use super::support::manifests::{annotated, ingress, ingress_class, pod, route, service};
 use super::support::pods::{Scripted, read_header};
 use super::support::{Manifests, Proxy, echo_pod, eventually};
 use http::Request;
 use http_body_util::Full;
 use nearside_loadtest::certificates::TestCa;
 use rustls::pki_types::ServerName;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -119,4 +120,118 @@ async fn a_pod_that_asks_is_told_who_its_client_is_on_each_connection() {
     for client in ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"] {
         assert_eq!(ask(client).await, client);
     }
+}
+
+/// A pod that notes the PROXY header of each connection, of version 2 and IPv4, and the port of the client in it; then
+/// answers each request.
+async fn noting_pod(noted: Arc<Mutex<Vec<SocketAddr>>>) -> Scripted {
+    Scripted::start(move |mut stream| {
+        let noted = Arc::clone(&noted);
+        async move {
+            let mut header = [0; 28];
+            stream.read_exact(&mut header).await.unwrap();
+            assert_eq!(&header[..SIGNATURE_BYTES], &V2[..SIGNATURE_BYTES]);
+            let ip: [u8; 4] = header[16..20].try_into().unwrap();
+            noted.lock().unwrap().push((ip, u16::from_be_bytes([header[24], header[25]])).into());
+            while read_header(&mut stream).await.ends_with("\r\n\r\n") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+fn told(object: Value) -> Value {
+    annotated(object, &[("nearside.dev/proxy-protocol", "v2")])
+}
+
+#[tokio::test]
+async fn the_requests_of_one_client_share_a_connection_except_those_that_need_one_of_their_own() {
+    let noted = Arc::<Mutex<Vec<SocketAddr>>>::default();
+    let pod_server = noting_pod(Arc::clone(&noted)).await;
+    let ingress_host = "ingress.example.com";
+    let manifests = Manifests::with(&[
+        ingress_class(),
+        told(route("web", HOST, json!({}))),
+        told(ingress("other", ingress_host, &[("Prefix", "/", "web")], json!({}))),
+        service("web"),
+        pod("web", "web-1", pod_server.address),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let mut expected = Vec::new();
+    for host in [HOST, ingress_host, HOST] {
+        let mut client = TcpStream::connect(proxy.http).await.unwrap();
+        expected.push(client.local_addr().unwrap());
+        for _ in 0..2 {
+            client.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+            assert!(read_until(&mut client, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"));
+        }
+        // An upload whose end is still to come has a connection of its own, and that is announced as well.
+        client
+            .write_all(format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100000\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        expected.push(client.local_addr().unwrap());
+        assert!(read_until(&mut client, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(*noted.lock().unwrap(), expected, "one connection for the requests of each client");
+}
+
+#[tokio::test]
+async fn a_pod_behind_passthrough_is_told_who_is_connected() {
+    let ca = TestCa::new("pod").unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(ca.identity(&[HOST]).unwrap().server().unwrap());
+    let noted = Arc::<Mutex<Vec<SocketAddr>>>::default();
+    let seen = Arc::clone(&noted);
+    let pod_server = Scripted::start(move |mut stream| {
+        let (seen, acceptor) = (Arc::clone(&seen), acceptor.clone());
+        async move {
+            let mut header = [0; 28];
+            stream.read_exact(&mut header).await.unwrap();
+            let ip: [u8; 4] = header[16..20].try_into().unwrap();
+            seen.lock().unwrap().push((ip, u16::from_be_bytes([header[24], header[25]])).into());
+            let mut tls = acceptor.accept(stream).await.unwrap();
+            tls.write_all(b"hello").await.unwrap();
+            tls.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    let manifests = Manifests::with(&[
+        told(route("web", HOST, json!({ "tls": { "termination": "passthrough" } }))),
+        service("web"),
+        pod("web", "web-1", pod_server.address),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let mut client = connect_tls(proxy.https, &ca, HOST, &[]).await.unwrap();
+    let own = client.get_ref().0.local_addr().unwrap();
+    assert_eq!(read_to_end(&mut client).await, "hello");
+    assert_eq!(*noted.lock().unwrap(), [own]);
+}
+
+#[tokio::test]
+async fn pods_that_want_to_be_told_are_checked_by_a_connection_alone() {
+    let pods = [silent_pod().await, silent_pod().await];
+    let object = annotated(
+        route("web", HOST, json!({})),
+        &[("nearside.dev/proxy-protocol", "v2"), ("nearside.dev/health-check-path", "/healthz")],
+    );
+    let mut objects = vec![object, service("web")];
+    objects.extend(pods.iter().zip(["web-1", "web-2"]).map(|(server, name)| pod("web", name, server.address)));
+    let manifests = Manifests::with(&objects);
+    let proxy = Proxy::start(&manifests, &["--check-interval=100ms"]);
+    eventually("each pod passes several checks", || async {
+        let passed = proxy.metric("nearside_endpoint_checks_total", "check=\"tcp\",result=\"passed\"").await;
+        passed.filter(|count| *count >= 6.0)
+    })
+    .await;
+    assert_eq!(proxy.metric("nearside_endpoint_checks_total", "check=\"http\"").await.unwrap_or(0.0), 0.0);
+}
+
+/// A pod that takes connections and answers nothing.
+async fn silent_pod() -> Scripted {
+    Scripted::start(|mut stream| async move {
+        let mut buffer = [0; 64];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    })
+    .await
 }

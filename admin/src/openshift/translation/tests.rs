@@ -34,6 +34,8 @@ fn single_variables_become_flags() {
         ("NAMESPACE_LABELS", "team=a", "--namespace-labels=team=a"),
         ("PROJECT_LABELS", "team=a", "--namespace-labels=team=a"),
         ("ROUTER_STRICT_SNI", "T", "--strict-sni=true"),
+        ("ROUTER_USE_PROXY_PROTOCOL", "true", "--proxy-protocol=required"),
+        ("ROUTER_USE_PROXY_PROTOCOL", "false", "--proxy-protocol=trusted"),
         ("DEFAULT_DESTINATION_CA_PATH", "/ca.crt", "--destination-ca=/ca.crt"),
         ("ROUTER_CURVES", "X25519:P-256", "--tls-curves=X25519:P-256"),
         ("SSL_MIN_VERSION", "TLSv1.2", "--tls-min-version=TLSv1.2"),
