@@ -294,7 +294,10 @@ async fn another_pod_is_asked_only_after_what_the_route_lists_and_only_where_tha
         }
         seen.sort_unstable();
         assert_eq!(seen, [200, expected], "{annotations:?} {method} {answer:?}");
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        // A second attempt takes a turn as well, so that the bad pod's may come again.
+        let most = if expected == 200 { 2 } else { 1 };
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((1..=most).contains(&asked), "{annotations:?} {method} {answer:?}: {asked}");
     }
 }
 
