@@ -22,8 +22,10 @@ pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
         selections.extend([Kind::Secret, Kind::Pod].map(Selection::all));
         return options.admission.narrow(selections);
     }
-    // The same TLS material as the proxies', so that the verdicts agree.
-    selections.push(Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"));
+    // The same Secrets as the proxies', so that the verdicts agree.
+    for kind in ["kubernetes.io/tls", "Opaque"] {
+        selections.push(Selection::all(Kind::Secret).fields(format!("type={kind}")));
+    }
     let labels: Vec<String> =
         options.router_selector.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let routers = Selection::all(Kind::Pod).labels(labels.join(","));

@@ -75,6 +75,7 @@ fn selections(node: &str) -> Vec<Selection> {
         Selection::all(Kind::Pod).fields(format!("spec.nodeName={node}")),
         Selection::all(Kind::EndpointSlice).labels(format!("{MANAGED_BY}!={SLICE_CONTROLLER}")),
         Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"),
+        Selection::all(Kind::Secret).fields("type=Opaque"),
         Selection::all(Kind::Node).fields(format!("metadata.name={node}")),
         Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}")),
     ]

@@ -2,8 +2,11 @@
 //! flow out, or the reason why they cannot. The rules are those of the OpenShift router's extended validation. One of the
 //! few modules that name rustls: what is accepted here must be what the server can serve.
 
+mod authority;
 mod chain;
 mod pem;
+
+pub use authority::Authority;
 
 use pem::Block;
 use rustls::crypto::ring;

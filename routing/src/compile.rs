@@ -2,10 +2,11 @@
 //! not served. The index calls it for each host that a change touches.
 
 use crate::admission::{Neighbours, Ownership, admit};
-use crate::certificate::{CertificateError, KeyPair};
+use crate::certificate::KeyPair;
 use crate::claim::{CertificateClaim, Claim, ClaimedCertificate, Claims};
 use crate::hostname::HostPattern;
-use crate::object::{ObjectKey, Secret};
+use crate::known_secret::KnownSecret;
+use crate::object::ObjectKey;
 use crate::path::PathRule;
 use crate::table::{CompiledRoute, HostRoutes};
 use crate::verdict::{Outcome, Problem, Reason, Verdict};
@@ -13,21 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Finds a Secret by namespace and name.
-pub type SecretLookup<'s> = &'s dyn Fn(&str, &str) -> Option<Arc<TlsSecret>>;
-
-/// A TLS Secret with its material read once.
-#[derive(Debug, PartialEq)]
-pub struct TlsSecret {
-    /// The chain and key, or why they cannot be used.
-    pub material: Result<Arc<KeyPair>, CertificateError>,
-}
-
-impl TlsSecret {
-    /// Reads the material of a Secret.
-    pub fn new(secret: &Secret) -> Self {
-        Self { material: KeyPair::from_pem(&secret.certificate, &secret.key).map(Arc::new) }
-    }
-}
+pub type SecretLookup<'s> = &'s dyn Fn(&str, &str) -> Option<Arc<KnownSecret>>;
 
 /// One object that speaks of a host, with the places of its rules and certificates for that host.
 #[derive(Clone, Copy, Debug)]
@@ -187,11 +174,11 @@ fn route_certificate(claim: &Claim, secrets: SecretLookup<'_>) -> Result<Option<
         ClaimedCertificate::Unusable(problem) => Err(problem.clone()),
         ClaimedCertificate::External { secret } => {
             let field = "spec.tls.externalCertificate.name";
-            let found = secrets(claim.namespace(), secret).ok_or_else(|| {
+            let found = secrets(claim.namespace(), secret).filter(|found| found.serves).ok_or_else(|| {
                 let message = format!("there is no Secret {secret} of type kubernetes.io/tls in the Route's namespace");
                 Problem::new(field, Reason::ExternalCertificateGetFailed, message)
             })?;
-            match &found.material {
+            match &found.pair {
                 Ok(pair) => Ok(Some(Arc::clone(pair))),
                 Err(error) => Err(Problem::new(
                     field,
@@ -210,13 +197,13 @@ fn ingress_certificate(
     secrets: SecretLookup<'_>,
 ) -> Result<Arc<KeyPair>, Problem> {
     let unusable = |message: String| Problem::new(claim.field.clone(), Reason::CertificateNotUsable, message);
-    let found = secrets(namespace, &claim.secret).ok_or_else(|| {
+    let found = secrets(namespace, &claim.secret).filter(|found| found.serves).ok_or_else(|| {
         unusable(format!(
             "there is no Secret {} of type kubernetes.io/tls in the Ingress's namespace; the default certificate is served",
             claim.secret
         ))
     })?;
-    match &found.material {
+    match &found.pair {
         Ok(pair) => Ok(Arc::clone(pair)),
         Err(error) => Err(unusable(format!("Secret {}: {error}; the default certificate is served", claim.secret))),
     }

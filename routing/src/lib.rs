@@ -14,6 +14,7 @@ pub mod endpoints;
 pub mod header_value;
 pub mod hostname;
 pub mod index;
+pub mod known_secret;
 pub mod node_id;
 pub mod object;
 pub mod path;

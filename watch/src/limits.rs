@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Objects a page of a list; what client-go asks for.
 pub(crate) const PAGE_SIZE: u32 = 500;
 
+/// Secrets a page of a list: each may be a mebibyte large, and most of it is dropped once it is read.
+pub(crate) const SECRET_PAGE_SIZE: u32 = 50;
+
 /// Changes that wait between a source and its reader; a slow reader slows its source down.
 pub(crate) const QUEUED_UPDATES: usize = 1024;
 

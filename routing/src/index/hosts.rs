@@ -1,11 +1,12 @@
-//! The part of the index that knows hosts: the claims of Routes and Ingresses and TLS Secrets flow in, the route table and
+//! The part of the index that knows hosts: the claims of Routes and Ingresses and Secrets flow in, the route table and
 //! the verdicts flow out. The unit of work is a host.
 
 use super::domains::Domains;
 use crate::admission::Ownership;
 use crate::claim::{Claim, ClaimedCertificate, Claims};
-use crate::compile::{Findings, Speaker, TlsSecret, compile_host, verdict};
+use crate::compile::{Findings, Speaker, compile_host, verdict};
 use crate::hostname::HostPattern;
+use crate::known_secret::KnownSecret;
 use crate::object::{Kind, ObjectKey, Secret};
 use crate::table::RouteTable;
 use crate::verdict::{Reason, Verdict};
@@ -19,7 +20,7 @@ pub(super) struct HostIndex {
     ownership: Ownership,
     /// What each Route and Ingress of ours asks for.
     claims: BTreeMap<ObjectKey, Arc<Claims>>,
-    secrets: BTreeMap<ObjectKey, Arc<TlsSecret>>,
+    secrets: BTreeMap<ObjectKey, Arc<KnownSecret>>,
     /// Which objects speak of a host, and where.
     speakers: BTreeMap<HostPattern, BTreeMap<ObjectKey, Places>>,
     domains: Domains,
@@ -105,11 +106,10 @@ impl HostIndex {
 
     pub(super) fn put_secret(&mut self, secret: &Secret) {
         let key = secret.metadata.key(Kind::Secret);
-        if secret.kind != TLS_SECRET {
+        let Some(material) = KnownSecret::of(secret) else {
             self.remove_secret(&key);
             return;
-        }
-        let material = TlsSecret::new(secret);
+        };
         if self.secrets.get(&key).is_none_or(|known| **known != material) {
             self.secrets.insert(key.clone(), Arc::new(material));
             self.touch_users(&key);
@@ -259,6 +259,3 @@ fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {
     });
     external.chain(claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()))).collect()
 }
-
-/// The type of Secret that holds a certificate and a key.
-const TLS_SECRET: &str = "kubernetes.io/tls";

@@ -1,11 +1,12 @@
-//! core/v1 Secret of type `kubernetes.io/tls`: JSON in, certificate and key out.
+//! core/v1 Secret of the types `kubernetes.io/tls` and `Opaque`: JSON in, the entries that a router reads out. Every other
+//! entry is dropped here, so that the passwords of applications never stay in memory.
 
 use super::meta::{ObjectMeta, null_as_default};
 use base64::Engine;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 
-/// A TLS Secret; of any other Secret only the metadata and the type are kept.
+/// A Secret; of its data only the entries below are kept.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
     /// The Secret's metadata.
@@ -16,6 +17,17 @@ pub struct Secret {
     pub certificate: Vec<u8>,
     /// `data["tls.key"]`, decoded: the private key as PEM.
     pub key: Vec<u8>,
+    /// `data["ca.crt"]`, decoded: certificates of CAs as PEM.
+    pub authority: Vec<u8>,
+    /// `data["ca.crl"]`, decoded: revocation lists of these CAs as PEM.
+    pub revocations: Vec<u8>,
+}
+
+impl Secret {
+    /// Whether nothing is in it that a router reads.
+    pub fn is_empty(&self) -> bool {
+        [&self.certificate, &self.key, &self.authority, &self.revocations].iter().all(|entry| entry.is_empty())
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -33,6 +45,8 @@ impl<'de> Deserialize<'de> for Secret {
             kind: wire.kind,
             certificate: value(wire.data.certificate, wire.string_data.certificate, "tls.crt")?,
             key: value(wire.data.key, wire.string_data.key, "tls.key")?,
+            authority: value(wire.data.authority, wire.string_data.authority, "ca.crt")?,
+            revocations: value(wire.data.revocations, wire.string_data.revocations, "ca.crl")?,
         })
     }
 }
@@ -45,18 +59,22 @@ struct Wire {
     #[serde(rename = "type", deserialize_with = "null_as_default")]
     kind: String,
     #[serde(deserialize_with = "null_as_default")]
-    data: KeyPairFields,
+    data: Entries,
     #[serde(deserialize_with = "null_as_default")]
-    string_data: KeyPairFields,
+    string_data: Entries,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct KeyPairFields {
+struct Entries {
     #[serde(rename = "tls.crt")]
     certificate: Option<String>,
     #[serde(rename = "tls.key")]
     key: Option<String>,
+    #[serde(rename = "ca.crt")]
+    authority: Option<String>,
+    #[serde(rename = "ca.crl")]
+    revocations: Option<String>,
 }
 
 fn value<E: de::Error>(encoded: Option<String>, plain: Option<String>, name: &str) -> Result<Vec<u8>, E> {
@@ -84,6 +102,20 @@ mod tests {
         .unwrap();
         assert_eq!((secret.certificate.as_slice(), secret.key.as_slice()), (&b"hello"[..], &b"plain"[..]));
         assert!(!format!("{secret:?}").contains("plain"), "the key is not shown");
+    }
+
+    #[test]
+    fn entries_that_no_router_reads_are_dropped() {
+        let data = json!({"password": "c2VjcmV0", "auth": "AAAA"});
+        let secret: Secret =
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "type": "Opaque", "data": data})).unwrap();
+        assert!(secret.is_empty());
+        let secret: Secret = serde_json::from_value(
+            json!({"metadata": {"name": "s"}, "data": {"ca.crt": "aGVsbG8=", "ca.crl": "aGk="}}),
+        )
+        .unwrap();
+        assert_eq!((secret.authority.as_slice(), secret.revocations.as_slice()), (&b"hello"[..], &b"hi"[..]));
+        assert!(!secret.is_empty());
     }
 
     #[test]

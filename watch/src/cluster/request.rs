@@ -2,9 +2,9 @@
 //! decodes nor retries.
 
 use super::failure::Failure;
-use crate::Selection;
 use crate::backoff::spread;
-use crate::limits::{PAGE_SIZE, REQUEST_TIMEOUT, WATCH_GRACE, WATCH_TIMEOUT, WATCH_TIMEOUT_SPREAD};
+use crate::limits::{PAGE_SIZE, REQUEST_TIMEOUT, SECRET_PAGE_SIZE, WATCH_GRACE, WATCH_TIMEOUT, WATCH_TIMEOUT_SPREAD};
+use crate::{Kind, Selection};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::Client;
@@ -27,7 +27,7 @@ impl Listing {
         let params = ListParams {
             label_selector: selection.labels.clone(),
             field_selector: selection.fields.clone(),
-            limit: Some(PAGE_SIZE),
+            limit: Some(if selection.kind == Kind::Secret { SECRET_PAGE_SIZE } else { PAGE_SIZE }),
             ..ListParams::default()
         };
         Self { request: Request::new(path(selection)), params, version: None, done: false }
@@ -151,7 +151,6 @@ struct PageMetadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_falls_silent_is_given_up() {

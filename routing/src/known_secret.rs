@@ -1,0 +1,67 @@
+//! Secrets as rules use them: a trimmed Secret flows in, its material, read once, flows out. The index keeps it;
+//! [`crate::compile`] looks it up for the rules that name it.
+
+use crate::certificate::{Authority, CertificateError, KeyPair, read_bundle};
+use crate::object::Secret;
+use std::sync::Arc;
+
+/// What of a Secret is used.
+#[derive(Debug, PartialEq)]
+pub struct KnownSecret {
+    /// Whether its type says that it holds a certificate to serve.
+    pub serves: bool,
+    /// The chain in `tls.crt` with the key in `tls.key`, or why they cannot be used.
+    pub pair: Result<Arc<KeyPair>, CertificateError>,
+    /// The certificates in `tls.crt` as PEM, whether there is a key or not, or why they cannot be used.
+    pub bundle: Result<Arc<str>, CertificateError>,
+    /// The CAs in `ca.crt` with the revocation lists in `ca.crl`, or why they cannot be used.
+    pub authority: Result<Arc<Authority>, CertificateError>,
+}
+
+impl KnownSecret {
+    /// Reads a Secret; `None` if it is of a type that no rule may name, or holds nothing that a rule reads.
+    pub fn of(secret: &Secret) -> Option<Self> {
+        let serves = secret.kind == TLS;
+        if !serves && (secret.kind != OPAQUE || secret.is_empty()) {
+            return None;
+        }
+        let bundle = read_bundle(&secret.certificate).and_then(|_| {
+            let text = String::from_utf8(secret.certificate.clone());
+            text.map(Into::into).map_err(|error| CertificateError::Certificate(error.utf8_error().to_string()))
+        });
+        Some(Self {
+            serves,
+            pair: KeyPair::from_pem(&secret.certificate, &secret.key).map(Arc::new),
+            bundle,
+            authority: Authority::from_pem(&secret.authority, &secret.revocations).map(Arc::new),
+        })
+    }
+}
+
+/// The type of a Secret that holds a certificate and a key.
+const TLS: &str = "kubernetes.io/tls";
+/// The type of a Secret whose author says nothing of what it holds.
+const OPAQUE: &str = "Opaque";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(kind: &str, certificate: &str, authority: &str) -> Option<KnownSecret> {
+        let (certificate, authority) = (certificate.as_bytes().to_vec(), authority.as_bytes().to_vec());
+        KnownSecret::of(&Secret { kind: kind.into(), certificate, authority, ..Secret::default() })
+    }
+
+    #[test]
+    fn a_secret_is_kept_for_what_is_in_it_and_only_one_of_tls_serves() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
+        assert_eq!(secret(OPAQUE, "", ""), None);
+        assert_eq!(secret("helm.sh/release.v1", &pem, &pem), None);
+        assert!(secret(TLS, "", "").unwrap().serves, "a broken certificate is told as one");
+        let known = secret(OPAQUE, &pem, "").unwrap();
+        assert!(!known.serves && known.pair.is_err() && known.bundle.is_ok() && known.authority.is_err());
+        let known = secret(OPAQUE, "", &pem).unwrap();
+        assert!(known.bundle.is_err() && known.authority.is_ok());
+    }
+}
