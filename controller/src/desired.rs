@@ -179,7 +179,7 @@ fn is_unserved(pattern: &HostPattern, snapshot: &Snapshot) -> bool {
 fn hosts_by_source(snapshot: &Snapshot) -> BTreeMap<&ObjectKey, BTreeSet<HostPattern>> {
     let mut hosts: BTreeMap<&ObjectKey, BTreeSet<HostPattern>> = BTreeMap::new();
     for host in snapshot.routes.hosts() {
-        for route in &host.routes {
+        for route in host.routes.iter().flat_map(|route| route.with_canary()) {
             hosts.entry(&route.source).or_default().insert(host.pattern.clone());
         }
     }
@@ -190,7 +190,8 @@ fn hosts_by_source(snapshot: &Snapshot) -> BTreeMap<&ObjectKey, BTreeSet<HostPat
 /// pod for one of its backends, else every node with a ready router.
 fn nodes_for_any_host(snapshot: &Snapshot, key: &ObjectKey) -> Vec<Arc<str>> {
     let eligible = || snapshot.nodes.iter().filter(|(_, node)| node.is_eligible()).map(|(name, _)| name);
-    let routes = snapshot.routes.host(&HostPattern::Any).into_iter().flat_map(|host| host.routes.iter());
+    let rules = snapshot.routes.host(&HostPattern::Any).into_iter().flat_map(|host| host.routes.iter());
+    let routes = rules.flat_map(|rule| rule.with_canary());
     let backends: Vec<_> = routes.filter(|route| route.source == *key).flat_map(|route| &route.backends).collect();
     let holds = |node: &str| {
         backends.iter().filter(|backend| backend.weight > 0).any(|backend| {

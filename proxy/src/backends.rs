@@ -185,6 +185,11 @@ impl Backends {
         }
     }
 
+    /// Whether the client named an endpoint by one of these cookie values that it is to keep.
+    pub(crate) fn keeps<'v>(&self, demand: &Demand<'_>, cookies: impl Iterator<Item = &'v [u8]>) -> bool {
+        self.kept(demand, cookies).is_some()
+    }
+
     /// The endpoint that a client names, whatever its Service's weight and though it is about to end, unless it fails. One
     /// of another node is as unknown as one that is gone.
     fn kept<'b, 'v>(&'b self, demand: &Demand<'b>, cookies: impl Iterator<Item = &'v [u8]>) -> Option<Place<'b>> {

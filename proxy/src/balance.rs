@@ -11,4 +11,5 @@ mod routes;
 pub(crate) use choose::{Candidate, Method, choose, hash};
 pub(crate) use cookie::{AffinityCookie, CookieValue};
 pub(crate) use random::Random;
+pub(crate) use rotation::Rotation;
 pub(crate) use routes::{BalanceDefaults, RouteBalance, RouteBalances};

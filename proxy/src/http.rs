@@ -6,6 +6,7 @@
 mod affinity;
 pub(crate) mod answer;
 mod body;
+mod canary;
 mod client_certificate;
 pub(crate) mod context;
 mod cookies;

@@ -364,12 +364,14 @@ mod tests {
             termination: Termination::None,
             insecure: InsecurePolicy::Allow,
             policy: Arc::default(),
+            canary: None,
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());
         let balance = RouteBalance {
             algorithm: Algorithm::Random,
             rotation: Arc::default(),
+            canary: Arc::default(),
             cookie: None,
             check: CheckKind { tls: None, path: None },
         };

@@ -65,6 +65,14 @@ impl<'m> Annotations<'m> {
         self.problems.push(Problem::new(field(name), Reason::InvalidAnnotation, message));
     }
 
+    /// Says of each annotation that was read, but for these, that it has no effect. They are named without their prefix.
+    pub(crate) fn void_all_but(&mut self, kept: &[&str], message: &str) {
+        let written = self.metadata.annotations.keys().filter_map(|name| self.read.get(name.as_str()).copied());
+        let void: Vec<&str> =
+            written.filter(|name| name.rsplit('/').next().is_none_or(|name| !kept.contains(&name))).collect();
+        void.into_iter().for_each(|name| self.problem(name, message));
+    }
+
     /// Everything that came up, with the annotations that nothing read.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let Self { metadata, read, mut problems } = self;

@@ -4,18 +4,16 @@
 #[cfg(test)]
 mod arbitrary;
 mod ingress;
+mod other_hosts;
 mod route;
 
 pub use ingress::ingress_claims;
 pub use route::route_claims;
 
-use crate::admission::HostRules;
 use crate::certificate::KeyPair;
 use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Age, ObjectKey, WildcardPolicy};
-use crate::path::PathRule;
-use crate::policy::{Policy, Redirects, redirect};
-use crate::table::{CompiledRoute, Termination};
+use crate::table::CompiledRoute;
 use crate::verdict::Problem;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +48,10 @@ pub struct Claim {
     pub field: String,
     /// The certificate that the rule brings along.
     pub certificate: ClaimedCertificate,
+    /// Whether the rule is what the object is for, and not only a way to it.
+    pub primary: bool,
+    /// Where the rule asks for no host and path of its own, but to be a canary of the main rule for them.
+    pub canary: Option<CanaryClaim>,
 }
 
 impl Claim {
@@ -57,34 +59,14 @@ impl Claim {
     pub fn namespace(&self) -> &str {
         &self.route.source.namespace
     }
-
-    /// Whether the rule is what the object is for, and not only a way to it.
-    pub(crate) fn is_primary(&self) -> bool {
-        self.route.policy.redirects.to_host.is_none()
-    }
 }
 
-/// The claims on hosts with `www.` in front or without it, where the object asks that they lead to the hosts that it names
-/// itself. Each is served only where no rule of the host matches, and by whom the host belongs to.
-fn www_claims(rules: &[Claim], hosts: &mut BTreeSet<HostPattern>, host_rules: &HostRules) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.route.policy.redirects.www) {
-        let HostPattern::Exact(host) = &rule.route.pattern else { continue };
-        let other = host.as_str().strip_prefix("www.").map_or_else(|| format!("www.{host}"), ToOwned::to_owned);
-        if host_rules.check(&other).is_err() {
-            continue;
-        }
-        let Ok(pattern) = Hostname::parse(&other).map(HostPattern::Exact) else { continue };
-        if rule.route.termination == Termination::Passthrough || !hosts.insert(pattern.clone()) {
-            continue;
-        }
-        let redirects = Redirects { to_host: Some(host.clone()), ..Redirects::default() };
-        let policy = Arc::new(Policy { redirects, ..Policy::clone(&rule.route.policy) });
-        let route = CompiledRoute { pattern, path: PathRule::Default, policy, ..CompiledRoute::clone(&rule.route) };
-        let field = format!("metadata.annotations[\"{}\"]", redirect::WWW);
-        claims.push(Claim { route: Arc::new(route), field, ..rule.clone() });
-    }
-    claims
+/// What a rule of a canary says besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryClaim {
+    /// The path as it is written, of type `ImplementationSpecific`: where the main rule's is a regular expression, it is the
+    /// same one if it is written equally.
+    pub written: Option<Box<str>>,
 }
 
 /// The certificate of a Route.

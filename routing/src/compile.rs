@@ -1,6 +1,8 @@
 //! Compiling: the claims on one host flow in, what is served for it flows out, with what is wrong with the claims that are
 //! not served. The index calls it for each host that a change touches.
 
+mod canary;
+
 use crate::admission::{Neighbours, Ownership, admit};
 use crate::certificate::KeyPair;
 use crate::claim::{CertificateClaim, Claim, ClaimedCertificate, Claims};
@@ -53,10 +55,10 @@ pub fn compile_host(
     ownership: Ownership,
     secrets: SecretLookup<'_>,
 ) -> CompiledHost {
-    let rules: Vec<(usize, &Claim)> = speakers
+    let (canaries, rules): (Vec<_>, Vec<(usize, &Claim)>) = speakers
         .iter()
         .flat_map(|speaker| speaker.rules.iter().map(|place| (*place, &speaker.claims.rules[*place])))
-        .collect();
+        .partition(|(_, rule)| rule.canary.is_some());
     let answers = admit(&rules.iter().map(|(_, rule)| *rule).collect::<Vec<_>>(), neighbours, ownership);
     let mut out = CompiledHost::default();
     let mut granted: Vec<(usize, &Claim)> = Vec::new();
@@ -68,6 +70,7 @@ pub fn compile_host(
     }
     granted.sort_by(|(_, a), (_, b)| (&a.age, &a.route.source).cmp(&(&b.age, &b.route.source)));
     let Some((_, owner)) = granted.first().copied() else {
+        canary::attach(&mut [], canaries, &mut out);
         return out;
     };
     let mut certificate = None;
@@ -92,6 +95,7 @@ pub fn compile_host(
             Err(problem) => out.reject(rule, *place, problem),
         }
     }
+    canary::attach(&mut routes, canaries, &mut out);
     // Who has no rule on a host has no say in its certificate.
     let namespaces: HashSet<&str> = granted.iter().map(|(_, rule)| rule.namespace()).collect();
     let mut brought: Vec<(&ObjectKey, &CertificateClaim)> = speakers
@@ -137,11 +141,11 @@ pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_probl
     problems.extend(rejected.iter().map(|(_, problem)| problem.clone()));
     problems.extend(certificate_problems.iter().cloned());
     let without_backend = |(_, rule): &(usize, &Claim)| rule.route.backends.is_empty();
-    let primary = |place: &usize| claims.rules.get(*place).is_some_and(Claim::is_primary);
+    let primary = |place: &usize| claims.rules.get(*place).is_some_and(|rule| rule.primary);
     let mut refused: BTreeSet<usize> = rejected.iter().map(|(place, _)| *place).collect();
     refused.extend(claims.rules.iter().enumerate().filter(without_backend).map(|(place, _)| place));
     refused.retain(primary);
-    let outcome = if refused.len() == claims.rules.iter().filter(|rule| rule.is_primary()).count() {
+    let outcome = if refused.len() == claims.rules.iter().filter(|rule| rule.primary).count() {
         let first = rejected.iter().position(|(place, _)| primary(place));
         let decisive = first.map_or(0, |first| claims.problems.len() + first);
         let nothing = || Problem::new("spec.rules", Reason::RouteNotAdmitted, "the object states no rule to serve");

@@ -7,6 +7,7 @@
 pub mod address_policy;
 pub mod admission;
 mod annotation;
+mod bounded_regex;
 pub mod certificate;
 pub mod claim;
 pub mod compile;

@@ -6,7 +6,8 @@
 
 mod regex;
 
-pub use regex::{PathRegex, RegexError};
+pub use crate::bounded_regex::RegexError;
+pub use regex::PathRegex;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -4,11 +4,13 @@
 
 pub mod access;
 pub mod affinity;
+pub mod aliases;
 mod authentication;
 pub mod backend;
 pub mod balance;
 pub mod bandwidth;
 pub mod body;
+pub mod canary;
 mod cors;
 mod forwarded;
 mod header_actions;
@@ -19,6 +21,7 @@ pub mod rate;
 pub(crate) mod redirect;
 pub mod retry;
 mod rewrite;
+pub mod termination;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timeouts;
@@ -33,14 +36,17 @@ use crate::annotation::{Annotations, Spelling};
 use crate::table::MissPolicy;
 use access::Access;
 use affinity::Affinity;
+use aliases::ServerAliases;
 use backend::Backend;
 use balance::Balance;
 use bandwidth::Bandwidth;
 use body::Body;
+use canary::CanaryRules;
 use health::Health;
 use http::HeaderValue;
 use rate::RateLimits;
 use retry::Retry;
+use termination::IngressTermination;
 use timeouts::Timeouts;
 
 /// The settings of one object.
@@ -84,6 +90,12 @@ pub struct Policy {
     pub backend: Backend,
     /// Whether a pod is told who is connected before the first byte of each connection.
     pub proxy_protocol: Option<proxy_protocol::ToPods>,
+    /// Which requests it gets, where it is a canary of another Ingress.
+    pub canary: Option<CanaryRules>,
+    /// Further hosts with the same rules.
+    pub aliases: ServerAliases,
+    /// Where TLS ends, where an Ingress says so.
+    pub termination: Option<IngressTermination>,
 }
 
 impl Policy {
@@ -109,7 +121,37 @@ impl Policy {
             cors: Cors::read(annotations),
             backend: Backend::read(annotations),
             proxy_protocol: proxy_protocol::ToPods::read(annotations),
+            canary: CanaryRules::read(annotations),
+            aliases: ServerAliases::read(annotations),
+            termination: IngressTermination::read(annotations),
         }
+    }
+
+    /// What holds of it where the proxy sees connections and nothing of requests.
+    pub(crate) fn of_connections(&self) -> Self {
+        let Self { balance, demands_authentication, health, timeouts, access, rate, proxy_protocol, .. } = self.clone();
+        let aliases = self.aliases.clone();
+        Self {
+            balance,
+            demands_authentication,
+            health,
+            timeouts,
+            access,
+            rate,
+            proxy_protocol,
+            aliases,
+            ..Self::default()
+        }
+    }
+
+    /// This policy of a main rule for what its canary answers: the canary's own word counts for the choice of its pods, and
+    /// where the main rule has no affinity or the canary does not keep to it, for that too.
+    pub(crate) fn for_canary(&self, canary: &Self) -> Self {
+        let sticky = canary.canary.as_ref().is_none_or(|rules| rules.sticky);
+        let (first, second) = if sticky { (self, canary) } else { (canary, self) };
+        let affinity = if first.affinity.cookie.is_some() { first } else { second }.affinity.clone();
+        let algorithm = canary.balance.algorithm.as_ref().or(self.balance.algorithm.as_ref()).cloned();
+        Self { balance: Balance { algorithm, ..self.balance.clone() }, affinity, ..self.clone() }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::node_id::NodeId;
 use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
 use crate::policy::Policy;
+use crate::policy::canary::CanaryRules;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -77,6 +78,17 @@ pub struct CompiledRoute {
     pub insecure: InsecurePolicy,
     /// How it is served otherwise.
     pub policy: Arc<Policy>,
+    /// What answers some of its requests instead.
+    pub canary: Option<Arc<Canary>>,
+}
+
+/// What stands beside a rule and answers some of its requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// Which requests.
+    pub rules: CanaryRules,
+    /// The rule as the canary's Ingress serves it: its Services, and the policy of the main rule but for the choice of pods.
+    pub route: Arc<CompiledRoute>,
 }
 
 impl CompiledRoute {
@@ -96,6 +108,11 @@ impl CompiledRoute {
     /// Whether TLS connections for the rule's host are made by rules of its own.
     pub fn owns_connections(&self) -> bool {
         self.termination == Termination::Passthrough
+    }
+
+    /// The rule and what stands beside it.
+    pub fn with_canary(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.canary.iter().map(|canary| &*canary.route))
     }
 
     /// The status of a redirect to https: 302 for Routes as OpenShift does, 308 for Ingresses.

@@ -48,6 +48,10 @@ pub(super) async fn serve(
     if !route.policy.access.admits(connection.client.ip()) {
         return refused("forbidden");
     }
+    if route.policy.demands_authentication {
+        // Nothing of a request is seen that could be authenticated.
+        return refused("authentication_not_offered");
+    }
     let Ok(_permit) = server.admit(route, connection.client.ip(), Unit::Connection) else {
         return refused("rate_limited");
     };

@@ -52,6 +52,8 @@ struct Rule {
     insecure: &'static str,
     on_miss: &'static str,
     backends: Vec<Backend>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<Box<Self>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,5 +143,6 @@ fn rule(route: &CompiledRoute, state: &State, settings: &Settings) -> Rule {
             MissPolicy::Reject => "reject",
         },
         backends: backends.collect(),
+        canary: route.canary.as_ref().map(|canary| Box::new(rule(&canary.route, state, settings))),
     }
 }

@@ -14,6 +14,7 @@ fn by_chance() -> RouteBalance {
     RouteBalance {
         algorithm: Algorithm::Random,
         rotation: Arc::default(),
+        canary: Arc::default(),
         cookie: None,
         check: CheckKind { tls: None, path: None },
     }
@@ -51,6 +52,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
         termination: Termination::None,
         insecure: InsecurePolicy::None,
         policy: Arc::default(),
+        canary: None,
     }
 }
 
@@ -177,6 +179,7 @@ fn an_endpoint_that_has_just_come_gets_a_small_share_first() {
         let balance = RouteBalance {
             algorithm: Algorithm::RoundRobin,
             rotation: Arc::default(),
+            canary: Arc::default(),
             cookie: None,
             check: CheckKind { tls: None, path: None },
         };

@@ -3,10 +3,10 @@
 //! when it is replaced. Pure.
 
 use md5::{Digest, Md5};
-use nearside_routing::Kind;
 use nearside_routing::endpoints::{Endpoint, ServiceKey};
 use nearside_routing::policy::affinity::{CookieName, SameSite};
 use nearside_routing::table::{CompiledRoute, InsecurePolicy, Termination};
+use nearside_routing::{Kind, ObjectKey};
 
 /// The cookie of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,9 @@ pub(crate) struct AffinityCookie {
 pub(crate) struct CookieValue([u8; 32]);
 
 impl AffinityCookie {
-    /// That of a route, if it has one. `name` is what routes use that state none.
-    pub(super) fn of(route: &CompiledRoute, name: Option<&CookieName>) -> Option<Self> {
+    /// That of a route, if it has one. `name` is what routes use that state none; without it the cookie is named after an
+    /// object.
+    pub(super) fn of(route: &CompiledRoute, object: &ObjectKey, name: Option<&CookieName>) -> Option<Self> {
         let (affinity, is_route) = (&route.policy.affinity, route.source.kind == Kind::Route);
         if route.termination == Termination::Passthrough || !affinity.cookie.unwrap_or(is_route) {
             return None;
@@ -47,7 +48,7 @@ impl AffinityCookie {
         }
         let name = match affinity.name.as_ref().or(name) {
             Some(name) => name.as_str().into(),
-            None => route_name(&route.source.namespace, &route.source.name),
+            None => route_name(&object.namespace, &object.name),
         };
         Some(Self { name, attributes: attributes.into() })
     }
@@ -100,7 +101,6 @@ const DIGITS: [u8; 16] = *b"0123456789abcdef";
 mod tests {
     use super::*;
     use nearside_routing::endpoints::EndpointState;
-    use nearside_routing::object::ObjectKey;
     use nearside_routing::policy::Policy;
     use nearside_routing::policy::affinity::Affinity;
     use nearside_routing::{HostPattern, PathRule};
@@ -137,9 +137,10 @@ mod tests {
             termination,
             insecure,
             policy: Arc::new(Policy { affinity, ..Policy::default() }),
+            canary: None,
         };
         let name = CookieName::parse("c").unwrap();
-        AffinityCookie::of(&route, Some(&name))
+        AffinityCookie::of(&route, &route.source, Some(&name))
             .map(|cookie| cookie.set(&CookieValue([b'v'; 32])).replace(&"v".repeat(32), "v"))
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct RouteBalance {
     pub(crate) algorithm: Algorithm,
     /// Whose turn it is.
     pub(crate) rotation: Arc<Rotation>,
+    /// Whose turn it is between the rule and the canary beside it.
+    pub(crate) canary: Arc<Rotation>,
     /// By which clients keep their endpoint.
     pub(crate) cookie: Option<AffinityCookie>,
     /// How its endpoints are checked, if they are.
@@ -80,10 +82,12 @@ impl RouteBalances {
         let mut by_rule = HashMap::with_capacity(self.by_rule.len());
         for host in routes.hosts() {
             let before = self.routes.host(&host.pattern);
-            for route in &host.routes {
-                let known = self.by_rule.get(&address(route)).cloned();
-                let balance = known.unwrap_or_else(|| Arc::new(self.of_changed(route, before)));
-                by_rule.insert(address(route), balance);
+            for main in &host.routes {
+                for route in main.with_canary() {
+                    let known = self.by_rule.get(&address(route)).cloned();
+                    let balance = known.unwrap_or_else(|| Arc::new(self.of_changed(route, main, before)));
+                    by_rule.insert(address(route), balance);
+                }
             }
         }
         Self { defaults: Arc::clone(&self.defaults), routes: Arc::clone(routes), by_rule: Arc::new(by_rule) }
@@ -92,18 +96,27 @@ impl RouteBalances {
     /// Of a rule of the table. For any other rule the turns begin anew.
     pub(crate) fn of(&self, route: &CompiledRoute) -> Arc<RouteBalance> {
         let known = self.by_rule.get(&address(route)).cloned();
-        known.unwrap_or_else(|| Arc::new(self.of_changed(route, None)))
+        known.unwrap_or_else(|| Arc::new(self.of_changed(route, route, None)))
     }
 
-    fn of_changed(&self, route: &CompiledRoute, before: Option<&Arc<HostRoutes>>) -> RouteBalance {
-        let same = |known: &&Arc<CompiledRoute>| known.source == route.source && known.path == route.path;
-        let known = before.and_then(|host| host.routes.iter().find(same));
-        let rotation =
-            known.and_then(|known| self.by_rule.get(&address(known))).map(|known| Arc::clone(&known.rotation));
+    /// `main` is the rule itself, or that beside which it stands.
+    fn of_changed(
+        &self,
+        route: &CompiledRoute,
+        main: &CompiledRoute,
+        before: Option<&Arc<HostRoutes>>,
+    ) -> RouteBalance {
+        let same = |known: &&CompiledRoute| known.source == route.source && known.path == route.path;
+        let mut all = before.into_iter().flat_map(|host| host.routes.iter().flat_map(|route| route.with_canary()));
+        let known = all.find(same).and_then(|known| self.by_rule.get(&address(known)));
+        // One cookie for both sides, so that a client has one.
+        let one_cookie = main.policy.affinity == route.policy.affinity;
+        let named_after = if one_cookie { &main.source } else { &route.source };
         RouteBalance {
             algorithm: self.algorithm(route),
-            rotation: rotation.unwrap_or_default(),
-            cookie: AffinityCookie::of(route, self.defaults.cookie_name.as_ref()),
+            rotation: known.map(|known| Arc::clone(&known.rotation)).unwrap_or_default(),
+            canary: known.map(|known| Arc::clone(&known.canary)).unwrap_or_default(),
+            cookie: AffinityCookie::of(route, named_after, self.defaults.cookie_name.as_ref()),
             check: CheckKind::of(route),
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct Planned {
 /// The checks for a state. `interval` is that of routes that state none; zero means no checks for those.
 pub(crate) fn plan(state: &State, interval: Duration) -> Plan {
     let mut plan = Plan::new();
-    for route in state.routes().hosts().flat_map(|host| &host.routes) {
+    for route in state.routes().hosts().flat_map(|host| &host.routes).flat_map(|route| route.with_canary()) {
         let interval = route.policy.health.interval.unwrap_or(interval);
         if !interval.is_zero() {
             add(route, state, interval.max(CHECK_INTERVAL_LEAST), &mut plan);

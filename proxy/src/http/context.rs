@@ -30,6 +30,8 @@ pub(crate) struct RequestContext {
     pub(crate) route: Option<Arc<CompiledRoute>>,
     /// How that route chooses an endpoint for this request.
     pub(crate) balance: Option<(Arc<RouteBalance>, Method)>,
+    /// The main rule and how it chooses, where the canary beside it answers: for when that has no endpoint left.
+    pub(super) main: Option<MainRule>,
     /// The endpoint that is asked.
     pub(crate) target: Option<Target>,
     /// Endpoints of which the first to have room is asked.
@@ -62,6 +64,9 @@ pub(crate) struct RequestContext {
     pub(crate) random: Random,
 }
 
+/// The rule that a canary stands beside, and how it chooses an endpoint for the request.
+pub(super) type MainRule = (Arc<CompiledRoute>, (Arc<RouteBalance>, Method));
+
 impl RequestContext {
     /// A request of which nothing is known.
     pub(crate) fn new() -> Self {
@@ -73,6 +78,7 @@ impl RequestContext {
             by_alias: false,
             route: None,
             balance: None,
+            main: None,
             target: None,
             waiting: None,
             failed: None,

@@ -1,14 +1,20 @@
 //! Which endpoint a request asks, attempt by attempt: the context flows in with its route, and out with a target or with
 //! endpoints to wait for. Called by `decision` for the first attempt and by `http` for further ones.
 
+use super::canary;
 use super::context::RequestContext;
 use super::cookies;
 use super::hash_key;
 use super::request::RequestTarget;
 use crate::backends::{Demand, Picked};
+use crate::balance::{Method, RouteBalance};
 use crate::limits::CONNECT_ATTEMPTS;
+use http::HeaderMap;
 use http::request::Parts;
+use nearside_routing::policy::canary::Side;
+use nearside_routing::table::CompiledRoute;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Whether a request can be served.
@@ -22,15 +28,48 @@ pub(super) enum Choice {
     Nothing,
 }
 
-/// Chooses the endpoint that is asked first: the one that the client is to keep, or another.
+/// Chooses the endpoint that is asked first: of the canary beside the rule, if the request is for it, else of the rule; the
+/// one that the client is to keep, or another. A canary without endpoints here leaves its requests to the main rule.
 pub(super) fn choose_first(header: &Parts, target: &RequestTarget<'_>, ctx: &mut RequestContext) -> Choice {
-    let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else { return Choice::Nothing };
-    let balance = state.balances.of(route);
+    let (Some(state), Some(route)) = (ctx.state.clone(), ctx.route.clone()) else { return Choice::Nothing };
     let client = ctx.connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |known| known.client.ip());
-    let method = balance.method(client, |key| hash_key::value(key, header, target, client));
-    let name = balance.cookie.as_ref().map(|cookie| cookie.name.clone());
-    ctx.balance = Some((balance, method));
-    choose(ctx, name.iter().flat_map(|name| cookies::values(&header.headers, name)))
+    let balance = |route: &CompiledRoute| {
+        let balance = state.balances.of(route);
+        let method = balance.method(client, |key| hash_key::value(key, header, target, client));
+        (balance, method)
+    };
+    let main = balance(&route);
+    if let Some(beside) = &route.canary
+        && state.backends.has_more(&beside.route, &[])
+    {
+        let canary = balance(&beside.route);
+        let keeps = |route: &CompiledRoute, (balance, method): &(Arc<RouteBalance>, Method)| {
+            let demand = Demand { route, balance, method: *method, tried: &[], now: Instant::now() };
+            state.backends.keeps(&demand, kept_values(balance, &header.headers))
+        };
+        let kept = || match (keeps(&route, &main), keeps(&beside.route, &canary)) {
+            (true, _) => Some(Side::Main),
+            (false, true) => Some(Side::Canary),
+            (false, false) => None,
+        };
+        if canary::side(&beside.rules, &header.headers, &main.0.canary, kept) == Side::Canary {
+            ctx.route = Some(Arc::clone(&beside.route));
+            ctx.main = Some((Arc::clone(&route), main));
+            return choose_with(canary, header, ctx);
+        }
+    }
+    choose_with(main, header, ctx)
+}
+
+fn choose_with(balance: (Arc<RouteBalance>, Method), header: &Parts, ctx: &mut RequestContext) -> Choice {
+    let cookie = Arc::clone(&balance.0);
+    ctx.balance = Some(balance);
+    choose(ctx, kept_values(&cookie, &header.headers))
+}
+
+/// What the client's cookies say of the endpoint that it is to keep.
+fn kept_values<'h>(balance: &'h RouteBalance, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
+    balance.cookie.iter().flat_map(|cookie| cookies::values(headers, &cookie.name))
 }
 
 /// Chooses another endpoint than those that were tried.
@@ -47,7 +86,12 @@ fn choose<'v>(ctx: &mut RequestContext, cookies: impl Iterator<Item = &'v [u8]>)
         Picked::Target(target) => ctx.target = Some(target),
         Picked::Waiting(waiting) => ctx.waiting = Some(waiting),
         Picked::Full => return Choice::Full,
-        Picked::Nothing => return Choice::Nothing,
+        Picked::Nothing => {
+            // A canary that cannot be reached fails no request.
+            let Some((route, balance)) = ctx.main.take() else { return Choice::Nothing };
+            (ctx.route, ctx.balance) = (Some(route), Some(balance));
+            return choose(ctx, std::iter::empty());
+        }
     }
     Choice::Found
 }
@@ -71,5 +115,7 @@ pub(super) fn give_up(ctx: &mut RequestContext) -> bool {
 
 fn may_try_after(ctx: &RequestContext, tried: &[SocketAddr]) -> bool {
     let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else { return false };
-    tried.len() < CONNECT_ATTEMPTS && state.backends.has_more(route, tried)
+    let main = ctx.main.as_ref().map(|(main, _)| main);
+    tried.len() < CONNECT_ATTEMPTS
+        && [Some(route), main].into_iter().flatten().any(|route| state.backends.has_more(route, tried))
 }

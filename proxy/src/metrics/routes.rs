@@ -78,7 +78,7 @@ impl RouteSeries {
             return;
         }
         let mut counts: HashMap<ObjectKey, Arc<Counts>> = HashMap::new();
-        for route in routes.hosts().flat_map(|host| &host.routes) {
+        for route in routes.hosts().flat_map(|host| &host.routes).flat_map(|route| route.with_canary()) {
             if !counts.contains_key(&route.source) {
                 counts.insert(route.source.clone(), last.counts.get(&route.source).cloned().unwrap_or_default());
             }

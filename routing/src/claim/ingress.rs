@@ -1,6 +1,9 @@
 //! What an Ingress asks for: hosts with paths, certificates, default backends (`networking.k8s.io/v1`).
 
-use super::{CertificateClaim, Claim, ClaimedCertificate, Claims, www_claims};
+mod policy;
+
+use super::other_hosts::{alias_claims, www_claims};
+use super::{CanaryClaim, CertificateClaim, Claim, ClaimedCertificate, Claims};
 use crate::admission::HostRules;
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
@@ -8,6 +11,7 @@ use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Ingress, IngressBackend, IngressPath, Kind};
 use crate::path::PathRule;
 use crate::policy::Policy;
+use crate::policy::termination::IngressTermination;
 use crate::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +21,17 @@ use std::sync::Arc;
 /// others are served.
 pub fn ingress_claims(ingress: &Ingress, host_rules: &HostRules) -> Claims {
     let mut annotations = Annotations::new(&ingress.metadata);
-    let policy = Arc::new(Policy::read(&mut annotations));
+    let policy = policy::read(&mut annotations);
+    let termination = match policy.termination {
+        None | Some(IngressTermination::Edge) => Termination::Edge,
+        Some(IngressTermination::Reencrypt) => Termination::Reencrypt { destination_ca: None },
+        Some(IngressTermination::Passthrough) => Termination::Passthrough,
+    };
     let mut builder = Builder {
         ingress,
         host_rules,
-        policy,
+        policy: Arc::new(policy),
+        termination,
         hosts: BTreeSet::new(),
         rules: Vec::new(),
         tls_hosts: BTreeSet::new(),
@@ -31,7 +41,9 @@ pub fn ingress_claims(ingress: &Ingress, host_rules: &HostRules) -> Claims {
     };
     let certificates = builder.certificates();
     builder.rules();
-    let Builder { mut hosts, mut rules, problems, .. } = builder;
+    let Builder { mut hosts, mut rules, mut problems, .. } = builder;
+    let check = |pattern: &HostPattern| check(host_rules, pattern);
+    rules.extend(alias_claims(&rules, &mut hosts, &check, &mut problems));
     rules.extend(www_claims(&rules, &mut hosts, host_rules));
     let first_host = ingress.spec.rules.iter().map(|rule| rule.host.as_str()).find(|host| !host.is_empty());
     Claims {
@@ -45,10 +57,18 @@ pub fn ingress_claims(ingress: &Ingress, host_rules: &HostRules) -> Claims {
     }
 }
 
+fn check(host_rules: &HostRules, pattern: &HostPattern) -> Result<(), &'static str> {
+    match pattern {
+        HostPattern::Exact(name) | HostPattern::Wildcard(name) => host_rules.check(name.as_str()),
+        HostPattern::Any => host_rules.check_any(),
+    }
+}
+
 struct Builder<'i> {
     ingress: &'i Ingress,
     host_rules: &'i HostRules,
     policy: Arc<Policy>,
+    termination: Termination,
     hosts: BTreeSet<HostPattern>,
     rules: Vec<Claim>,
     /// The hosts that `spec.tls` speaks of.
@@ -67,8 +87,13 @@ impl Builder<'_> {
 
     /// Reads `spec.tls[]`. A rule's host takes the entry that lists it, else the one that lists the wildcard above it,
     /// else the one without hosts, which means all hosts. An entry without Secret means the default certificate.
+    /// An alias without an entry has that of the host that it stands for.
     fn certificates(&mut self) -> Vec<CertificateClaim> {
         let ingress = self.ingress;
+        if self.policy.canary.is_some() || self.termination == Termination::Passthrough {
+            // The main rule brings the certificate, or the pod.
+            return Vec::new();
+        }
         let mut secrets: BTreeMap<HostPattern, (usize, &str)> = BTreeMap::new();
         let mut of_all_hosts = None;
         for (place, tls) in ingress.spec.tls.iter().enumerate() {
@@ -84,13 +109,21 @@ impl Builder<'_> {
                 }
             }
         }
-        let ruled: BTreeSet<HostPattern> =
-            ingress.spec.rules.iter().filter_map(|rule| HostPattern::parse(&rule.host).ok()).collect();
+        let hosts = || ingress.spec.rules.iter().filter_map(|rule| HostPattern::parse(&rule.host).ok());
+        let aliases = self.policy.aliases.hosts();
+        let ruled: BTreeSet<HostPattern> = hosts().chain(aliases.iter().cloned()).collect();
         let without_rules = ingress.spec.rules.is_empty().then_some(HostPattern::Any);
         for host in ruled.iter().cloned().chain(without_rules) {
             let above = wildcard_above(&host).and_then(|wildcard| secrets.get(&wildcard).copied());
             if let Some(secret) = above.or(of_all_hosts) {
                 secrets.entry(host).or_insert(secret);
+            }
+        }
+        if let Some(secret) =
+            hosts().find(|host| *host != HostPattern::Any).and_then(|host| secrets.get(&host).copied())
+        {
+            for alias in aliases {
+                secrets.entry(alias.clone()).or_insert(secret);
             }
         }
         let named = secrets.iter().filter(|(host, (_, secret))| !secret.is_empty() && **host != HostPattern::Any);
@@ -120,41 +153,50 @@ impl Builder<'_> {
                     continue;
                 }
             };
-            if let Err(message) = self.check(&pattern) {
+            if let Err(message) = check(self.host_rules, &pattern) {
                 self.problem(format!("{field}.host"), Reason::RouteNotAdmitted, message);
                 continue;
             }
-            self.hosts.insert(pattern.clone());
+            if self.termination == Termination::Passthrough && pattern == HostPattern::Any {
+                let message = "passthrough needs a host: connections are told apart by the server name";
+                self.problem(format!("{field}.host"), Reason::RouteNotAdmitted, message);
+                continue;
+            }
+            self.ask_for(&pattern);
             for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
                 self.path(&pattern, path, &format!("{field}.http.paths[{place}]"));
             }
             if let Some(backend) = &ingress.spec.default_backend
                 && self.defaults.insert(pattern.clone())
+                && self.termination != Termination::Passthrough
             {
                 self.claim(pattern, PathRule::Default, backend, "spec.defaultBackend");
             }
         }
-        if let Some(backend) = &ingress.spec.default_backend
-            && ingress.spec.rules.is_empty()
-        {
-            if let Err(message) = self.check(&HostPattern::Any) {
+        let Some(backend) = &ingress.spec.default_backend else { return };
+        if self.termination == Termination::Passthrough {
+            let message = "is not possible with passthrough: the path / of a host says where its connections go";
+            self.problem("spec.defaultBackend", Reason::RouteNotAdmitted, message);
+        } else if ingress.spec.rules.is_empty() {
+            if let Err(message) = check(self.host_rules, &HostPattern::Any) {
                 self.problem("spec.defaultBackend", Reason::RouteNotAdmitted, message);
                 return;
             }
-            self.hosts.insert(HostPattern::Any);
+            self.ask_for(&HostPattern::Any);
             self.claim(HostPattern::Any, PathRule::Default, backend, "spec.defaultBackend");
         }
     }
 
-    fn check(&self, pattern: &HostPattern) -> Result<(), &'static str> {
-        match pattern {
-            HostPattern::Exact(name) | HostPattern::Wildcard(name) => self.host_rules.check(name.as_str()),
-            HostPattern::Any => self.host_rules.check_any(),
+    /// A canary asks for no host; it stands where the main rule stands.
+    fn ask_for(&mut self, pattern: &HostPattern) {
+        if self.policy.canary.is_none() {
+            self.hosts.insert(pattern.clone());
         }
     }
 
     fn path(&mut self, pattern: &HostPattern, path: &IngressPath, field: &str) {
-        let regex = self.policy.rewrite.has_regex_paths();
+        let canary = self.policy.canary.is_some();
+        let regex = self.policy.rewrite.has_regex_paths() || (canary && PathRule::ingress_prefix(&path.path).is_err());
         let rule = match path.path_type.as_str() {
             "ImplementationSpecific" if regex && !path.path.is_empty() => {
                 self.regex(pattern, path, field);
@@ -173,8 +215,15 @@ impl Builder<'_> {
             self.problem(format!("{field}.pathType"), Reason::InvalidPath, message);
         }
         match rule {
+            Ok(rule) if self.termination == Termination::Passthrough && !is_whole(&rule) => {
+                let message = "a path is not possible with passthrough: nothing of a request is seen";
+                self.problem(format!("{field}.path"), Reason::RouteNotAdmitted, message);
+            }
             Ok(rule) if path.path.is_empty() || path.path.starts_with('/') => {
                 self.claim(pattern.clone(), rule, &path.backend, field);
+                if let (true, Some(claim)) = (path.path_type == "ImplementationSpecific", self.rules.last_mut()) {
+                    claim.canary.iter_mut().for_each(|canary| canary.written = Some(path.path.as_str().into()));
+                }
             }
             Ok(_) => self.problem(format!("{field}.path"), Reason::InvalidPath, "a path starts with a slash"),
             Err(error) => self.problem(format!("{field}.path"), Reason::InvalidPath, error.to_string()),
@@ -207,9 +256,12 @@ impl Builder<'_> {
             }
             PathRule::Any | PathRule::Default | PathRule::Regex(_) => false,
         };
-        match self.policy.redirects.https.unwrap_or_else(|| self.tls_hosts.contains(pattern)) && !challenge {
-            true => InsecurePolicy::Redirect,
-            false => InsecurePolicy::Allow,
+        let tls = || self.policy.termination.is_some() || self.tls_hosts.contains(pattern);
+        match (self.policy.redirects.https.unwrap_or_else(tls) && !challenge, &self.termination) {
+            (true, _) => InsecurePolicy::Redirect,
+            // The proxy holds no key, and a pod that expects TLS no plain requests.
+            (false, Termination::Passthrough) => InsecurePolicy::None,
+            (false, _) => InsecurePolicy::Allow,
         }
     }
 
@@ -223,15 +275,18 @@ impl Builder<'_> {
             path,
             backends,
             // Without `spec.tls` the host is served over TLS as well, with the default certificate.
-            termination: Termination::Edge,
+            termination: self.termination.clone(),
             insecure,
             policy: Arc::clone(&self.policy),
+            canary: None,
         };
         self.rules.push(Claim {
             route: Arc::new(route),
             age: self.ingress.metadata.age(),
             field: field.to_owned(),
             certificate: ClaimedCertificate::Default,
+            primary: true,
+            canary: self.policy.canary.is_some().then_some(CanaryClaim { written: None }),
         });
     }
 
@@ -256,6 +311,10 @@ impl Builder<'_> {
             weight: 1,
         })
     }
+}
+
+fn is_whole(path: &PathRule) -> bool {
+    matches!(path, PathRule::Any) || matches!(path, PathRule::Prefix { path, .. } if path.is_empty())
 }
 
 /// The wildcard that covers an exact host.

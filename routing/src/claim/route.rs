@@ -2,7 +2,8 @@
 
 mod tls;
 
-use super::{Claim, Claims, www_claims};
+use super::other_hosts::{alias_claims, www_claims};
+use super::{Claim, Claims};
 use crate::admission::AdmissionRules;
 use crate::annotation::Annotations;
 use crate::endpoints::{PortSelector, ServiceKey};
@@ -10,6 +11,7 @@ use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Kind, Route, RouteTarget, WildcardPolicy};
 use crate::path::PathRule;
 use crate::policy::Policy;
+use crate::policy::termination::IngressTermination;
 use crate::table::{CompiledRoute, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
 use std::collections::BTreeSet;
@@ -39,7 +41,14 @@ pub fn route_claims(route: &Route, rules: &AdmissionRules) -> Claims {
     match pattern.and_then(|pattern| claim(route, pattern, &mut claims.problems)) {
         Ok(claim) => {
             claims.rules.push(claim);
-            claims.rules.extend(www_claims(&claims.rules, &mut claims.hosts, &rules.hosts));
+            let check = |pattern: &HostPattern| match pattern {
+                HostPattern::Wildcard(_) if !rules.wildcard_routes => Err("wildcard routes are not allowed"),
+                HostPattern::Exact(name) | HostPattern::Wildcard(name) => rules.hosts.check(name.as_str()),
+                HostPattern::Any => rules.hosts.check_any(),
+            };
+            let Claims { rules: own, hosts, problems, .. } = &mut claims;
+            own.extend(alias_claims(own, hosts, &check, problems));
+            own.extend(www_claims(own, hosts, &rules.hosts));
         }
         // The decisive problem comes first: it is the reason in the Route's status.
         Err(problem) => claims.problems.insert(0, problem),
@@ -75,6 +84,20 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
         let message = "ssl-redirect and force-ssl-redirect are for Ingresses; this field decides for a Route";
         problems.push(Problem::new("spec.tls.insecureEdgeTerminationPolicy", Reason::InvalidAnnotation, message));
     }
+    let through = policy.termination.take() == Some(IngressTermination::Passthrough);
+    for (written, name, message) in [
+        (policy.canary.take().is_some(), "canary", "is for Ingresses; a Route states spec.alternateBackends"),
+        (
+            through && termination != Termination::Passthrough,
+            "ssl-passthrough",
+            "is for Ingresses; spec.tls.termination decides for a Route",
+        ),
+    ] {
+        if written {
+            let field = format!("metadata.annotations[\"nearside.dev/{name}\"]");
+            problems.push(Problem::new(field, Reason::InvalidAnnotation, message));
+        }
+    }
     problems.extend(policy.header_actions.and_of_route(&spec.http_headers, &termination));
     let source = route.metadata.key(Kind::Route);
     Ok(Claim {
@@ -86,10 +109,13 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
             termination,
             insecure,
             policy: Arc::new(policy),
+            canary: None,
         }),
         age: route.metadata.age(),
         field: "spec.host".into(),
         certificate,
+        primary: true,
+        canary: None,
     })
 }
 

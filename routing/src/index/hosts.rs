@@ -230,9 +230,9 @@ fn claims_on<'c>(
 ) -> Vec<&'c Claim> {
     let speakers = speakers.get(pattern).into_iter().flatten();
     let of = |(key, places): (&ObjectKey, &Places)| {
-        // Rules of one object are of one age; the first stands for all.
+        // Rules of one object are of one age; the first stands for all. A canary holds no host.
         let first = *places.rules.first()?;
-        claims.get(key)?.rules.get(first)
+        claims.get(key)?.rules.get(first).filter(|claim| claim.canary.is_none())
     };
     speakers.filter_map(of).collect()
 }

@@ -1,5 +1,6 @@
 //! The index: claims pass on, parts fail alone, and any order of changes ends in what a fresh start would give.
 
+mod canaries;
 mod histories;
 mod neighbours;
 mod parts;
@@ -146,9 +147,12 @@ fn what_cannot_be_served_has_a_reason_that_names_the_field() {
     }
 }
 
-/// A manifest with an annotation of its own.
+/// A manifest with one more annotation.
 fn with_annotation(yaml: &str, name: &str, value: &str) -> String {
-    yaml.replacen("metadata: {", &format!("metadata: {{annotations: {{{name}: '{value}'}}, "), 1)
+    match yaml.contains("annotations: {") {
+        true => yaml.replacen("annotations: {", &format!("annotations: {{{name}: '{value}', "), 1),
+        false => yaml.replacen("metadata: {", &format!("metadata: {{annotations: {{{name}: '{value}'}}, "), 1),
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! Path rules that are regular expressions (`use-regex` of ingress-nginx): a pattern flows in, a matcher of bounded memory and
-//! time flows out. Time is linear in the path and in the compiled pattern, whatever is written: there is no backtracking,
-//! and so neither look-around nor back-references.
+//! Path rules that are regular expressions (`use-regex` of ingress-nginx): a pattern flows in, a matcher of paths and their
+//! parts flows out, of bounded memory and time (`bounded_regex`).
 
+use crate::bounded_regex::{Letters, RegexError, compile};
 use regex_automata::meta::Regex;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input, MatchKind};
+use regex_automata::{Anchored, Input};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -16,37 +15,13 @@ pub struct PathRegex {
     regex: Arc<Regex>,
 }
 
-/// Why a regular expression is not served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says it")]
-pub enum RegexError {
-    #[error("the regular expression is longer than {PATTERN_BYTES} bytes")]
-    Long,
-    #[error("the regular expression is not understood (look-around and back-references are not offered), or too large")]
-    Syntax,
-}
-
 impl PathRegex {
     /// Compiles a pattern.
     ///
     /// # Errors
     /// [`RegexError`] for what is no regular expression of the crate `regex`, or compiles to too much.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        if pattern.len() > PATTERN_BYTES {
-            return Err(RegexError::Long);
-        }
-        // One engine whose memory follows from the compiled size; the faster ones keep caches beside it.
-        let limits = Regex::config()
-            .match_kind(MatchKind::LeftmostFirst)
-            .nfa_size_limit(Some(COMPILED_BYTES))
-            .utf8_empty(false)
-            .onepass(false)
-            .hybrid(false)
-            .dfa(false)
-            .backtrack(false);
-        // Without Unicode tables, `\w` and its kin stay small; a path is ASCII where it follows RFC 3986.
-        let syntax = syntax::Config::new().case_insensitive(true).unicode(false).utf8(false).nest_limit(NESTING);
-        let regex = Regex::builder().configure(limits).syntax(syntax).build(pattern).map_err(|_| RegexError::Syntax)?;
+        let regex = compile(pattern, Letters::EitherCase)?;
         Ok(Self { pattern: pattern.into(), regex: Arc::new(regex) })
     }
 
@@ -95,17 +70,13 @@ impl fmt::Debug for PathRegex {
 
 /// Groups that a rewrite can name.
 const GROUPS: usize = 9;
-/// Bytes of a pattern as it is written, and compiled.
-const PATTERN_BYTES: usize = 1024;
-const COMPILED_BYTES: usize = 32 * 1024;
 /// Bytes of a path that is compared.
 const PATH_BYTES: usize = 4 * 1024;
-/// Groups within groups.
-const NESTING: u32 = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded_regex::COMPILED_BYTES;
     use proptest::prelude::*;
 
     #[test]

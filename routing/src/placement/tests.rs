@@ -4,7 +4,7 @@ use crate::hostname::HostPattern;
 use crate::index::{EndpointSource, IndexConfig, Snapshot};
 use crate::node_id::NodeId;
 use crate::placement::{AddressTypes, Basis, RecordPolicy, place, records};
-use crate::testing::{route, snapshot};
+use crate::testing::{CLASS, ingress, route, rule, snapshot};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -57,6 +57,22 @@ fn cluster(more: &[String]) -> Vec<String> {
     parts.extend([route("ns", "a", 1, "host: h.test"), route("ns", "b", 2, "host: h.test, path: /b")]);
     parts.extend_from_slice(more);
     parts
+}
+
+#[test]
+fn a_canary_takes_no_node_out() {
+    let rules = |service| format!("rules: [{}]", rule("h.test", &[("Prefix", "/", service)]));
+    let canary = ingress("ns", "b", 2, &rules("b")).replacen(
+        "metadata: {",
+        "metadata: {annotations: {nearside.dev/canary: 'true', nearside.dev/canary-weight: '50'}, ",
+        1,
+    );
+    let mut parts = vec![CLASS.to_owned(), service("a"), service("b"), ingress("ns", "a", 1, &rules("a")), canary];
+    parts.extend((1..=3).flat_map(|n| [node(&format!("n{n}"), n, "", ""), router(&format!("n{n}"))]));
+    parts.extend([pod("n1", "a", true, false), pod("n2", "a", true, false), pod("n2", "b", true, false)]);
+    parts.push(pod("n3", "b", true, false));
+    let expected = (vec!["n1".to_owned(), "n2".to_owned()], Basis::AllServices);
+    assert_eq!(nodes_of(&parts), expected, "where the main Service has pods, whatever the canary has");
 }
 
 #[test]
