@@ -114,7 +114,10 @@ impl HostPattern {
         match self {
             Self::Any => true,
             Self::Exact(name) => name.as_str() == host,
-            Self::Wildcard(domain) => split_first_label(host).1 == Some(domain.as_str()),
+            Self::Wildcard(domain) => {
+                let (label, rest) = split_first_label(host);
+                rest == Some(domain.as_str()) && !label.is_empty()
+            }
         }
     }
 
@@ -189,7 +192,7 @@ mod tests {
         let pattern = HostPattern::parse("*.foo.com").unwrap();
         assert!(pattern.covers("bar.foo.com"));
         assert!(!pattern.covers("baz.bar.foo.com"));
-        assert!(!pattern.covers("foo.com"));
+        assert!(!pattern.covers("foo.com") && !pattern.covers(".foo.com"));
         assert!(HostPattern::parse("*").is_err());
         assert!(HostPattern::parse("*.*.com").is_err());
     }

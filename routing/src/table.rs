@@ -289,7 +289,8 @@ impl RouteTable {
     }
 
     fn wildcard_of(&self, host: &str) -> Option<&Arc<HostRoutes>> {
-        self.wildcard.get(split_first_label(host).1?)
+        let (label, domain) = split_first_label(host);
+        self.wildcard.get(domain.filter(|_| !label.is_empty())?)
     }
 
     fn host_of_server_name(&self, name: &str) -> Option<&Arc<HostRoutes>> {
