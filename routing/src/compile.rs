@@ -10,8 +10,9 @@ use crate::hostname::HostPattern;
 use crate::known_secret::KnownSecret;
 use crate::object::ObjectKey;
 use crate::path::PathRule;
-use crate::table::{CompiledRoute, HostRoutes};
-use crate::verdict::{Outcome, Problem, Reason, Verdict};
+use crate::policy::termination::DESTINATION_CA;
+use crate::table::{CompiledRoute, HostRoutes, Termination};
+use crate::verdict::{Outcome, Problem, Reason, Verdict, shown};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -86,11 +87,12 @@ pub fn compile_host(
                 continue;
             }
         }
-        match route_certificate(rule, secrets) {
-            Ok(own) => {
+        let brought = route_certificate(rule, secrets).and_then(|own| Ok((own, with_destination_ca(rule, secrets)?)));
+        match brought {
+            Ok((own, route)) => {
                 // Several Routes of one host: the oldest that brings a certificate decides.
                 certificate = certificate.or(own);
-                routes.push(Arc::clone(&rule.route));
+                routes.push(route);
             }
             Err(problem) => out.reject(rule, *place, problem),
         }
@@ -191,6 +193,30 @@ fn route_certificate(claim: &Claim, secrets: SecretLookup<'_>) -> Result<Option<
                 )),
             }
         }
+    }
+}
+
+/// The rule with the CA of its pods, where an Ingress names a Secret for that. Without it the rule is not served: pods that
+/// were to be verified would not be.
+fn with_destination_ca(claim: &Claim, secrets: SecretLookup<'_>) -> Result<Arc<CompiledRoute>, Problem> {
+    let (Some(secret), Termination::Reencrypt { .. }) = (&claim.route.policy.destination_ca, &claim.route.termination)
+    else {
+        return Ok(Arc::clone(&claim.route));
+    };
+    let refuse = |message: String| {
+        let field = format!("metadata.annotations[\"{DESTINATION_CA}\"]");
+        Problem::new(field, Reason::ExtendedValidationFailed, message)
+    };
+    let found = secrets(claim.namespace(), secret).ok_or_else(|| {
+        let name = shown(secret);
+        refuse(format!("there is no Secret {name:?} of type kubernetes.io/tls or Opaque in the Ingress's namespace"))
+    })?;
+    match &found.bundle {
+        Ok(pem) => {
+            let termination = Termination::Reencrypt { destination_ca: Some(Arc::clone(pem)) };
+            Ok(Arc::new(CompiledRoute { termination, ..CompiledRoute::clone(&claim.route) }))
+        }
+        Err(error) => Err(refuse(format!("tls.crt of Secret {secret}: {error}"))),
     }
 }
 

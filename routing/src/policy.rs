@@ -96,6 +96,8 @@ pub struct Policy {
     pub aliases: ServerAliases,
     /// Where TLS ends, where an Ingress says so.
     pub termination: Option<IngressTermination>,
+    /// The Secret, of the object's namespace, with the CA of the pods; for an Ingress whose TLS ends again at the pod.
+    pub destination_ca: Option<Box<str>>,
 }
 
 impl Policy {
@@ -124,6 +126,7 @@ impl Policy {
             canary: CanaryRules::read(annotations),
             aliases: ServerAliases::read(annotations),
             termination: IngressTermination::read(annotations),
+            destination_ca: termination::destination_ca(annotations),
         }
     }
 

@@ -96,6 +96,46 @@ async fn a_connection_is_not_passed_on_where_authentication_is_asked_for_or_the_
 }
 
 #[tokio::test]
+async fn pods_are_verified_by_the_ca_in_a_secret_and_not_asked_without_it() {
+    let (ca, other) = (TestCa::new("pods").unwrap(), TestCa::new("others").unwrap());
+    let (_pod, address) = echo_pod_with("web-1", Some(ca.identity(&["any.name.invalid"]).unwrap().server().unwrap()));
+    let secret = |kind: &str, ca: &TestCa| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "namespace": "shop", "name": "pods-ca" },
+            "type": kind, "stringData": { "tls.crt": ca.certificate() }
+        })
+    };
+    for spelling in ["route.openshift.io/", "nearside.dev/"] {
+        let name = format!("{spelling}destination-ca-certificate-secret");
+        let off = ("nginx.ingress.kubernetes.io/ssl-redirect", "false");
+        let object = web(&[("Prefix", "/", "web")], &[(TERMINATION, "reencrypt"), (&name, "pods-ca"), off]);
+        let manifests = Manifests::with(&[ingress_class(), object, service("web"), pod("web", "web-1", address)]);
+        let proxy = Proxy::start(&manifests, &[]);
+        assert_eq!(
+            get(proxy.http, HOST, "/").await.pod(),
+            None,
+            "without the Secret nobody is verified, so nobody asked"
+        );
+        assert!(problems(&proxy, "Ingress shop/web").await.contains("there is no Secret \\\"pods-ca\\\""));
+        for (kind, ca, expected) in
+            [("Opaque", &ca, Some("web-1")), ("Opaque", &other, None), ("kubernetes.io/tls", &ca, Some("web-1"))]
+        {
+            manifests.put(&secret(kind, ca));
+            eventually("the Secret counts", || async {
+                (get(proxy.http, HOST, "/").await.pod() == expected).then_some(())
+            })
+            .await;
+            assert_eq!(problems(&proxy, "Ingress shop/web").await, "null", "{kind}");
+        }
+        manifests.remove(&secret("Opaque", &ca));
+        eventually("the Secret is missed", || async {
+            (get(proxy.http, HOST, "/").await.pod().is_none()).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn edge_and_reencrypt_have_the_default_certificate_and_send_plain_http_to_https() {
     let ca = TestCa::new("operator").unwrap();
     let files = tempfile::tempdir().unwrap();

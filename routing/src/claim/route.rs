@@ -88,6 +88,11 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
     for (written, name, message) in [
         (policy.canary.take().is_some(), "canary", "is for Ingresses; a Route states spec.alternateBackends"),
         (
+            policy.destination_ca.take().is_some() && !matches!(termination, Termination::Reencrypt { .. }),
+            "destination-ca-certificate-secret",
+            "is for Ingresses; a Route states spec.tls.destinationCACertificate",
+        ),
+        (
             through && termination != Termination::Passthrough,
             "ssl-passthrough",
             "is for Ingresses; spec.tls.termination decides for a Route",

@@ -257,5 +257,9 @@ fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {
         ClaimedCertificate::External { secret: name } => Some((secret(name), rule.route.pattern.clone())),
         _ => None,
     });
-    external.chain(claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()))).collect()
+    let of_pods = claims.rules.iter().filter_map(|rule| {
+        let name = rule.route.policy.destination_ca.as_deref()?;
+        Some((secret(name), rule.route.pattern.clone()))
+    });
+    external.chain(of_pods).chain(claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()))).collect()
 }

@@ -1,4 +1,5 @@
-//! Where the TLS of an Ingress ends: annotations flow in, a word flows out. A Route says it in a field of its own.
+//! Where the TLS of an Ingress ends: annotations flow in, a word and the Secret of the pods' CA flow out. A Route says both in
+//! fields of its own.
 
 use crate::annotation::grammar::boolean;
 use crate::annotation::{Annotations, Spelling};
@@ -28,6 +29,15 @@ impl IngressTermination {
     }
 }
 
+/// The Secret whose `tls.crt` holds the CA of the pods. What cannot be a name is kept: no Secret has it, and a pod that
+/// cannot be verified is not asked.
+pub(crate) fn destination_ca(annotations: &mut Annotations<'_>) -> Option<Box<str>> {
+    let names = [DESTINATION_CA, "route.openshift.io/destination-ca-certificate-secret"];
+    let texts = names.map(|name| (annotations.is_written(name), annotations.text(name)));
+    let (_, text) = texts.into_iter().find(|(is_written, _)| *is_written)?;
+    Some(text.filter(|name| name.len() <= NAME_BYTES).unwrap_or_default().into())
+}
+
 fn word(text: &str) -> Result<IngressTermination, String> {
     match text {
         "edge" => Ok(IngressTermination::Edge),
@@ -39,6 +49,9 @@ fn word(text: &str) -> Result<IngressTermination, String> {
 
 /// For the claims, which name their reason.
 pub(crate) const TERMINATION: &str = "nearside.dev/termination";
+pub(crate) const DESTINATION_CA: &str = "nearside.dev/destination-ca-certificate-secret";
+/// Of a Secret's name.
+const NAME_BYTES: usize = 253;
 
 #[cfg(test)]
 mod tests {

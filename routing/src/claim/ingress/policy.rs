@@ -2,7 +2,7 @@
 //! where connections are passed through, are told.
 
 use crate::annotation::Annotations;
-use crate::policy::termination::{IngressTermination, TERMINATION};
+use crate::policy::termination::{DESTINATION_CA, IngressTermination, TERMINATION};
 use crate::policy::{Policy, Redirects, Rewrite};
 
 /// What the annotations say, as far as it counts.
@@ -13,12 +13,16 @@ pub(super) fn read(annotations: &mut Annotations<'_>) -> Policy {
         // Its paths are those of the main rule, and so is the place where TLS ends.
         return Policy { rewrite: Rewrite::default(), termination: None, redirects: Redirects::default(), ..policy };
     }
+    if policy.destination_ca.is_some() && policy.termination != Some(IngressTermination::Reencrypt) {
+        annotations.problem(DESTINATION_CA, "has an effect only with the termination reencrypt");
+    }
     if policy.termination != Some(IngressTermination::Passthrough) {
         return policy;
     }
     let termination = policy.termination;
     let redirects = Redirects { https: policy.redirects.https, ..Redirects::default() };
-    let rest = Policy { termination, redirects, ..policy.of_connections() };
+    let destination_ca = policy.destination_ca.clone();
+    let rest = Policy { termination, destination_ca, redirects, ..policy.of_connections() };
     if rest != policy {
         let message = "passthrough: annotations about requests have no effect, because nothing of a request is seen";
         annotations.problem(TERMINATION, message);
