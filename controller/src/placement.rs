@@ -5,7 +5,7 @@ use crate::desired::{Desired, Planner};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use nearside_admin::Blocker;
-use nearside_routing::object::Kind;
+use nearside_routing::object::{Kind, Secret};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{EndpointSource, IndexConfig};
 use nearside_watch::{Selection, Snapshots, Source};
@@ -22,10 +22,9 @@ pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
         selections.extend([Kind::Secret, Kind::Pod].map(Selection::all));
         return options.admission.narrow(selections);
     }
-    // The same Secrets as the proxies', so that the verdicts agree.
-    for kind in ["kubernetes.io/tls", "Opaque"] {
-        selections.push(Selection::all(Kind::Secret).fields(format!("type={kind}")));
-    }
+    // The same Secrets as the proxies', so that the verdicts agree. Those that objects name by annotations are followed
+    // besides.
+    selections.push(Selection::all(Kind::Secret).fields(format!("type={}", Secret::TLS)));
     let labels: Vec<String> =
         options.router_selector.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let routers = Selection::all(Kind::Pod).labels(labels.join(","));

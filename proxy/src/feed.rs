@@ -4,7 +4,7 @@
 use crate::options::Config;
 use crate::state::{CurrentState, State, StateBuilder};
 use crate::tls::TlsMaterial;
-use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER};
+use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{EndpointSource, IndexConfig, Kind};
 use nearside_watch::{Selection, Snapshots, Source, SourceError, snapshots};
@@ -24,7 +24,8 @@ pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
         addresses: config.addresses.clone(),
         ..IndexConfig::default()
     };
-    Ok(snapshots(source, config.admission.narrow(selections(&config.node)), index))
+    let selections = config.admission.narrow(selections(&source, &config.node));
+    Ok(snapshots(source, selections, index))
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing
@@ -65,8 +66,10 @@ pub(crate) async fn follow(
     }
 }
 
-/// What the proxy reads: of pods and nodes its own, of EndpointSlices those that no controller derives from pods.
-fn selections(node: &str) -> Vec<Selection> {
+/// What the proxy reads: of pods and nodes its own, of EndpointSlices those that no controller derives from pods, of Secrets
+/// those with certificates. Secrets that objects name for passwords are followed besides; of manifests, all are read.
+fn selections(source: &Source, node: &str) -> Vec<Selection> {
+    let secrets = Selection::all(Kind::Secret);
     vec![
         Selection::all(Kind::Route),
         Selection::all(Kind::Ingress),
@@ -74,8 +77,10 @@ fn selections(node: &str) -> Vec<Selection> {
         Selection::all(Kind::Service),
         Selection::all(Kind::Pod).fields(format!("spec.nodeName={node}")),
         Selection::all(Kind::EndpointSlice).labels(format!("{MANAGED_BY}!={SLICE_CONTROLLER}")),
-        Selection::all(Kind::Secret).fields("type=kubernetes.io/tls"),
-        Selection::all(Kind::Secret).fields("type=Opaque"),
+        match source {
+            Source::Cluster(_) => secrets.fields(format!("type={}", Secret::TLS)),
+            Source::Manifests(_) => secrets,
+        },
         Selection::all(Kind::Node).fields(format!("metadata.name={node}")),
         Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}")),
     ]

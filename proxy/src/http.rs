@@ -5,6 +5,7 @@
 
 mod affinity;
 pub(crate) mod answer;
+mod authentication;
 mod body;
 mod canary;
 mod client_certificate;
@@ -126,7 +127,7 @@ impl ProxyHttp for HttpService {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-        match decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx) {
+        match decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx).await {
             Some(answer) => {
                 self.send(session, answer, ctx).await?;
                 Ok(true)

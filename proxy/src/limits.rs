@@ -45,6 +45,17 @@ pub(crate) const PROMPT_BODY: Duration = Duration::from_millis(5);
 /// matter least are forgotten.
 pub(crate) const RATE_STATES: usize = 100_000;
 
+/// Bytes of a password. Longer: 401.
+pub(crate) const PASSWORD_BYTES: usize = 512;
+/// Verifications of passwords that wait, or are done, for the objects of one namespace. More: 503.
+pub(crate) const VERIFICATIONS_WAITING: usize = 128;
+/// For how long one waits. Longer: 503.
+pub(crate) const VERIFICATION_PATIENCE: Duration = Duration::from_secs(5);
+/// Users and passwords that are known to fit. More: those that nobody asked about lately are verified again.
+pub(crate) const VERDICTS: usize = 20_000;
+/// For how long they are known; a change of the Secret counts at once.
+pub(crate) const VERDICT_TIME: Duration = Duration::from_secs(600);
+
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.

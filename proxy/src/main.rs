@@ -7,6 +7,7 @@
 mod accept;
 mod access_log;
 mod admin;
+mod authentication;
 mod backends;
 mod balance;
 mod connection;
@@ -28,6 +29,7 @@ mod upstream_tls;
 
 use accept::{BindError, Listeners};
 use access_log::AccessLog;
+use authentication::{NoRandomness, Verifier};
 use lifecycle::Lifecycle;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
@@ -83,6 +85,8 @@ enum Failure {
     AccessLog(#[source] io::Error),
     #[error("the default certificate cannot be used: {0}")]
     DefaultCertificate(#[from] Unservable),
+    #[error("passwords cannot be verified: {0}")]
+    Verifier(#[from] NoRandomness),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -146,7 +150,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     ));
 
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
-    let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log));
+    let verifier = Verifier::new()?;
+    let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log, verifier));
     let server = Arc::new(Server::new(shared));
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {
         for listener in listeners {

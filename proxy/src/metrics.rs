@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     connect_failures: IntCounter,
     ejections: IntCounter,
     queued: IntCounterVec,
+    authentications: IntCounterVec,
     waiting: IntGauge,
     endpoint_up: IntGaugeVec,
     checks: IntCounterVec,
@@ -112,6 +113,30 @@ impl QueueEnd {
     }
 }
 
+/// What became of a request that had to authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authenticated {
+    /// It was let in.
+    Passed,
+    /// It was not.
+    Refused,
+    /// It could not be verified, for want of what it is verified with.
+    Unavailable,
+    /// It was not verified, because too much is to be.
+    Busy,
+}
+
+impl Authenticated {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 impl Metrics {
     /// Registers everything.
     ///
@@ -144,6 +169,11 @@ impl Metrics {
                 "nearside_queued_requests_total",
                 "Requests that found every pod at its limit, by what became of them.",
                 &["result"],
+            )?,
+            authentications: counters(
+                "nearside_authentications_total",
+                "Requests that had to authenticate, by how and by what became of them.",
+                &["kind", "result"],
             )?,
             endpoint_up: gauges(
                 "nearside_endpoint_up",
@@ -244,6 +274,11 @@ impl Metrics {
     /// A request does not wait for room at a pod any more.
     pub(crate) fn queued(&self, end: QueueEnd) {
         self.queued.with_label_values(&[end.name()]).inc();
+    }
+
+    /// A request had to authenticate. `kind` says how.
+    pub(crate) fn authenticated(&self, kind: &str, result: Authenticated) {
+        self.authentications.with_label_values(&[kind, result.name()]).inc();
     }
 
     /// A request had no ready pod here. `policy` is what it got.
@@ -365,6 +400,7 @@ mod tests {
             insecure: InsecurePolicy::Allow,
             policy: Arc::default(),
             canary: None,
+            credentials: None,
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());

@@ -1,6 +1,7 @@
 //! What every connection needs: made once by `main`, shared by `accept` and `http`.
 
 use crate::access_log::AccessLog;
+use crate::authentication::Verifier;
 use crate::backends::Target;
 use crate::balance::Random;
 use crate::http::HttpService;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     access_log: AccessLog,
     requests: AtomicU64,
     rates: RateLimiter,
+    verifier: Verifier,
     started: Instant,
 }
 
@@ -44,6 +46,7 @@ impl Shared {
         lifecycle: Lifecycle,
         metrics: Metrics,
         access_log: AccessLog,
+        verifier: Verifier,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
         Self {
@@ -55,6 +58,7 @@ impl Shared {
             access_log,
             requests: AtomicU64::new(0),
             rates: RateLimiter::new(),
+            verifier,
             started: Instant::now(),
         }
     }
@@ -74,6 +78,11 @@ impl Shared {
 
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
+    }
+
+    /// Who verifies passwords.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// Counts requests that get an id.

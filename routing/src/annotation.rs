@@ -55,6 +55,11 @@ impl<'m> Annotations<'m> {
         None
     }
 
+    /// The object's namespace.
+    pub(crate) fn namespace(&self) -> &'m str {
+        &self.metadata.namespace
+    }
+
     /// Whether the annotation is there, whatever its value.
     pub(crate) fn is_written(&self, name: &str) -> bool {
         self.metadata.annotation(name).is_some()
@@ -94,7 +99,8 @@ impl Annotations<'_> {
     }
 }
 
-fn field(name: &str) -> String {
+/// The path of an annotation.
+pub(crate) fn field(name: &str) -> String {
     format!("metadata.annotations[\"{name}\"]")
 }
 

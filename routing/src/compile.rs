@@ -4,6 +4,7 @@
 mod canary;
 
 use crate::admission::{Neighbours, Ownership, admit};
+use crate::annotation::field;
 use crate::certificate::KeyPair;
 use crate::claim::{CertificateClaim, Claim, ClaimedCertificate, Claims};
 use crate::hostname::HostPattern;
@@ -44,8 +45,8 @@ pub struct CompiledHost {
 pub struct Findings {
     /// Rules that are not served: the rule's place in [`Claims::rules`], and the problem.
     pub rejected: Vec<(usize, Problem)>,
-    /// Certificates that cannot be used.
-    pub certificates: Vec<Problem>,
+    /// Secrets that cannot be used, or not wholly, though the rules that need them hold their places.
+    pub secrets: Vec<Problem>,
 }
 
 /// Compiles a host. Never fails: what cannot be served becomes a finding.
@@ -92,7 +93,7 @@ pub fn compile_host(
             Ok((own, route)) => {
                 // Several Routes of one host: the oldest that brings a certificate decides.
                 certificate = certificate.or(own);
-                routes.push(route);
+                routes.push(out.with_credentials(rule, route, secrets));
             }
             Err(problem) => out.reject(rule, *place, problem),
         }
@@ -114,7 +115,7 @@ pub fn compile_host(
         match (ingress_certificate(&object.namespace, claim, secrets), &claim.name) {
             (Ok(pair), None) => certificate = certificate.or(Some(pair)),
             (Ok(pair), Some(name)) => drop(named.entry(name.clone()).or_insert(pair)),
-            (Err(problem), _) => out.findings.entry(object.clone()).or_default().certificates.push(problem),
+            (Err(problem), _) => out.findings.entry(object.clone()).or_default().secrets.push(problem),
         }
     }
     if !routes.is_empty() {
@@ -135,13 +136,47 @@ impl CompiledHost {
     fn reject(&mut self, rule: &Claim, place: usize, problem: Problem) {
         self.findings.entry(rule.route.source.clone()).or_default().rejected.push((place, problem));
     }
+
+    /// The rule with those who may authenticate. Where they are not known, it is the proxy that refuses everybody: a broader
+    /// rule must not answer in its place.
+    fn with_credentials(
+        &mut self,
+        rule: &Claim,
+        route: Arc<CompiledRoute>,
+        secrets: SecretLookup<'_>,
+    ) -> Arc<CompiledRoute> {
+        let Some(basic) = &rule.route.policy.authentication.basic else { return route };
+        let secret = &basic.secret;
+        let found = secrets(rule.namespace(), secret).filter(|found| !found.serves);
+        let found = found.map(|found| Arc::clone(found.passwords.credentials(basic.form)));
+        let message = match found.as_ref().map(|credentials| (credentials.is_empty(), credentials.complaint())) {
+            None => Some(format!(
+                "there is no Secret {secret} with passwords in the namespace; requests are refused with 503"
+            )),
+            Some((true, complaint)) => {
+                let complaint = complaint.unwrap_or_default();
+                Some(format!("Secret {secret}: {complaint}; requests are refused with 503"))
+            }
+            Some((false, complaint)) => complaint.map(|complaint| format!("Secret {secret}: {complaint}")),
+        };
+        if let Some(message) = message {
+            let problem = Problem::new(field(basic.field), Reason::CredentialsNotUsable, message);
+            let known = &mut self.findings.entry(rule.route.source.clone()).or_default().secrets;
+            // The rules of an object share one Secret.
+            if known.last() != Some(&problem) {
+                known.push(problem);
+            }
+        }
+        let credentials = found.filter(|credentials| !credentials.is_empty());
+        Arc::new(CompiledRoute { credentials, ..CompiledRoute::clone(&route) })
+    }
 }
 
 /// The verdict on an object, from what reading it and compiling its hosts said.
-pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], certificate_problems: &[Problem]) -> Verdict {
+pub fn verdict(claims: &Claims, rejected: &[(usize, Problem)], secret_problems: &[Problem]) -> Verdict {
     let mut problems = claims.problems.clone();
     problems.extend(rejected.iter().map(|(_, problem)| problem.clone()));
-    problems.extend(certificate_problems.iter().cloned());
+    problems.extend(secret_problems.iter().cloned());
     let without_backend = |(_, rule): &(usize, &Claim)| rule.route.backends.is_empty();
     let primary = |place: &usize| claims.rules.get(*place).is_some_and(|rule| rule.primary);
     let mut refused: BTreeSet<usize> = rejected.iter().map(|(place, _)| *place).collect();
@@ -209,7 +244,7 @@ fn with_destination_ca(claim: &Claim, secrets: SecretLookup<'_>) -> Result<Arc<C
     };
     let found = secrets(claim.namespace(), secret).ok_or_else(|| {
         let name = shown(secret);
-        refuse(format!("there is no Secret {name:?} of type kubernetes.io/tls or Opaque in the Ingress's namespace"))
+        refuse(format!("there is no Secret {name:?} with certificates in the Ingress's namespace"))
     })?;
     match &found.bundle {
         Ok(pem) => {

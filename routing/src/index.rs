@@ -189,6 +189,12 @@ impl Index {
         Arc::clone(&self.snapshot)
     }
 
+    /// The Secrets that objects name by annotations, whether they are there or not: a source need read no others beside
+    /// those of the type for certificates.
+    pub fn named_secrets(&self) -> BTreeSet<ObjectKey> {
+        self.hosts.named_secrets()
+    }
+
     /// What came up since the last call and is worth a log line.
     pub fn take_notices(&mut self) -> BTreeSet<Notice> {
         std::mem::take(&mut self.notices)

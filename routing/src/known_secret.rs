@@ -2,6 +2,7 @@
 //! [`crate::compile`] looks it up for the rules that name it.
 
 use crate::certificate::{Authority, CertificateError, KeyPair, read_bundle};
+use crate::credentials::PasswordSecret;
 use crate::object::Secret;
 use std::sync::Arc;
 
@@ -16,13 +17,15 @@ pub struct KnownSecret {
     pub bundle: Result<Arc<str>, CertificateError>,
     /// The CAs in `ca.crt` with the revocation lists in `ca.crl`, or why they cannot be used.
     pub authority: Result<Arc<Authority>, CertificateError>,
+    /// Users and the hashes of their passwords.
+    pub passwords: PasswordSecret,
 }
 
 impl KnownSecret {
-    /// Reads a Secret; `None` if it is of a type that no rule may name, or holds nothing that a rule reads.
+    /// Reads a Secret; `None` if it holds nothing that a rule reads.
     pub fn of(secret: &Secret) -> Option<Self> {
-        let serves = secret.kind == TLS;
-        if !serves && (secret.kind != OPAQUE || secret.is_empty()) {
+        let serves = secret.kind == Secret::TLS;
+        if !serves && secret.is_empty() {
             return None;
         }
         let bundle = read_bundle(&secret.certificate).and_then(|_| {
@@ -34,14 +37,10 @@ impl KnownSecret {
             pair: KeyPair::from_pem(&secret.certificate, &secret.key).map(Arc::new),
             bundle,
             authority: Authority::from_pem(&secret.authority, &secret.revocations).map(Arc::new),
+            passwords: PasswordSecret::new(secret),
         })
     }
 }
-
-/// The type of a Secret that holds a certificate and a key.
-const TLS: &str = "kubernetes.io/tls";
-/// The type of a Secret whose author says nothing of what it holds.
-const OPAQUE: &str = "Opaque";
 
 #[cfg(test)]
 mod tests {
@@ -56,12 +55,11 @@ mod tests {
     fn a_secret_is_kept_for_what_is_in_it_and_only_one_of_tls_serves() {
         let key = rcgen::KeyPair::generate().unwrap();
         let pem = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
-        assert_eq!(secret(OPAQUE, "", ""), None);
-        assert_eq!(secret("helm.sh/release.v1", &pem, &pem), None);
-        assert!(secret(TLS, "", "").unwrap().serves, "a broken certificate is told as one");
-        let known = secret(OPAQUE, &pem, "").unwrap();
+        assert_eq!(secret("Opaque", "", ""), None);
+        assert!(secret(Secret::TLS, "", "").unwrap().serves, "a broken certificate is told as one");
+        let known = secret("Opaque", &pem, "").unwrap();
         assert!(!known.serves && known.pair.is_err() && known.bundle.is_ok() && known.authority.is_err());
-        let known = secret(OPAQUE, "", &pem).unwrap();
+        let known = secret("Opaque", "", &pem).unwrap();
         assert!(known.bundle.is_err() && known.authority.is_ok());
     }
 }

@@ -11,6 +11,7 @@ mod bounded_regex;
 pub mod certificate;
 pub mod claim;
 pub mod compile;
+pub mod credentials;
 pub mod endpoints;
 pub mod header_value;
 pub mod hostname;

@@ -173,6 +173,16 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// Whether it may be the name of an object (RFC 1123 subdomain).
+pub fn is_object_name(text: &str) -> bool {
+    let is_edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    text.len() <= NAME_BYTES
+        && text.bytes().all(is_inner)
+        && is_edge(text.bytes().next())
+        && is_edge(text.bytes().last())
+}
+
 /// One object of any kind that Nearside reads.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant is the Kubernetes kind of that name")]
@@ -276,6 +286,9 @@ fn decode<T: DeserializeOwned>(object: ObjectKey, value: Value) -> Result<T, Dec
         message: error.inner().to_string(),
     })
 }
+
+/// Bytes of an object's name; the API's own limit.
+const NAME_BYTES: usize = 253;
 
 #[cfg(test)]
 mod tests {

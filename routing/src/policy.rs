@@ -5,7 +5,7 @@
 pub mod access;
 pub mod affinity;
 pub mod aliases;
-mod authentication;
+pub mod authentication;
 pub mod backend;
 pub mod balance;
 pub mod bandwidth;
@@ -37,6 +37,7 @@ use crate::table::MissPolicy;
 use access::Access;
 use affinity::Affinity;
 use aliases::ServerAliases;
+use authentication::Authentication;
 use backend::Backend;
 use balance::Balance;
 use bandwidth::Bandwidth;
@@ -56,8 +57,8 @@ pub struct Policy {
     pub on_miss: Option<MissPolicy>,
     /// How requests spread over pods.
     pub balance: Balance,
-    /// Whether the object asks for authentication, which is not offered; then no request is served.
-    pub demands_authentication: bool,
+    /// What a request must show.
+    pub authentication: Authentication,
     /// Header fields that are set or deleted.
     pub header_actions: HeaderActions,
     /// `Strict-Transport-Security` of responses over TLS.
@@ -106,7 +107,7 @@ impl Policy {
         Self {
             on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
             balance: Balance::read(annotations),
-            demands_authentication: authentication::is_demanded(annotations),
+            authentication: Authentication::read(annotations),
             header_actions: HeaderActions::read(annotations),
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),
@@ -130,21 +131,17 @@ impl Policy {
         }
     }
 
+    /// The Secrets that it names, all in the object's namespace.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let of_users = self.authentication.basic.iter().map(|basic| &*basic.secret);
+        of_users.chain(self.destination_ca.as_deref())
+    }
+
     /// What holds of it where the proxy sees connections and nothing of requests.
     pub(crate) fn of_connections(&self) -> Self {
-        let Self { balance, demands_authentication, health, timeouts, access, rate, proxy_protocol, .. } = self.clone();
+        let Self { balance, authentication, health, timeouts, access, rate, proxy_protocol, .. } = self.clone();
         let aliases = self.aliases.clone();
-        Self {
-            balance,
-            demands_authentication,
-            health,
-            timeouts,
-            access,
-            rate,
-            proxy_protocol,
-            aliases,
-            ..Self::default()
-        }
+        Self { balance, authentication, health, timeouts, access, rate, proxy_protocol, aliases, ..Self::default() }
     }
 
     /// This policy of a main rule for what its canary answers: the canary's own word counts for the choice of its pods, and

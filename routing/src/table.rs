@@ -2,6 +2,7 @@
 //! out. Immutable; a change makes a new table that shares every host that did not change.
 
 use crate::certificate::KeyPair;
+use crate::credentials::Credentials;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname, split_first_label};
 use crate::node_id::NodeId;
@@ -78,6 +79,8 @@ pub struct CompiledRoute {
     pub insecure: InsecurePolicy,
     /// How it is served otherwise.
     pub policy: Arc<Policy>,
+    /// Who may authenticate where the policy asks for passwords; `None` where their Secret is not there.
+    pub credentials: Option<Arc<Credentials>>,
     /// What answers some of its requests instead.
     pub canary: Option<Arc<Canary>>,
 }

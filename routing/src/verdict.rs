@@ -84,6 +84,8 @@ pub enum Reason {
     InvalidHeaderAction,
     /// A Secret that an Ingress names cannot be used; the default certificate is served.
     CertificateNotUsable,
+    /// A Secret that an object names for passwords cannot be used, or not wholly; who it does not let in is not served.
+    CredentialsNotUsable,
 }
 
 impl Reason {
@@ -102,6 +104,7 @@ impl Reason {
             Self::InvalidAnnotation => "InvalidAnnotation",
             Self::InvalidHeaderAction => "InvalidHeaderAction",
             Self::CertificateNotUsable => "CertificateNotUsable",
+            Self::CredentialsNotUsable => "CredentialsNotUsable",
         }
     }
 }

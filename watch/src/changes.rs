@@ -1,10 +1,12 @@
 //! The stream of changes: a source and selections flow in, batches of [`Change`]s flow out. dns-sync reads it directly,
 //! everything else through [`crate::snapshots`].
 
+use crate::cluster::Cluster;
+use crate::following::Following;
 use crate::limits::QUEUED_UPDATES;
 use crate::merge::{Merge, Update};
-use crate::{Change, Selection, Source, SyncState, cluster, manifests};
-use std::sync::Arc;
+use crate::{Change, ObjectKey, Selection, Source, SyncState, manifests};
+use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -19,14 +21,21 @@ pub(crate) fn changes_into(source: Source, selections: Vec<Selection>, state: Sy
     let (updates, queue) = mpsc::channel(QUEUED_UPDATES);
     let merge = Merge::new(&selections);
     let mut tasks = JoinSet::new();
-    let selections: Arc<[Selection]> = selections.into();
+    let mut following = None;
     match source {
-        Source::Cluster(config) => cluster::spawn(&config, &selections, &updates, &state, &mut tasks),
+        Source::Cluster(config) => {
+            let cluster = Cluster::new(&config);
+            let first = selections.len();
+            for (position, selection) in selections.into_iter().enumerate() {
+                cluster.spawn(position, selection, updates.clone(), &state, &mut tasks);
+            }
+            following = Some(Following::new(cluster, first, updates.downgrade()));
+        }
         Source::Manifests(roots) => {
-            tasks.spawn(manifests::run(roots, selections, updates, state.clone()));
+            tasks.spawn(manifests::run(roots, selections.into(), updates, state.clone()));
         }
     }
-    Changes { queue, received: Vec::new(), merge, state, _tasks: tasks }
+    Changes { queue, received: Vec::new(), merge, following, state, tasks }
 }
 
 /// A stream of batches. Dropping it stops all its tasks.
@@ -35,8 +44,9 @@ pub struct Changes {
     queue: mpsc::Receiver<Update>,
     received: Vec<Update>,
     merge: Merge,
+    following: Option<Following>,
     state: SyncState,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// What was queued when the reader came for it.
@@ -61,6 +71,33 @@ impl Changes {
             self.merge.take(update, &mut changes);
         }
         Some(Batch { changes, synced: self.merge.synced() })
+    }
+
+    /// Reads these objects as well, one by one, and no others that were read so before. Gives what is gone with those.
+    /// Manifests are read whole; there is nothing to follow.
+    pub(crate) fn follow(&mut self, wanted: &BTreeSet<ObjectKey>) -> Vec<Change> {
+        let mut gone = Vec::new();
+        if let Some(following) = &mut self.following {
+            following.follow(wanted, &mut self.merge, &self.state, &mut self.tasks, &mut gone);
+        }
+        gone
+    }
+
+    /// Whether an object that is followed was not looked for yet.
+    pub(crate) fn awaits_followed(&self) -> bool {
+        self.following.as_ref().is_some_and(|following| following.awaits(&self.merge))
+    }
+
+    /// Waits no longer for those that were not.
+    pub(crate) fn await_followed_no_longer(&mut self) {
+        if let Some(following) = &self.following {
+            following.await_no_longer(&mut self.merge);
+        }
+    }
+
+    /// Whether every kind has completed its first list.
+    pub(crate) fn synced(&self) -> bool {
+        self.merge.synced()
     }
 
     /// The state of each kind.

@@ -22,32 +22,48 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-/// Starts one task for each selection.
-pub(crate) fn spawn(
-    config: &ClusterConfig,
-    selections: &Arc<[Selection]>,
-    updates: &mpsc::Sender<Update>,
-    state: &SyncState,
-    tasks: &mut JoinSet<()>,
-) {
-    let reachability = Arc::new(Reachability::new(config.server()));
-    for (position, selection) in selections.iter().enumerate() {
+/// Starts the tasks of a cluster, one for each selection.
+pub(crate) struct Cluster {
+    client: kube::Client,
+    reachability: Arc<Reachability>,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: &ClusterConfig) -> Self {
+        Self { client: config.watcher.clone(), reachability: Arc::new(Reachability::new(config.server())) }
+    }
+
+    /// Starts the task of a selection.
+    pub(crate) fn spawn(
+        &self,
+        position: usize,
+        selection: Selection,
+        updates: mpsc::Sender<Update>,
+        state: &SyncState,
+        tasks: &mut JoinSet<()>,
+    ) -> AbortHandle {
         let watch = KindWatch {
-            client: config.watcher.clone(),
-            selection: selection.clone(),
+            client: self.client.clone(),
+            selection,
             position,
-            updates: updates.clone(),
+            updates,
             state: state.clone(),
-            reachability: Arc::clone(&reachability),
+            reachability: Arc::clone(&self.reachability),
             backoff: Backoff::default(),
             listed: false,
             reported: None,
             refusals: 0,
             warned: HashMap::new(),
         };
-        tasks.spawn(watch.run());
+        tasks.spawn(watch.run())
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("server", &self.reachability.server()).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@ mod admission;
 mod backoff;
 mod changes;
 mod cluster;
+mod following;
 mod limits;
 mod manifests;
 mod merge;

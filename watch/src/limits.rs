@@ -41,6 +41,15 @@ pub(crate) const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// Undecodable objects remembered per kind, so that a relist does not repeat their warnings.
 pub(crate) const REMEMBERED_WARNINGS: usize = 1024;
 
+/// Objects that are followed one by one because another one names them: in all, and of one namespace. Each is a watch.
+pub(crate) const FOLLOWED: usize = 2000;
+/// See [`FOLLOWED`].
+pub(crate) const FOLLOWED_OF_NAMESPACE: usize = 100;
+
+/// How long what is new waits for the objects that it names, so that nobody is told of a Secret that is missing while it is
+/// on its way.
+pub(crate) const FOLLOWED_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Manifests larger than this are not read.
 pub(crate) const MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
 

@@ -2,12 +2,12 @@
 //! selection must not delete what another one holds, and an object that cannot be decoded keeps its last good version.
 
 use crate::{Change, Kind, Object, ObjectKey, Selection};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// What a source saw of one selection.
 #[derive(Debug)]
 pub(crate) struct Update {
-    /// The position of the selection in the list that the program gave.
+    /// The position of the selection in the list that the program gave; selections that came later are numbered on.
     pub(crate) selection: usize,
     pub(crate) event: Event,
 }
@@ -27,37 +27,71 @@ pub(crate) enum Event {
 /// Which objects each selection holds.
 #[derive(Debug)]
 pub(crate) struct Merge {
-    selections: Vec<Selected>,
+    selections: BTreeMap<usize, Selected>,
 }
 
 #[derive(Debug)]
 struct Selected {
     kind: Kind,
     listed: bool,
+    /// Whether the first list has to come before anything counts as complete.
+    essential: bool,
     keys: HashSet<ObjectKey>,
+}
+
+impl Selected {
+    fn new(kind: Kind, essential: bool) -> Self {
+        Self { kind, listed: false, essential, keys: HashSet::new() }
+    }
 }
 
 impl Merge {
     pub(crate) fn new(selections: &[Selection]) -> Self {
-        let selected = |s: &Selection| Selected { kind: s.kind, listed: false, keys: HashSet::new() };
-        Self { selections: selections.iter().map(selected).collect() }
+        let selected = |(position, selection): (usize, &Selection)| (position, Selected::new(selection.kind, true));
+        Self { selections: selections.iter().enumerate().map(selected).collect() }
     }
 
-    /// Whether every selection was listed.
+    /// Whether every selection of the program was listed.
     pub(crate) fn synced(&self) -> bool {
-        self.selections.iter().all(|selected| selected.listed)
+        self.selections.values().all(|selected| selected.listed || !selected.essential)
+    }
+
+    /// Adds a selection that came later.
+    pub(crate) fn add(&mut self, position: usize, kind: Kind) {
+        self.selections.insert(position, Selected::new(kind, false));
+    }
+
+    /// Takes such a selection out, and appends what is gone with it.
+    pub(crate) fn remove(&mut self, position: usize, changes: &mut Vec<Change>) {
+        for key in self.selections.remove(&position).into_iter().flat_map(|selected| selected.keys) {
+            self.delete(position, key, changes);
+        }
+    }
+
+    /// Whether a selection was listed; so does one count that is not there any more.
+    pub(crate) fn is_listed(&self, position: usize) -> bool {
+        self.selections.get(&position).is_none_or(|selected| selected.listed)
+    }
+
+    /// Takes a selection as listed.
+    pub(crate) fn await_no_longer(&mut self, position: usize) {
+        if let Some(selected) = self.selections.get_mut(&position) {
+            selected.listed = true;
+        }
     }
 
     /// Appends what an update means for its kind.
     pub(crate) fn take(&mut self, update: Update, changes: &mut Vec<Change>) {
         let Update { selection, event } = update;
+        // What was on its way when its selection was taken out.
+        let Some(selected) = self.selections.get_mut(&selection) else { return };
         match event {
             Event::Apply(object) => {
-                self.selections[selection].keys.insert(object.key());
+                selected.keys.insert(object.key());
                 changes.push(Change::Apply(*object));
             }
             Event::Delete(key) => {
-                self.selections[selection].keys.remove(&key);
+                selected.keys.remove(&key);
                 self.delete(selection, key, changes);
             }
             Event::List { objects, kept } => self.list(selection, objects, &kept, changes),
@@ -65,32 +99,32 @@ impl Merge {
     }
 
     fn list(&mut self, selection: usize, objects: Vec<Object>, kept: &[ObjectKey], changes: &mut Vec<Change>) {
-        let kind = self.selections[selection].kind;
-        let alone = self.selections.iter().filter(|selected| selected.kind == kind).count() == 1;
-        let selected = &mut self.selections[selection];
+        let Some(kind) = self.selections.get(&selection).map(|selected| selected.kind) else { return };
+        let alone = self.selections.values().filter(|selected| selected.kind == kind).count() == 1;
+        let Some(selected) = self.selections.get_mut(&selection) else { return };
         let mut keys: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
         let known = kept.iter().filter(|key| selected.keys.contains(*key) && !keys.contains(*key)).cloned();
         let known: Vec<ObjectKey> = known.collect();
         let whole = alone && known.is_empty();
         keys.extend(known);
-        let gone = std::mem::replace(&mut selected.keys, keys);
         selected.listed = true;
         if whole {
+            selected.keys = keys;
             changes.push(Change::Reset { kind, objects });
             return;
         }
+        let gone: Vec<ObjectKey> = selected.keys.iter().filter(|key| !keys.contains(*key)).cloned().collect();
+        selected.keys = keys;
         for key in gone {
-            if !self.selections[selection].keys.contains(&key) {
-                self.delete(selection, key, changes);
-            }
+            self.delete(selection, key, changes);
         }
         changes.extend(objects.into_iter().map(Change::Apply));
     }
 
     /// Deletes an object unless another selection of its kind holds it.
     fn delete(&self, selection: usize, key: ObjectKey, changes: &mut Vec<Change>) {
-        let held = |(other, selected): (usize, &Selected)| other != selection && selected.keys.contains(&key);
-        if !self.selections.iter().enumerate().any(held) {
+        let held = |(other, selected): (&usize, &Selected)| *other != selection && selected.keys.contains(&key);
+        if !self.selections.iter().any(held) {
             changes.push(Change::Delete(key));
         }
     }
@@ -149,6 +183,21 @@ mod tests {
         assert_eq!(take(&mut merge, list(0, &[], &[])), []);
         let delete = Update { selection: 1, event: Event::Delete(pod("a").key()) };
         assert_eq!(take(&mut merge, delete), [Change::Delete(pod("a").key())]);
+    }
+
+    #[test]
+    fn a_selection_that_comes_later_is_not_awaited_and_leaves_nothing_behind() {
+        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        take(&mut merge, list(0, &["a"], &[]));
+        merge.add(1, Kind::Pod);
+        assert!(merge.synced() && !merge.is_listed(1));
+        assert_eq!(take(&mut merge, list(1, &["b"], &[])), [Change::Apply(pod("b"))]);
+        assert_eq!(take(&mut merge, list(0, &["a"], &[])), [Change::Apply(pod("a"))], "a list is of its own selection");
+        let mut changes = Vec::new();
+        merge.remove(1, &mut changes);
+        assert_eq!(changes, [Change::Delete(pod("b").key())]);
+        assert_eq!(take(&mut merge, list(1, &["b"], &[])), [], "what was on its way");
+        assert!(merge.is_listed(1));
     }
 
     /// What a selection sees next, in small numbers so that selections overlap.

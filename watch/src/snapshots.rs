@@ -2,13 +2,16 @@
 //! to the proxy and the controller.
 
 use crate::backoff::Backoff;
-use crate::changes::{Batch, changes_into};
+use crate::changes::changes_into;
+use crate::limits::FOLLOWED_PATIENCE;
 use crate::verdict_log::VerdictLog;
-use crate::{IndexConfig, Selection, Snapshot, Source, SyncState};
+use crate::{Change, IndexConfig, ObjectKey, Selection, Snapshot, Source, SyncState};
 use nearside_routing::Index;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 
 /// Starts to read a source into an index. Must run on a Tokio runtime.
 pub fn snapshots(source: Source, selections: Vec<Selection>, config: IndexConfig) -> Snapshots {
@@ -62,12 +65,38 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
     loop {
         let mut changes = changes_into(source.clone(), selections.clone(), state.clone());
         let mut index = Index::new(config.clone());
+        // Until when what is new waits for the objects that it names; `None` where there is nothing to wait for.
+        let mut held: Option<Instant> = None;
         loop {
-            let Some(batch) = changes.next().await else {
-                tracing::error!("the tasks that read the source have ended; starting over");
-                break;
+            let next = match held {
+                Some(until) => timeout_at(until, changes.next()).await.ok(),
+                None => Some(changes.next().await),
             };
-            match take(index, log, batch, &publisher).await {
+            let batch = match next {
+                Some(Some(batch)) => batch.changes,
+                Some(None) => {
+                    tracing::error!("the tasks that read the source have ended; starting over");
+                    break;
+                }
+                None => {
+                    changes.await_followed_no_longer();
+                    Vec::new()
+                }
+            };
+            let taken = take(index, batch).await;
+            let taken = match taken {
+                Ok((mut index, wanted)) => {
+                    changes.follow(&wanted).into_iter().for_each(|change| index.apply(change));
+                    let later = || Instant::now() + FOLLOWED_PATIENCE;
+                    held = changes.awaits_followed().then(|| held.unwrap_or_else(later));
+                    match changes.synced() && held.is_none() {
+                        true => publish(index, log, &publisher).await,
+                        false => Ok((index, log)),
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            match taken {
                 Ok((kept_index, kept_log)) => (index, log) = (kept_index, kept_log),
                 Err(error) => {
                     tracing::error!(%error, "the index has failed; starting over from a fresh list");
@@ -80,33 +109,38 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
     }
 }
 
-/// Applies a batch and publishes. Compiling ten thousand routes takes long enough to stall a runtime thread, so it
-/// happens on a blocking one.
-async fn take(
+/// Applies changes, and gives the objects that are to be followed. On a blocking thread: ten thousand routes are read here.
+async fn take(mut index: Index, changes: Vec<Change>) -> Result<(Index, BTreeSet<ObjectKey>), JoinError> {
+    let work = move || {
+        for change in changes {
+            index.apply(change);
+        }
+        let wanted = index.named_secrets();
+        (index, wanted)
+    };
+    spawn_blocking(work).await
+}
+
+/// Publishes. Compiling ten thousand routes takes long enough to stall a runtime thread, so it happens on a blocking one.
+async fn publish(
     mut index: Index,
     mut log: VerdictLog,
-    batch: Batch,
     publisher: &Publisher,
 ) -> Result<(Index, VerdictLog), JoinError> {
     let publisher = publisher.clone();
     let work = move || {
-        for change in batch.changes {
-            index.apply(change);
+        let snapshot = index.publish();
+        for notice in index.take_notices() {
+            tracing::warn!(object = %notice.object, field = notice.field, "{}", notice.message);
         }
-        if batch.synced {
-            let snapshot = index.publish();
-            for notice in index.take_notices() {
-                tracing::warn!(object = %notice.object, field = notice.field, "{}", notice.message);
+        log.note(&snapshot.verdicts);
+        publisher.send_if_modified(|latest| {
+            let changed = latest.as_ref().is_none_or(|latest| !Arc::ptr_eq(latest, &snapshot));
+            if changed {
+                *latest = Some(snapshot);
             }
-            log.note(&snapshot.verdicts);
-            publisher.send_if_modified(|latest| {
-                let changed = latest.as_ref().is_none_or(|latest| !Arc::ptr_eq(latest, &snapshot));
-                if changed {
-                    *latest = Some(snapshot);
-                }
-                changed
-            });
-        }
+            changed
+        });
         (index, log)
     };
     spawn_blocking(work).await

@@ -32,6 +32,8 @@ pub(super) struct Line<'l> {
     sent: u64,
     #[serde(serialize_with = "milliseconds", rename = "ms")]
     duration: Duration,
+    #[serde(serialize_with = "cut", skip_serializing_if = "is_empty")]
+    user: Cow<'l, str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     route: String,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -69,6 +71,7 @@ impl<'l> Line<'l> {
             received: line.received,
             sent: line.sent,
             duration: ctx.started.elapsed(),
+            user: Cow::Borrowed(ctx.user.as_deref().unwrap_or_default()),
             route: ctx.route.as_ref().map(|route| route.source.to_string()).unwrap_or_default(),
             pod: target.map_or("", |target| &target.pod),
             address: target.map(|target| target.address.to_string()).unwrap_or_default(),
@@ -93,6 +96,7 @@ impl<'l> Line<'l> {
             received: line.received,
             sent: line.sent,
             duration: line.duration,
+            user: Cow::Borrowed(""),
             route: line.route.source.to_string(),
             pod: line.target.map_or("", |target| &target.pod),
             address: line.target.map(|target| target.address.to_string()).unwrap_or_default(),
@@ -134,6 +138,7 @@ impl<'l> Line<'l> {
                 let _ = write!(out, " {name}={}", escaped(value));
             }
         };
+        field("user", &self.user);
         field("route", &self.route);
         field("pod", self.pod);
         field("address", &self.address);

@@ -53,6 +53,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
         insecure: InsecurePolicy::None,
         policy: Arc::default(),
         canary: None,
+        credentials: None,
     }
 }
 

@@ -138,6 +138,7 @@ mod tests {
             insecure,
             policy: Arc::new(Policy { affinity, ..Policy::default() }),
             canary: None,
+            credentials: None,
         };
         let name = CookieName::parse("c").unwrap();
         AffinityCookie::of(&route, &route.source, Some(&name))

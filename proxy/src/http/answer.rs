@@ -4,7 +4,7 @@ use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
 use crate::rate::TooMuch;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use nearside_routing::{Hostname, Scheme};
 
@@ -56,6 +56,23 @@ impl Answer {
     /// The client is not among those that the route serves.
     pub(crate) fn forbidden() -> Self {
         Self::page(403, "forbidden")
+    }
+
+    /// The request gives no user and password that are known (RFC 9110 §15.5.2).
+    pub(crate) fn unauthorized(challenge: &HeaderValue) -> Self {
+        let mut answer = Self::page(401, "unauthorized");
+        answer.headers.push((WWW_AUTHENTICATE, challenge.clone()));
+        answer
+    }
+
+    /// The Secret that the object names for passwords is not there, or lets nobody in.
+    pub(crate) fn credentials_missing() -> Self {
+        Self::page(503, "credentials_missing").retrying()
+    }
+
+    /// More passwords wait to be verified than may.
+    pub(crate) fn verification_busy() -> Self {
+        Self::page(503, "verification_busy").retrying()
     }
 
     /// The client asks more than the route serves it (RFC 6585 §4).
@@ -133,6 +150,7 @@ impl Answer {
         let text = match (status, reason) {
             (_, "no_route") => "No route matches this host and path.",
             (503, _) => "The application is not available at the moment. Please try again.",
+            (401, _) => "The application asks who you are.",
             (403, _) => "The application is not for this client.",
             (429, _) => "These are too many requests. Please try again later.",
             (502 | 504, _) => "The application did not give a valid answer.",

@@ -52,6 +52,8 @@ pub(crate) struct RequestContext {
     pub(crate) unique_id: Option<Box<str>>,
     /// Leave to be served, for as long as it is.
     pub(super) permit: Permit,
+    /// The user whose password the request gave.
+    pub(crate) user: Option<Box<str>>,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
     /// Whether the whole request was there before a pod was asked.
@@ -89,6 +91,7 @@ impl RequestContext {
             forwarded_prefix: None,
             unique_id: None,
             permit: Permit::default(),
+            user: None,
             upgrade: false,
             complete: false,
             exchange: None,

@@ -7,7 +7,7 @@ use super::context::RequestContext;
 use super::guard;
 use super::request::RequestTarget;
 use super::selection::{self, Choice};
-use super::{cors, miss, redirect, rewrite};
+use super::{authentication, cors, miss, redirect, rewrite};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use crate::state::State;
@@ -17,7 +17,7 @@ use nearside_routing::{Decision, NormalPath, Scheme};
 use std::sync::Arc;
 
 /// Decides. `None` means that the pod in the context is to be asked. `raw` is the request target as the client sent it.
-pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
+pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
     let target = match RequestTarget::parse(header, raw) {
         Ok(target) => target,
         Err(refusal) => return Some(Answer::refusal(refusal)),
@@ -48,9 +48,6 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
             let policy = &route.policy;
-            if policy.demands_authentication {
-                return Some(Answer::unguarded());
-            }
             if let Some(answer) = guard::refuse(shared, route, header, ctx) {
                 return Some(answer);
             }
@@ -59,6 +56,9 @@ pub(super) fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut Requ
                 .or_else(|| redirect::app_root(&policy.redirects, &path));
             if answer.is_some() {
                 return answer;
+            }
+            if let Some(answer) = authentication::refuse(shared, route, header, ctx).await {
+                return Some(answer);
             }
             let choice = selection::choose_first(header, &target, ctx);
             if choice == Choice::Full {

@@ -7,6 +7,7 @@ use super::context::RequestContext;
 use crate::rate::Unit;
 use crate::server::Shared;
 use http::request::Parts;
+use nearside_routing::policy::authentication::Satisfy;
 use nearside_routing::table::CompiledRoute;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,7 +19,9 @@ pub(super) fn refuse(
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
     let client = ctx.connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |known| known.client.ip());
-    if !route.policy.access.admits(client) {
+    let authentication = &route.policy.authentication;
+    let either = authentication.is_demanded() && authentication.satisfy == Satisfy::Any;
+    if !route.policy.access.admits(client) && !either {
         return Some(Answer::forbidden());
     }
     if let Some(refusal) = body::announced_too_large(header, route.policy.body.largest) {

@@ -279,6 +279,7 @@ impl Builder<'_> {
             insecure,
             policy: Arc::clone(&self.policy),
             canary: None,
+            credentials: None,
         };
         self.rules.push(Claim {
             route: Arc::new(route),

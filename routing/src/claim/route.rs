@@ -115,6 +115,7 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
             insecure,
             policy: Arc::new(policy),
             canary: None,
+            credentials: None,
         }),
         age: route.metadata.age(),
         field: "spec.host".into(),

@@ -7,7 +7,7 @@ use crate::claim::{Claim, ClaimedCertificate, Claims};
 use crate::compile::{Findings, Speaker, compile_host, verdict};
 use crate::hostname::HostPattern;
 use crate::known_secret::KnownSecret;
-use crate::object::{Kind, ObjectKey, Secret};
+use crate::object::{Kind, ObjectKey, Secret, is_object_name};
 use crate::table::RouteTable;
 use crate::verdict::{Reason, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +126,15 @@ impl HostIndex {
         self.secrets.keys().cloned().collect()
     }
 
+    /// The Secrets that policies name.
+    pub(super) fn named_secrets(&self) -> BTreeSet<ObjectKey> {
+        // The rules of an object share one policy, as far as Secrets go.
+        let policies = self.claims.values().filter_map(|claims| Some((claims, &claims.rules.first()?.route.policy)));
+        let names = policies.flat_map(|(claims, policy)| policy.secrets().map(move |name| (claims, name)));
+        // What cannot be a name is not looked for; it would be more than a name in a selector.
+        names.filter(|(_, name)| is_object_name(name)).map(|(claims, name)| secret_of(claims, name)).collect()
+    }
+
     /// The hosts of [`super::Snapshot::claimed`], if they changed since the last call; to be asked after [`Self::publish`].
     pub(super) fn publish_claimed(&mut self) -> Option<Arc<BTreeSet<HostPattern>>> {
         std::mem::take(&mut self.claimed_changed).then(|| Arc::new(self.claimed.clone()))
@@ -201,13 +210,13 @@ impl HostIndex {
     }
 
     fn verdict(&self, claims: &Claims) -> Verdict {
-        let (mut rejected, mut certificates) = (Vec::new(), Vec::new());
+        let (mut rejected, mut secrets) = (Vec::new(), Vec::new());
         for findings in self.findings.get(&claims.object).into_iter().flat_map(BTreeMap::values) {
             rejected.extend(findings.rejected.iter().cloned());
-            certificates.extend(findings.certificates.iter().cloned());
+            secrets.extend(findings.secrets.iter().cloned());
         }
         rejected.sort();
-        verdict(claims, &rejected, &certificates)
+        verdict(claims, &rejected, &secrets)
     }
 }
 
@@ -252,14 +261,19 @@ fn places(claims: &Claims) -> BTreeMap<HostPattern, Places> {
 }
 
 fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {
-    let secret = |name: &str| ObjectKey::new(Kind::Secret, &claims.object.namespace, name);
+    let secret = |name: &str| secret_of(claims, name);
     let external = claims.rules.iter().filter_map(|rule| match &rule.certificate {
         ClaimedCertificate::External { secret: name } => Some((secret(name), rule.route.pattern.clone())),
         _ => None,
     });
-    let of_pods = claims.rules.iter().filter_map(|rule| {
-        let name = rule.route.policy.destination_ca.as_deref()?;
-        Some((secret(name), rule.route.pattern.clone()))
-    });
-    external.chain(of_pods).chain(claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()))).collect()
+    let by_policy = claims
+        .rules
+        .iter()
+        .flat_map(|rule| rule.route.policy.secrets().map(|name| (secret(name), rule.route.pattern.clone())));
+    let certificates = claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()));
+    external.chain(by_policy).chain(certificates).collect()
+}
+
+fn secret_of(claims: &Claims, name: &str) -> ObjectKey {
+    ObjectKey::new(Kind::Secret, &claims.object.namespace, name)
 }

@@ -4,6 +4,7 @@ mod canaries;
 mod histories;
 mod neighbours;
 mod parts;
+mod passwords;
 
 use crate::admission::Ownership;
 use crate::endpoints::{PortSelector, ServiceKey};

@@ -1,9 +1,11 @@
-//! core/v1 Secret of the types `kubernetes.io/tls` and `Opaque`: JSON in, the entries that a router reads out. Every other
-//! entry is dropped here, so that the passwords of applications never stay in memory.
+//! core/v1 Secret: JSON in, the entries that a router reads out. What else an entry holds is dropped here, so that the
+//! passwords of applications never stay in memory.
 
 use super::meta::{ObjectMeta, null_as_default};
+use crate::credentials::FILE_ENTRY;
 use base64::Engine;
 use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A Secret; of its data only the entries below are kept.
@@ -21,12 +23,19 @@ pub struct Secret {
     pub authority: Vec<u8>,
     /// `data["ca.crl"]`, decoded: revocation lists of these CAs as PEM.
     pub revocations: Vec<u8>,
+    /// The entry `auth`, and of all others, except in a Secret for certificates, the name with the hash of a password that
+    /// they hold, empty where they hold something else.
+    pub passwords: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl Secret {
+    /// The type that holds a certificate and a key.
+    pub const TLS: &str = "kubernetes.io/tls";
+
     /// Whether nothing is in it that a router reads.
     pub fn is_empty(&self) -> bool {
         [&self.certificate, &self.key, &self.authority, &self.revocations].iter().all(|entry| entry.is_empty())
+            && self.passwords.values().all(|hash| hash.is_empty())
     }
 }
 
@@ -39,15 +48,15 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = Wire::deserialize(deserializer)?;
-        Ok(Self {
-            metadata: wire.metadata,
-            kind: wire.kind,
-            certificate: value(wire.data.certificate, wire.string_data.certificate, "tls.crt")?,
-            key: value(wire.data.key, wire.string_data.key, "tls.key")?,
-            authority: value(wire.data.authority, wire.string_data.authority, "ca.crt")?,
-            revocations: value(wire.data.revocations, wire.string_data.revocations, "ca.crl")?,
-        })
+        let Wire { metadata, kind, mut data, mut string_data } = Wire::deserialize(deserializer)?;
+        let mut bytes = |name: &str| {
+            let (encoded, plain) = (data.remove(name).flatten(), string_data.remove(name).flatten());
+            value(encoded, plain).map_err(|error| de::Error::custom(format!("data[\"{name}\"] is not base64: {error}")))
+        };
+        let (certificate, key) = (bytes("tls.crt")?, bytes("tls.key")?);
+        let (authority, revocations) = (bytes("ca.crt")?, bytes("ca.crl")?);
+        let passwords = if kind == Self::TLS { BTreeMap::new() } else { passwords(data, string_data) };
+        Ok(Self { metadata, kind, certificate, key, authority, revocations, passwords })
     }
 }
 
@@ -64,29 +73,38 @@ struct Wire {
     string_data: Entries,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Entries {
-    #[serde(rename = "tls.crt")]
-    certificate: Option<String>,
-    #[serde(rename = "tls.key")]
-    key: Option<String>,
-    #[serde(rename = "ca.crt")]
-    authority: Option<String>,
-    #[serde(rename = "ca.crl")]
-    revocations: Option<String>,
-}
+type Entries = BTreeMap<String, Option<String>>;
 
-fn value<E: de::Error>(encoded: Option<String>, plain: Option<String>, name: &str) -> Result<Vec<u8>, E> {
+fn value(encoded: Option<String>, plain: Option<String>) -> Result<Vec<u8>, base64::DecodeError> {
     if let Some(plain) = plain {
         return Ok(plain.into_bytes());
     }
     // A manifest may break the text over lines, as the API server allows.
     let encoded: Vec<u8> = encoded.unwrap_or_default().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .map_err(|error| E::custom(format!("data[\"{name}\"] is not base64: {error}")))
+    base64::engine::general_purpose::STANDARD.decode(encoded)
 }
+
+/// What may be hashes of passwords. An entry that cannot be read is kept by its name, so that it can be told.
+fn passwords(data: Entries, mut string_data: Entries) -> BTreeMap<Box<str>, Box<str>> {
+    let mut passwords = BTreeMap::new();
+    let mut keep = |name: String, encoded: Option<String>, plain: Option<String>| {
+        let text = value(encoded, plain).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let is_hash = text.len() <= HASH_BYTES && text.starts_with(['$', '{']);
+        let kept = if is_hash || name == FILE_ENTRY { text } else { String::new() };
+        passwords.insert(name.into(), kept.into());
+    };
+    for (name, encoded) in data {
+        let plain = string_data.remove(&name).flatten();
+        keep(name, encoded, plain);
+    }
+    for (name, plain) in string_data {
+        keep(name, None, plain);
+    }
+    passwords
+}
+
+/// Bytes of an entry that may be a hash; the longest has 123.
+const HASH_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -106,7 +124,7 @@ mod tests {
 
     #[test]
     fn entries_that_no_router_reads_are_dropped() {
-        let data = json!({"password": "c2VjcmV0", "auth": "AAAA"});
+        let data = json!({"password": "c2VjcmV0", "token": "AAAA"});
         let secret: Secret =
             serde_json::from_value(json!({"metadata": {"name": "s"}, "type": "Opaque", "data": data})).unwrap();
         assert!(secret.is_empty());
@@ -116,6 +134,27 @@ mod tests {
         .unwrap();
         assert_eq!((secret.authority.as_slice(), secret.revocations.as_slice()), (&b"hello"[..], &b"hi"[..]));
         assert!(!secret.is_empty());
+    }
+
+    #[test]
+    fn of_passwords_only_hashes_are_kept() {
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": {"name": "s"}, "type": "Opaque",
+            "data": {"auth": "YW5uOiRhcHIx", "ann": "JGFwcjEkeCR5", "token": "aGVsbG8=", "broken": "?"},
+            "stringData": {"bob": "{SHA}x", "note": "private"}
+        }))
+        .unwrap();
+        let kept: Vec<(&str, &str)> = secret.passwords.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let expected = [
+            ("ann", "$apr1$x$y"),
+            ("auth", "ann:$apr1"),
+            ("bob", "{SHA}x"),
+            ("broken", ""),
+            ("note", ""),
+            ("token", ""),
+        ];
+        assert_eq!(kept, expected);
+        assert!(!format!("{secret:?}").contains("apr1"), "nor are they shown");
     }
 
     #[test]

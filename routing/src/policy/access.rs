@@ -30,6 +30,11 @@ impl Access {
         !self.nobody && self.allowed.as_ref().is_none_or(among) && !self.denied.as_ref().is_some_and(among)
     }
 
+    /// Whether this client is on a list of those that are let in, and on none of those that are kept out.
+    pub fn lets_in(&self, client: IpAddr) -> bool {
+        self.allowed.is_some() && self.admits(client)
+    }
+
     /// Whether everybody may ask.
     pub fn is_open(&self) -> bool {
         self.allowed.is_none() && self.denied.is_none()
@@ -126,6 +131,8 @@ mod tests {
             problems(&written, Access::read),
             ["\"nonsense\" and 1 more: not an address or range such as 10.0.0.0/8; left out"]
         );
+        let lets_in = |written: &[(&str, &str)]| read(written, Access::read).lets_in("192.0.2.1".parse().unwrap());
+        assert!(lets_in(&written) && !lets_in(&[(DENYLIST, "10.0.0.0/8")]) && !lets_in(&[]));
         assert!(read(&[], Access::read).is_open() && !read(&written, Access::read).is_open());
     }
 }

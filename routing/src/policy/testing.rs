@@ -18,5 +18,5 @@ pub(crate) fn problems<T>(written: &[(&str, &str)], read: impl FnOnce(&mut Annot
 
 fn metadata(written: &[(&str, &str)]) -> ObjectMeta {
     let annotations = written.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    ObjectMeta { annotations, ..ObjectMeta::default() }
+    ObjectMeta { namespace: "shop".into(), annotations, ..ObjectMeta::default() }
 }

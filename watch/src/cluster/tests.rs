@@ -408,6 +408,78 @@ async fn snapshots_wait_for_every_kind_and_follow() {
     assert_eq!(first.verdicts.len(), 1);
 }
 
+/// An Ingress of our class whose users are in a Secret.
+fn guarded(name: &str, secret: &str) -> Value {
+    let annotations = json!({"kubernetes.io/ingress.class": "nearside", "nginx.ingress.kubernetes.io/auth-type": "basic",
+                             "nginx.ingress.kubernetes.io/auth-secret": secret});
+    let backend = json!({"service": {"name": "a", "port": {"number": 80}}});
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+           "metadata": {"namespace": "shop", "name": name, "annotations": annotations},
+           "spec": {"rules": [{"host": format!("{name}.example.com"), "http":
+                    {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}})
+}
+
+fn users(name: &str, users: &[&str]) -> Value {
+    let lines: Vec<String> = users.iter().map(|user| format!("{user}:{{SHA}}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")).collect();
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "shop", "name": name}, "type": "Opaque",
+           "stringData": {"auth": lines.concat()}})
+}
+
+/// Whether a host of a guarded Ingress knows a user; `None` where its Secret is not there.
+fn knows(snapshots: &Snapshots, host: &str, user: &str) -> Option<bool> {
+    let snapshot = snapshots.latest()?;
+    let path = nearside_routing::NormalPath::parse("/").unwrap();
+    let found = snapshot.routes.find(nearside_routing::Scheme::Http, host, &path);
+    let nearside_routing::Decision::Serve(route) = found.decision else { return None };
+    route.credentials.as_ref().map(|credentials| credentials.hash(user).is_some())
+}
+
+#[tokio::test]
+async fn secrets_that_objects_name_for_passwords_are_followed_and_no_others_are_read() {
+    let server = server().await;
+    server.seed(guarded("one", "ones")).unwrap();
+    server.seed(users("ones", &["ann"])).unwrap();
+    server.seed(users("unrelated", &["eve"])).unwrap();
+    let selections = vec![Selection::all(Kind::Ingress), Selection::all(Kind::Secret).fields("type=kubernetes.io/tls")];
+    let mut snapshots = snapshots(source(&server), selections, IndexConfig::default());
+    let first = tokio::time::timeout(PATIENCE, snapshots.next()).await.unwrap();
+    assert_eq!(first.verdicts.values().map(|verdict| verdict.problems.len()).sum::<usize>(), 0, "{:?}", first.verdicts);
+    assert_eq!(knows(&snapshots, "one.example.com", "ann"), Some(true), "the first snapshot is whole");
+    assert_eq!(server.faults().requests("list", "secrets"), 2, "certificates, and one Secret by its name");
+
+    server.seed(users("ones", &["bob"])).unwrap();
+    wait(&snapshots, "the new user", |snapshots| knows(snapshots, "one.example.com", "bob") == Some(true)).await;
+    server.seed(guarded("two", "twos")).unwrap();
+    wait(&snapshots, "the object", |snapshots| snapshots.latest().is_some_and(|latest| latest.verdicts.len() == 2))
+        .await;
+    assert_eq!(knows(&snapshots, "two.example.com", "ann"), None);
+    server.seed(users("twos", &["ann"])).unwrap();
+    wait(&snapshots, "its Secret", |snapshots| knows(snapshots, "two.example.com", "ann") == Some(true)).await;
+    server.delete(ObjectRef::new("v1", "Secret", "shop", "twos")).unwrap();
+    wait(&snapshots, "nobody", |snapshots| knows(snapshots, "two.example.com", "ann").is_none()).await;
+    assert_eq!(knows(&snapshots, "one.example.com", "bob"), Some(true));
+
+    // Another Secret is followed in place of the first.
+    server.seed(guarded("one", "unrelated")).unwrap();
+    wait(&snapshots, "the other", |snapshots| knows(snapshots, "one.example.com", "eve") == Some(true)).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_holds_nothing_else_up() {
+    let server = server().await;
+    let selections = vec![Selection::all(Kind::Ingress), Selection::all(Kind::Secret).fields("type=kubernetes.io/tls")];
+    let mut snapshots = snapshots(source(&server), selections, IndexConfig::default());
+    tokio::time::timeout(PATIENCE, snapshots.next()).await.unwrap();
+    server.faults().answer(of("secrets").verb("list"), 500, None, None);
+    server.seed(guarded("one", "ones")).unwrap();
+    wait(&snapshots, "the object", |snapshots| snapshots.latest().is_some_and(|latest| latest.verdicts.len() == 1))
+        .await;
+    assert_eq!(knows(&snapshots, "one.example.com", "ann"), None);
+    server.seed(users("ones", &["ann"])).unwrap();
+    server.faults().clear();
+    wait(&snapshots, "its Secret", |snapshots| knows(snapshots, "one.example.com", "ann") == Some(true)).await;
+}
+
 async fn wait(snapshots: &Snapshots, what: &str, condition: impl Fn(&Snapshots) -> bool) {
     let reached = async {
         while !condition(snapshots) {
