@@ -31,6 +31,8 @@ mod request;
 mod retry;
 mod rewrite;
 mod selection;
+#[cfg_attr(not(test), expect(dead_code, reason = "asked by what is built on it"))]
+pub(crate) mod subrequest;
 mod timeouts;
 pub(crate) mod unique_id;
 mod upstream_header;

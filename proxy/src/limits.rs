@@ -89,6 +89,12 @@ pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const EXCHANGE_IDLE: Duration = Duration::from_millis(1);
 /// Idle connections to pods, over all pods.
 pub(crate) const UPSTREAM_POOL: usize = 1024;
+/// Idle connections of requests of the proxy's own, over all servers.
+pub(crate) const SUBREQUEST_POOL: usize = 128;
+/// Bytes of all names and values of an answer to a request of the proxy's own. More: it is none.
+pub(crate) const SUBREQUEST_HEADER_BYTES: usize = 32 * 1024;
+/// Interim responses (1xx) before such an answer. More: it is none.
+pub(crate) const SUBREQUEST_INTERIM: usize = 8;
 /// Bytes of the buffer of each direction of a passed-through connection.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 

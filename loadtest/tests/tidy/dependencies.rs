@@ -36,6 +36,7 @@ const DOORS: [(&str, &[&str]); 5] = [
             "proxy/src/http/peer.rs",
             "proxy/src/http/pod_stream.rs",
             "proxy/src/http/queue.rs",
+            "proxy/src/http/subrequest.rs",
             "proxy/src/http/upstream_header.rs",
             "proxy/src/main.rs",
             "proxy/src/server.rs",
