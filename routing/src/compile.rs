@@ -105,6 +105,7 @@ pub fn compile_host(
         .iter()
         .filter(|speaker| speaker.claims.object.kind == owner.route.source.kind)
         .filter(|speaker| namespaces.contains(&*speaker.claims.object.namespace))
+        .filter(|speaker| speaker.claims.hosts.contains(pattern))
         .flat_map(|speaker| {
             speaker.certificates.iter().map(|place| (&speaker.claims.object, &speaker.claims.certificates[*place]))
         })

@@ -1,8 +1,9 @@
 //! The environment of an OpenShift router, pasted in: the proxy starts, does what the variables say, and tells of the rest.
 
-use super::support::client::{connect_tls, get_tls};
+use super::support::client::{connect_tls, get_tls, raw};
 use super::support::manifests::{pod, route, service};
-use super::support::{Manifests, Proxy, echo_pod, get};
+use super::support::pods::read_header;
+use super::support::{Manifests, Proxy, Scripted, echo_pod, get};
 use nearside_loadtest::certificates::TestCa;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -47,6 +48,47 @@ async fn the_environment_of_a_router_deployment_can_be_pasted_in() {
     assert_eq!(told(&proxy, "a variable of the OpenShift router has no effect"), ignored);
     assert_eq!(told(&proxy, "a variable of the OpenShift router cannot be used"), BTreeSet::new());
     assert_eq!(told(&proxy, "this is no variable of the OpenShift router and has no effect"), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn variables_have_the_effect_of_their_flags() {
+    let (_pod, address) = echo_pod("web-1");
+    let manifests = web(address, json!({}));
+    let start = |variable: &str, value: &str| Proxy::start_in(&[(variable, value)], &manifests, &[ALLOWED]);
+    let named = get(start("ROUTER_COOKIE_NAME", "mine").http, HOST, "/").await;
+    assert!(named.header("set-cookie").is_some_and(|cookie| cookie.starts_with("mine=")), "{:?}", named.headers);
+    let told = get(start("ROUTER_SET_FORWARDED_HEADERS", "never").http, HOST, "/").await.echo().headers;
+    assert!(!told.contains_key("x-forwarded-for"), "{told:?}");
+    let added = get(start("ROUTER_HTTP_RESPONSE_HEADERS", "X-Added:here:Set").http, HOST, "/").await;
+    assert_eq!(added.header("x-added"), Some("here"));
+    let whole = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    for (variable, value, sent, answer) in [
+        (
+            "ROUTER_H1_CASE_ADJUST",
+            "Content-Length",
+            whole.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"),
+            "Content-Length: ",
+        ),
+        ("ROUTER_SLOWLORIS_TIMEOUT", "300ms", format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n"), "HTTP/1.1 408 "),
+        ("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", "1s", whole.clone(), "HTTP/1.1 200 "),
+        (
+            "ROUTER_DEFAULT_CLIENT_TIMEOUT",
+            "300ms",
+            format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\na"),
+            "HTTP/1.1 408 ",
+        ),
+    ] {
+        // Reads until the connection is closed.
+        let seen = raw(start(variable, value).http, sent.as_bytes()).await;
+        assert!(seen.contains(answer), "{variable}: {seen}");
+    }
+    let silent = Scripted::start(|mut stream| async move {
+        read_header(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    manifests.put(&pod("web", "web-1", silent.address));
+    assert_eq!(get(start("ROUTER_DEFAULT_SERVER_TIMEOUT", "300ms").http, HOST, "/").await.status, 504);
 }
 
 #[tokio::test]

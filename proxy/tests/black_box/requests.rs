@@ -92,6 +92,7 @@ async fn requests_that_two_parsers_could_read_differently_are_refused() {
         (format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nx: {long}\r\n\r\n"), 431),
         (format!("GET /{long} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"), 414),
         (format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 400),
+        (format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length:\r\n\r\n"), 400),
     ] {
         let answer = raw(proxy.http, request.as_bytes()).await;
         let shown = &request[..request.len().min(80)];
