@@ -23,6 +23,7 @@ mod hash_key;
 mod header_actions;
 mod header_case;
 mod miss;
+pub(crate) mod origin;
 mod peer;
 mod pod_stream;
 mod queue;
@@ -47,7 +48,7 @@ use bytes::Bytes;
 use context::RequestContext;
 use http::header::SERVER;
 use http::{Method, StatusCode, Version};
-use nearside_routing::Scheme;
+use origin::Origin;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -72,6 +73,10 @@ impl HttpService {
 
     async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
         ctx.reason = Some(answer.reason);
+        let answer = match self.shared.config.error_pages.of(answer.status) {
+            Some(page) => answer.with_page(&page),
+            None => answer,
+        };
         if answer.close || self.shared.lifecycle().is_leaving() {
             session.set_keepalive(None);
         }
@@ -108,6 +113,7 @@ impl ProxyHttp for HttpService {
         ctx.connection = connection_of(session.digest()).cloned();
         if let Some(connection) = &ctx.connection {
             connection.header.set(Awaited::Other);
+            ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
         }
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6).
         session.set_abort_on_close(false);
@@ -191,7 +197,7 @@ impl ProxyHttp for HttpService {
             upgrade: ctx.upgrade,
             grpc: request::is_grpc(session.req_header()),
             exchange: ctx.exchange.clone(),
-            scheme: ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme),
+            scheme: ctx.origin.scheme,
             http2: self.shared.config.tls.http2,
             client: route.policy.proxy_protocol.and(ctx.connection.as_deref()).map(Connection::addresses),
         };

@@ -17,6 +17,10 @@ pub(crate) const PROXY_HEADER_TIME: Duration = Duration::from_secs(5);
 pub(crate) const CLIENT_HELLO_BYTES: usize = 64 * 1024;
 /// Between two looks at the files of certificates and CAs.
 pub(crate) const TLS_FILE_CHECK: Duration = Duration::from_secs(1);
+/// Between two looks at the files of error pages.
+pub(crate) const PAGE_FILE_CHECK: Duration = Duration::from_secs(1);
+/// Bytes of such a file. More: it cannot be used.
+pub(crate) const ERROR_PAGE_BYTES: usize = 64 * 1024;
 /// For the TLS handshake after the ClientHello. Slower: the connection is closed.
 pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 

@@ -13,7 +13,9 @@ mod balance;
 mod connection;
 mod deadline;
 mod descriptors;
+mod error_pages;
 mod feed;
+mod file_stamp;
 mod health;
 mod http;
 mod lifecycle;
@@ -149,6 +151,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         after,
     ));
 
+    tokio::spawn(config.error_pages.clone().follow());
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let verifier = Verifier::new()?;
     let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log, verifier));

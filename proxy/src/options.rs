@@ -3,16 +3,20 @@
 
 mod balance;
 mod duration;
+mod error_pages;
 pub(crate) mod headers;
 mod health;
 mod proxy_protocol;
 mod timeouts;
 mod tls;
+mod trusted_proxies;
 
 use crate::balance::BalanceDefaults;
+use crate::error_pages::ErrorPages;
 use balance::BalanceArguments;
 use clap::Parser;
 use duration::parse_duration;
+use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
 use nearside_admin::LogFormat;
@@ -30,6 +34,7 @@ use timeouts::TimeoutArguments;
 pub(crate) use timeouts::Timeouts;
 use tls::TlsArguments;
 pub(crate) use tls::TlsConfig;
+use trusted_proxies::TrustedProxyArguments;
 
 /// Answers requests for Routes and Ingresses from the pods of its own node.
 #[derive(Debug, Parser)]
@@ -64,11 +69,15 @@ pub(crate) struct Arguments {
     /// The status of requests that no route matches: `404`, or `503` as the OpenShift router has it.
     #[arg(long, env = "NEARSIDE_NO_ROUTE_STATUS", value_name = "STATUS", default_value = "404")]
     no_route_status: String,
+    #[command(flatten)]
+    error_pages: ErrorPageArguments,
     /// Threads that work on connections. [default: one for each CPU]
     #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
     threads: Option<String>,
     #[command(flatten)]
     proxy_protocol: ProxyProtocolArguments,
+    #[command(flatten)]
+    trusted_proxies: TrustedProxyArguments,
     #[command(flatten)]
     timeouts: TimeoutArguments,
     #[command(flatten)]
@@ -106,9 +115,12 @@ pub(crate) struct Config {
     pub(crate) addresses: AddressPolicy,
     pub(crate) on_miss: MissPolicy,
     pub(crate) no_route_status: u16,
+    pub(crate) error_pages: ErrorPages,
     /// Threads that work on connections; one for each CPU where the operator says nothing.
     pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// Whose `X-Forwarded-*` is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
     pub(crate) balance: BalanceDefaults,
@@ -159,8 +171,10 @@ impl Arguments {
             ),
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
+            error_pages: self.error_pages.check(&mut mistakes),
             threads: self.threads(&mut mistakes),
             proxy_protocol: self.proxy_protocol.check(&mut mistakes),
+            trusted_proxies: self.trusted_proxies.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),

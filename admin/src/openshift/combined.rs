@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 pub(super) type Combination = fn(&Environment, &mut Found);
 
 /// Every combination.
-pub(super) const COMBINATIONS: [Combination; 5] = [listeners, admin, default_certificate, cipher_suites, unique_id];
+pub(super) const COMBINATIONS: [Combination; 6] =
+    [listeners, admin, default_certificate, cipher_suites, unique_id, error_pages];
 
 fn listeners(environment: &Environment, found: &mut Found) {
     let mode = environment.get("ROUTER_IP_V4_V6_MODE");
@@ -74,6 +75,18 @@ fn cipher_suites(environment: &Environment, found: &mut Found) {
         (_, list, suites) => format!("{}:{}", list.unwrap_or(TLS_1_2), suites.unwrap_or(TLS_1_3)),
     };
     found.take(&[old, new], vec![("tls-cipher-suites", vec![value])]);
+}
+
+fn error_pages(environment: &Environment, found: &mut Found) {
+    let variables = [("ROUTER_ERRORFILE_503", 503), ("ROUTER_ERRORFILE_404", 404)];
+    let given =
+        variables.iter().filter_map(|(variable, status)| Some((*variable, *status, environment.get(variable)?)));
+    let given: Vec<_> = given.collect();
+    if !given.is_empty() {
+        let read: Vec<_> = given.iter().map(|(variable, ..)| *variable).collect();
+        let pages = given.iter().map(|(_, status, file)| format!("{status}={file}")).collect();
+        found.take(&read, vec![("error-page", pages)]);
+    }
 }
 
 /// The OpenShift router adds an id only where both are set.

@@ -164,8 +164,8 @@ pub const SETTINGS: &[Setting] = &[
     ignored("ROUTER_CAPTURE_HTTP_REQUEST_HEADERS", MISSING),
     ignored("ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS", MISSING),
     ignored("ROUTER_CAPTURE_HTTP_COOKIE", MISSING),
-    ignored("ROUTER_ERRORFILE_503", MISSING),
-    ignored("ROUTER_ERRORFILE_404", MISSING),
+    together("ROUTER_ERRORFILE_503", &["error-page"], Proxy),
+    together("ROUTER_ERRORFILE_404", &["error-page"], Proxy),
     ignored("ROUTER_ENABLE_COMPRESSION", MISSING),
     ignored("ROUTER_COMPRESSION_MIME", MISSING),
     // Operation.

@@ -11,6 +11,7 @@ use nearside_routing::Scheme;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 /// The fields, in the order in which they are written.
@@ -61,8 +62,8 @@ impl<'l> Line<'l> {
         let target = ctx.target.as_ref().or(ctx.failed.as_ref());
         Self {
             time: Timestamp(SystemTime::now()),
-            client: connection.map(|connection| connection.client.to_string()).unwrap_or_default(),
-            scheme: scheme(connection.map_or(Scheme::Http, |connection| connection.scheme)),
+            client: connection.map(|connection| client(connection.client, ctx.origin.client)).unwrap_or_default(),
+            scheme: scheme(ctx.origin.scheme),
             method: header.method.as_str(),
             host: Cow::Borrowed(&ctx.host),
             path: header.uri.path_and_query().map_or(Cow::Borrowed("/"), |target| Cow::Borrowed(target.as_str())),
@@ -163,6 +164,11 @@ fn bounded(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// The port is known of who is connected alone.
+fn client(connected: SocketAddr, client: IpAddr) -> String {
+    if connected.ip() == client { connected.to_string() } else { client.to_string() }
 }
 
 fn scheme(scheme: Scheme) -> &'static str {

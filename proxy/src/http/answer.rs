@@ -2,9 +2,10 @@
 
 use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
+use crate::error_pages::{ErrorPage, html_fields};
 use crate::rate::TooMuch;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use nearside_routing::{Hostname, Scheme};
 
@@ -137,6 +138,18 @@ impl Answer {
         Self { status: 204, headers, body: Bytes::new(), close: false, reason: "preflight" }
     }
 
+    /// The same answer with a page of the operator's. Fields that only the proxy can know, such as `Retry-After`, stay where the
+    /// page does not say them.
+    pub(crate) fn with_page(self, page: &ErrorPage) -> Self {
+        let replaced = html_fields();
+        let kept = self.headers.into_iter().filter(|(name, _)| {
+            let is = |(other, _): &(HeaderName, HeaderValue)| other == name;
+            !replaced.iter().any(is) && !page.headers.iter().any(is)
+        });
+        let headers = page.headers.iter().cloned().chain(kept).collect();
+        Self { status: page.status, headers, body: page.body.clone(), close: self.close || page.close, ..self }
+    }
+
     fn redirect(status: u16, location: Option<HeaderValue>, cache: Option<&'static str>, reason: &'static str) -> Self {
         let Some(location) = location else { return Self::page(400, "target").closing() };
         let mut headers = vec![(LOCATION, location)];
@@ -146,7 +159,13 @@ impl Answer {
 
     fn page(status: u16, reason: &'static str) -> Self {
         let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        let title = known.unwrap_or("Error");
+        let known = known.unwrap_or("Error");
+        // The titles by which people and programs know the OpenShift router's pages.
+        let title = match status {
+            503 => "Application is not available",
+            404 => "Application or Document Not Found",
+            _ => known,
+        };
         let text = match (status, reason) {
             (_, "no_route") => "No route matches this host and path.",
             (503, _) => "The application is not available at the moment. Please try again.",
@@ -157,14 +176,10 @@ impl Answer {
             _ => "The request cannot be served.",
         };
         let body = format!(
-            "<!DOCTYPE html>\n<html><head><title>{status} {title}</title></head>\n\
-             <body><h1>{status} {title}</h1><p>{text}</p></body></html>\n"
+            "<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n\
+             <body><h1>{status} {known}</h1><p>{text}</p></body></html>\n"
         );
-        let headers = vec![
-            (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        ];
-        Self { status, headers, body: body.into(), close: false, reason }
+        Self { status, headers: html_fields(), body: body.into(), close: false, reason }
     }
 
     fn closing(mut self) -> Self {

@@ -2,6 +2,7 @@
 //! it at the end.
 
 use super::exchange::Exchange;
+use super::origin::Origin;
 use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
@@ -20,6 +21,8 @@ pub(crate) struct RequestContext {
     pub(crate) started: Instant,
     /// The connection it came on.
     pub(crate) connection: Option<Arc<Connection>>,
+    /// Who is behind it.
+    pub(crate) origin: Origin,
     /// The state that it is decided from, from beginning to end.
     pub(crate) state: Option<Arc<State>>,
     /// The canonical host.
@@ -75,6 +78,7 @@ impl RequestContext {
         Self {
             started: Instant::now(),
             connection: None,
+            origin: Origin::UNKNOWN,
             state: None,
             host: "".into(),
             by_alias: false,

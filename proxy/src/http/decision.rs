@@ -27,18 +27,29 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
     let Ok(path) = NormalPath::parse(&raw_path) else { return Some(Answer::bad_path()) };
     let state = Arc::clone(ctx.state.insert(shared.state()));
     let connection = ctx.connection.as_deref();
-    let scheme = connection.map_or(Scheme::Http, |connection| connection.scheme);
+    let scheme = ctx.origin.scheme;
+    let over_tls = connection.is_some_and(|connection| connection.scheme == Scheme::Https);
     let server_name = connection.and_then(|connection| connection.server_name.as_deref());
-    if scheme == Scheme::Https && state.routes().is_misdirected(server_name, &target.host) {
+    if over_tls && state.routes().is_misdirected(server_name, &target.host) {
         return Some(Answer::misdirected());
     }
     if connection.is_some_and(|connection| client_certificate::is_refused(&shared.config.tls, connection)) {
         return Some(Answer::certificate_refused());
     }
-    let found = state.routes().find(scheme, &target.host, &path);
+    let mut found = state.routes().find(scheme, &target.host, &path);
+    if scheme == Scheme::Https && !over_tls && matches!(found.decision, Decision::NoRoute) {
+        // TLS was ended before this proxy, perhaps because the route has none of its own.
+        let plain = state.routes().find(Scheme::Http, &target.host, &path);
+        if matches!(plain.decision, Decision::Serve(_)) {
+            found = plain;
+        }
+    }
     ctx.by_alias = found.alias.is_some();
     match found.decision {
-        Decision::NoRoute => Some(Answer::no_route(shared.config.no_route_status)),
+        Decision::NoRoute => {
+            let status = shared.config.error_pages.of(404).map_or(shared.config.no_route_status, |_| 404);
+            Some(Answer::no_route(status))
+        }
         Decision::RedirectToHttps(route) => {
             ctx.route = Some(Arc::clone(route));
             // What is sent elsewhere anyway needs no stop on the way.
@@ -96,7 +107,7 @@ fn missed(
     target: &RequestTarget<'_>,
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
-    let scheme = ctx.connection.as_deref().map_or(Scheme::Http, |connection| connection.scheme);
+    let scheme = ctx.origin.scheme;
     let published = state.snapshot.published.get(&*target.host);
     // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
     let covered = |alias: &str| {

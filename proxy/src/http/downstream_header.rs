@@ -59,7 +59,7 @@ fn write_cors(client: &RequestHeader, response: &mut ResponseHeader, ctx: &Reque
 }
 
 fn write_hsts(response: &mut ResponseHeader, ctx: &RequestContext) {
-    let secure = ctx.connection.as_ref().is_some_and(|connection| connection.scheme == Scheme::Https);
+    let secure = ctx.origin.scheme == Scheme::Https;
     // A client must not believe it where anybody on the way could have written it (RFC 6797 §7.2).
     if let Some(hsts) = ctx.route.as_ref().and_then(|route| route.policy.hsts.clone()).filter(|_| secure) {
         response.set(&STRICT_TRANSPORT_SECURITY, hsts);

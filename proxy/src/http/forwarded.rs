@@ -24,6 +24,8 @@ use std::net::IpAddr;
 pub(crate) struct Forwarded<'f> {
     /// The client.
     pub(crate) client: IpAddr,
+    /// Who is connected: the client, or the nearest of the proxies that tell of it, which is added to what they tell.
+    pub(crate) peer: IpAddr,
     /// How it came.
     pub(crate) scheme: Scheme,
     /// `Host` or `:authority`, as the client wrote it.
@@ -64,8 +66,9 @@ impl Forwarded<'_> {
             Some(b"http") => "http",
             _ => scheme,
         };
-        let client = HeaderValue::from_str(&self.client.to_string());
-        let element = HeaderValue::from_bytes(&self.element(scheme));
+        let client = if policy == ForwardedHeaders::Append { self.peer } else { self.client };
+        let element = HeaderValue::from_bytes(&self.element(client, scheme));
+        let client = HeaderValue::from_str(&client.to_string());
         for (name, value) in [(X_FORWARDED_FOR, client), (FORWARDED, element)] {
             // An address is always a value, and the host was checked before it came here.
             let Ok(value) = value else { continue };
@@ -80,10 +83,10 @@ impl Forwarded<'_> {
 
     /// One element of `Forwarded`. A colon is no token character, so that IPv6 addresses and hosts with a port are quoted
     /// (RFC 7239 §4, §6).
-    fn element(&self, scheme: &str) -> Vec<u8> {
+    fn element(&self, client: IpAddr, scheme: &str) -> Vec<u8> {
         let mut element = Vec::with_capacity(96);
         // Writing to a Vec does not fail.
-        let _ = match self.client {
+        let _ = match client {
             IpAddr::V4(client) => write!(element, "for={client}"),
             IpAddr::V6(client) => write!(element, "for=\"[{client}]\""),
         };
@@ -145,6 +148,7 @@ mod tests {
 
     const REQUEST: Forwarded<'_> = Forwarded {
         client: IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 9)),
+        peer: IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 9)),
         scheme: Scheme::Http,
         host: b"a.example.com:8080",
         port: 80,
@@ -202,7 +206,7 @@ mod tests {
     fn an_ipv6_client_is_bracketed_and_quoted() {
         let mut header = HeaderMap::new();
         let client = "fd00::9".parse().unwrap();
-        let request = Forwarded { client, scheme: Scheme::Https, host: b"a.example.com", ..REQUEST };
+        let request = Forwarded { client, peer: client, scheme: Scheme::Https, host: b"a.example.com", ..REQUEST };
         request.write(ForwardedHeaders::Append, &mut header);
         assert_eq!(values(&header, "forwarded"), ["for=\"[fd00::9]\";host=a.example.com;proto=https"]);
         assert_eq!(values(&header, "x-forwarded-for"), ["fd00::9"]);

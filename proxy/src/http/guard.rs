@@ -9,7 +9,6 @@ use crate::server::Shared;
 use http::request::Parts;
 use nearside_routing::policy::authentication::Satisfy;
 use nearside_routing::table::CompiledRoute;
-use std::net::{IpAddr, Ipv4Addr};
 
 /// The answer to a request that the route does not serve.
 pub(super) fn refuse(
@@ -18,7 +17,7 @@ pub(super) fn refuse(
     header: &Parts,
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
-    let client = ctx.connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |known| known.client.ip());
+    let client = ctx.origin.client;
     let authentication = &route.policy.authentication;
     let either = authentication.is_demanded() && authentication.satisfy == Satisfy::Any;
     if !route.policy.access.admits(client) && !either {

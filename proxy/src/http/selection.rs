@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use nearside_routing::policy::canary::Side;
 use nearside_routing::table::CompiledRoute;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ pub(super) enum Choice {
 /// one that the client is to keep, or another. A canary without endpoints here leaves its requests to the main rule.
 pub(super) fn choose_first(header: &Parts, target: &RequestTarget<'_>, ctx: &mut RequestContext) -> Choice {
     let (Some(state), Some(route)) = (ctx.state.clone(), ctx.route.clone()) else { return Choice::Nothing };
-    let client = ctx.connection.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |known| known.client.ip());
+    let client = ctx.origin.client;
     let balance = |route: &CompiledRoute| {
         let balance = state.balances.of(route);
         let method = balance.method(client, |key| hash_key::value(key, header, target, client));

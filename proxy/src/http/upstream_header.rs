@@ -18,6 +18,7 @@ use nearside_routing::Kind;
 use nearside_routing::header_value::Side;
 use pingora::Result;
 use pingora::http::RequestHeader;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes the header for the pod out of `upstream`, which Pingora copied from the client's.
@@ -59,10 +60,11 @@ pub(super) fn write(
     let to_pod = policy.map(|policy| &policy.to_pod);
     if let Some(connection) = &ctx.connection {
         let forwarded = Forwarded {
-            client: connection.client.ip(),
-            scheme: connection.scheme,
+            client: ctx.origin.client,
+            peer: connection.client.ip(),
+            scheme: ctx.origin.scheme,
             host: &host,
-            port: connection.local.port(),
+            port: ctx.origin.port,
             http2: client.version == Version::HTTP_2,
         };
         forwarded.write(to_pod.and_then(|to_pod| to_pod.forwarded).unwrap_or(config.forwarded), upstream);
@@ -71,7 +73,7 @@ pub(super) fn write(
             let id = ctx.unique_id.get_or_insert_with(|| {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH);
                 let identified = Identified {
-                    client: connection.client,
+                    client: SocketAddr::new(ctx.origin.client, connection.client.port()),
                     local: connection.local,
                     seconds: since.map_or(0, |since| since.as_secs()),
                     count: shared.next_request(),

@@ -3,9 +3,9 @@
 
 use super::client_authority::{ClientAuthority, Demand};
 use super::default::self_signed;
+use crate::file_stamp::{Stamp, stamp};
 use crate::limits::TLS_FILE_CHECK;
 use nearside_routing::certificate::{KeyPair, read_bundle};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -117,13 +117,8 @@ impl TlsFiles {
         default.chain(clients).chain(&self.destination_ca).map(PathBuf::as_path).collect()
     }
 
-    /// What tells one content of the files from another without reading them; a volume of Kubernetes swaps a link.
-    fn stamps(&self) -> Vec<Option<[i64; 4]>> {
-        let stamp = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            let signed = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
-            Some([signed(metadata.ino()), signed(metadata.len()), metadata.mtime(), metadata.mtime_nsec()])
-        };
+    /// What tells one content of the files from another without reading them.
+    fn stamps(&self) -> Vec<Stamp> {
         self.paths().into_iter().map(stamp).collect()
     }
 }

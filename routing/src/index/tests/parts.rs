@@ -171,3 +171,18 @@ fn what_the_api_would_refuse_is_refused_without_it() {
         "spec.alternateBackends"
     );
 }
+
+#[test]
+fn weights_beyond_their_range_count_as_its_ends() {
+    let weighted = |to: i64, other: i64| {
+        let spec = format!("host: a.test, alternateBackends: [{{kind: Service, name: t, weight: {other}}}]");
+        let text = route("ns", "s", 1, &spec).replace("name: s}, host", &format!("name: s, weight: {to}}}, host"));
+        let snapshot = snapshot(config(), &text);
+        let pattern = crate::hostname::HostPattern::parse("a.test").unwrap();
+        let backends = &snapshot.routes.host(&pattern).unwrap().routes[0].backends;
+        backends.iter().map(|backend| backend.weight).collect::<Vec<_>>()
+    };
+    assert_eq!(weighted(300, -5), [256, 0]);
+    assert_eq!(weighted(256, 0), [256, 0]);
+    assert_eq!(weighted(i64::MAX, i64::MIN), [256, 0]);
+}
