@@ -26,6 +26,7 @@ mod miss;
 pub(crate) mod origin;
 mod peer;
 mod pod_stream;
+mod public_health;
 mod queue;
 mod redirect;
 mod request;
@@ -361,6 +362,10 @@ impl ProxyHttp for HttpService {
         }
         if let Some(error) = error {
             ctx.reason.get_or_insert_with(|| failure::of(error, ctx.exchange.as_deref()).reason);
+        }
+        if ctx.reason == Some(public_health::PROBE) {
+            // It says nothing of any route, and comes every second from every load balancer.
+            return;
         }
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let sent = session.body_bytes_sent() as u64;

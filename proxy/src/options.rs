@@ -71,6 +71,15 @@ pub(crate) struct Arguments {
     no_route_status: String,
     #[command(flatten)]
     error_pages: ErrorPageArguments,
+    /// The path of plain HTTP at which a load balancer asks whether new clients are welcome, for any host: 200, or 503 from
+    /// SIGTERM on. Routes cannot have it. `off` for none.
+    #[arg(
+        long,
+        env = "NEARSIDE_PUBLIC_HEALTH_PATH",
+        value_name = "PATH",
+        default_value = "/_______internal_router_healthz"
+    )]
+    public_health_path: String,
     /// Threads that work on connections. [default: one for each CPU]
     #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
     threads: Option<String>,
@@ -116,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) on_miss: MissPolicy,
     pub(crate) no_route_status: u16,
     pub(crate) error_pages: ErrorPages,
+    /// Where load balancers ask for health on the public port.
+    pub(crate) public_health_path: Option<Box<str>>,
     /// Threads that work on connections; one for each CPU where the operator says nothing.
     pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) proxy_protocol: ProxyProtocol,
@@ -172,6 +183,7 @@ impl Arguments {
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
             error_pages: self.error_pages.check(&mut mistakes),
+            public_health_path: self.public_health_path(&mut mistakes),
             threads: self.threads(&mut mistakes),
             proxy_protocol: self.proxy_protocol.check(&mut mistakes),
             trusted_proxies: self.trusted_proxies.check(&mut mistakes),
@@ -205,6 +217,20 @@ impl Arguments {
             mistakes.add("node-name", "is required: the name of the Node object of this node (or NEARSIDE_NODE_NAME)");
         }
         name.to_owned()
+    }
+
+    fn public_health_path(&self, mistakes: &mut Mistakes) -> Option<Box<str>> {
+        let path = self.public_health_path.trim();
+        if path.is_empty() || path == "off" {
+            return None;
+        }
+        // What a client writes is compared as it is, so it must be what clients write.
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\\".contains(&byte);
+        if !path.starts_with('/') || path.len() < 2 || !path.bytes().all(plain) {
+            mistakes.add("public-health-path", format!("{path:?} is not a path such as /healthz, nor off"));
+            return None;
+        }
+        Some(path.into())
     }
 
     fn threads(&self, mistakes: &mut Mistakes) -> Option<NonZeroUsize> {

@@ -1,5 +1,6 @@
 //! Answers of our own: decisions flow in, status, header fields and a short page flow out. Pure; `http` sends them.
 
+use super::public_health::PROBE;
 use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
 use crate::error_pages::{ErrorPage, html_fields};
@@ -37,6 +38,21 @@ impl Answer {
     /// The path could deceive a pod.
     pub(crate) fn bad_path() -> Self {
         Self::page(400, "path").closing()
+    }
+
+    /// Whether new clients are welcome, for a load balancer.
+    pub(super) fn health(status: StatusCode, text: &'static str) -> Self {
+        let headers = vec![
+            (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Self {
+            status: status.as_u16(),
+            headers,
+            body: Bytes::from_static(text.as_bytes()),
+            close: false,
+            reason: PROBE,
+        }
     }
 
     /// No admitted route speaks of the host and path.

@@ -7,7 +7,7 @@ use super::context::RequestContext;
 use super::guard;
 use super::request::RequestTarget;
 use super::selection::{self, Choice};
-use super::{authentication, cors, miss, redirect, rewrite};
+use super::{authentication, cors, miss, public_health, redirect, rewrite};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use crate::state::State;
@@ -23,6 +23,11 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         Err(refusal) => return Some(Answer::refusal(refusal)),
     };
     ctx.host = target.host.as_ref().into();
+    let port = ctx.connection.as_deref().map_or(Scheme::Http, |connection| connection.scheme);
+    let (health, leaving) = (shared.config.public_health_path.as_deref(), shared.lifecycle().is_leaving());
+    if let Some(answer) = public_health::answer(health, port, header, &target, leaving) {
+        return Some(answer);
+    }
     let raw_path = String::from_utf8_lossy(target.path);
     let Ok(path) = NormalPath::parse(&raw_path) else { return Some(Answer::bad_path()) };
     let state = Arc::clone(ctx.state.insert(shared.state()));

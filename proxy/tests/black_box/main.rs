@@ -30,6 +30,7 @@ mod options;
 mod ownership;
 mod pod_limits;
 mod proxy_protocol;
+mod public_health;
 mod redirects;
 mod requests;
 mod rewrite;
