@@ -3,13 +3,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
+mod arguments;
 mod command_line;
 mod log;
 pub mod openshift;
 mod readiness;
 mod server;
 mod signal;
+mod tls;
 
+pub use arguments::{AdminArguments, AdminMistake, AdminSecurity};
 pub use command_line::{Configured, configure, parse_arguments, unusable_flags};
 pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};

@@ -1,7 +1,11 @@
-//! The admin port: GET requests of probes, Prometheus and people flow in; health, metrics and pages flow out. Serves only
-//! HTTP/1.1, bounded in connections and time, and never touches the data path.
+//! The admin port: GET requests of probes, Prometheus and people flow in; health, metrics and pages flow out, the last two to
+//! those alone that `access` lets in. Serves only HTTP/1.1, on request over TLS as well, bounded in connections and time, and
+//! never touches the data path.
 
+use crate::access::{Access, TokenReview, Verdict};
+use crate::arguments::AdminSecurity;
 use crate::readiness::Readiness;
+use crate::tls::FollowedTls;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -12,18 +16,25 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Registry, TextEncoder};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 /// A bound admin port. Add pages, then [`AdminServer::spawn`] it.
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
     pages: Pages,
+    tls: Option<Arc<FollowedTls>>,
 }
 
 impl AdminServer {
@@ -32,10 +43,37 @@ impl AdminServer {
     /// # Errors
     /// [`AdminError`] names the address that cannot be bound.
     pub async fn bind(address: SocketAddr, readiness: Readiness, registry: Registry) -> Result<Self, AdminError> {
-        let failed = |source| AdminError { address, source };
+        let failed = |source| AdminError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, pages: Pages { readiness, registry, by_path: BTreeMap::new() } })
+        let pages = Pages { readiness, registry, by_path: BTreeMap::new(), access: Access::default() };
+        Ok(Self { listener, address, pages, tls: None })
+    }
+
+    /// Lets in only those whom `security` knows, and offers TLS where it says so. Where tokens let in, `ask` tells whether the
+    /// user of one may read, or `None` for an unknown one; an error means that it cannot be decided now, and is logged.
+    ///
+    /// # Errors
+    /// [`AdminError::Tls`] where the certificate cannot be used any more.
+    pub fn secured<F, A, E>(mut self, security: AdminSecurity, ask: Option<F>) -> Result<Self, AdminError>
+    where
+        F: Fn(String) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Option<bool>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let review = ask.filter(|_| security.tokens).map(TokenReview::new);
+        self.pages.access = Access::new(security.credentials, review);
+        self.tls = match security.tls.map(FollowedTls::new).transpose() {
+            Ok(tls) => tls.map(Arc::new),
+            Err(error) => return Err(AdminError::Tls { flag: error.flag, message: error.message }),
+        };
+        if self.pages.access.is_open() && !self.address.ip().is_loopback() {
+            tracing::warn!(
+                address = %self.address,
+                "anybody who reaches the admin port can read its pages; --admin-username or --admin-tokens guards them"
+            );
+        }
+        Ok(self)
     }
 
     /// The address that was bound; differs from the one asked for where that had port 0.
@@ -53,7 +91,7 @@ impl AdminServer {
     /// Serves in a task of its own until the runtime ends.
     pub fn spawn(self) {
         tracing::info!(address = %self.address, "admin port open");
-        tokio::spawn(serve(self.listener, Arc::new(self.pages)));
+        tokio::spawn(serve(self.listener, Arc::new(self.pages), self.tls));
     }
 }
 
@@ -82,26 +120,51 @@ impl Page {
 
 /// The admin port cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the admin port {address} cannot be opened: {source}; another program may use it (--admin-listen)")]
-pub struct AdminError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum AdminError {
+    /// Its address cannot be had.
+    #[error("the admin port {address} cannot be opened: {source}; another program may use it (--admin-listen)")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its certificate or key cannot be used.
+    #[error("--{flag}: {message}")]
+    Tls {
+        /// The flag that names the file.
+        flag: &'static str,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 struct Pages {
     readiness: Readiness,
     registry: Registry,
     by_path: BTreeMap<&'static str, Box<dyn Fn() -> Page + Send + Sync>>,
+    access: Access,
 }
 
 impl Pages {
-    fn answer(&self, method: &Method, path: &str) -> Page {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let method = request.method();
         if method != Method::GET && method != Method::HEAD {
-            return Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return response(Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
         }
+        match request.uri().path() {
+            // Probes come without credentials, and learn nothing else.
+            "/healthz" => response(Page::text(StatusCode::OK, "ok\n")),
+            "/healthz/ready" => response(self.ready()),
+            path => match self.access.decide(request.headers().get(header::AUTHORIZATION)).await {
+                Verdict::Allowed => response(self.page(path)),
+                refused => self.refusal(refused),
+            },
+        }
+    }
+
+    fn page(&self, path: &str) -> Page {
         match path {
-            "/healthz" => Page::text(StatusCode::OK, "ok\n"),
-            "/healthz/ready" => self.ready(),
             "/metrics" => self.metrics(),
             "/" => self.contents(),
             _ => match self.by_path.get(path) {
@@ -109,6 +172,21 @@ impl Pages {
                 None => Page::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
             },
         }
+    }
+
+    fn refusal(&self, verdict: Verdict) -> Response<Full<Bytes>> {
+        let (status, text) = match verdict {
+            Verdict::Forbidden => (StatusCode::FORBIDDEN, "not for this user\n"),
+            Verdict::Undecided => (StatusCode::SERVICE_UNAVAILABLE, "credentials cannot be checked now\n"),
+            Verdict::Unknown | Verdict::Allowed => (StatusCode::UNAUTHORIZED, "credentials are needed\n"),
+        };
+        let mut response = response(Page::text(status, text));
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in self.access.challenges() {
+                response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+            }
+        }
+        response
     }
 
     fn ready(&self) -> Page {
@@ -137,7 +215,7 @@ impl Pages {
     }
 }
 
-async fn serve(listener: TcpListener, pages: Arc<Pages>) {
+async fn serve(listener: TcpListener, pages: Arc<Pages>, tls: Option<Arc<FollowedTls>>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // A semaphore that is never closed always gives a permit in the end.
@@ -150,22 +228,44 @@ async fn serve(listener: TcpListener, pages: Arc<Pages>) {
                 continue;
             }
         };
-        let pages = Arc::clone(&pages);
+        let (pages, tls) = (Arc::clone(&pages), tls.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let service = service_fn(|request: Request<Incoming>| {
-                let page = pages.answer(request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(response(page)) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(MAX_HEADER)
-                .serve_connection(TokioIo::new(stream), service);
-            // A probe that goes away early is no event.
-            drop(connection.await);
+            match tls {
+                Some(tls) => either(stream, pages, tls).await,
+                None => connection(stream, pages).await,
+            }
         });
     }
+}
+
+/// HTTP or HTTPS: the first byte of TLS is none of HTTP. Both are served on one port, as by the OpenShift router.
+async fn either(stream: TcpStream, pages: Arc<Pages>, tls: Arc<FollowedTls>) {
+    let mut first = [0];
+    match timeout(HEADER_TIMEOUT, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {}
+        Ok(Ok(1)) => return connection(stream, pages).await,
+        _ => return,
+    }
+    let Ok(config) = spawn_blocking(move || tls.config()).await else { return };
+    // Who does not speak TLS to the end is told by TLS itself.
+    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+        connection(stream, pages).await;
+    }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, pages: Arc<Pages>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER)
+        .serve_connection(TokioIo::new(stream), service);
+    // A probe that goes away early is no event.
+    drop(connection.await);
 }
 
 fn response(page: Page) -> Response<Full<Bytes>> {
@@ -179,6 +279,10 @@ fn response(page: Page) -> Response<Full<Bytes>> {
 const MAX_CONNECTIONS: usize = 64;
 /// For a whole request header, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The content type of a handshake record (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Bytes of a request header.
 const MAX_HEADER: usize = 16 * 1024;
 /// After an accept that failed, such as for want of descriptors.

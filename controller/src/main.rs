@@ -19,7 +19,7 @@ use desired::{Planner, RouterIdentity};
 use leader::Candidate;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure, init_logging};
-use nearside_watch::{Source, SourceError, snapshots};
+use nearside_watch::{Source, SourceError, snapshots, token_reviews};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
 use prometheus::Registry;
@@ -100,6 +100,7 @@ async fn run(options: Options) -> Result<(), StartError> {
         }
     };
     if let Some(admin) = admin {
+        let admin = admin.secured(options.admin_security.clone(), token_reviews(&source))?;
         let desired = desired.clone();
         let page = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
         admin.page("/placement", page).spawn();

@@ -5,7 +5,7 @@ mod mistakes;
 
 use clap::{ArgAction, Parser};
 use mistakes::Mistakes;
-use nearside_admin::LogFormat;
+use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::hostname::Hostname;
 use nearside_routing::placement::{RecordPolicy, RouterSelector};
@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
     /// Address of health, metrics and the page /placement
     #[arg(long, value_name = "ADDRESS:PORT", env = "NEARSIDE_ADMIN_LISTEN")]
     admin_listen: Option<String>,
+    #[command(flatten)]
+    admin_security: AdminArguments,
     /// Labels of the router pods: NAME=VALUE, several joined by commas
     #[arg(long, value_name = "LABELS", env = "NEARSIDE_ROUTER_SELECTOR", default_value = ROUTER_LABELS)]
     router_selector: String,
@@ -77,6 +79,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Options {
     pub(crate) place: Place,
     pub(crate) admin_listen: Option<SocketAddr>,
+    pub(crate) admin_security: AdminSecurity,
     pub(crate) router_selector: RouterSelector,
     pub(crate) records: RecordPolicy,
     pub(crate) namespace: String,
@@ -191,11 +194,19 @@ impl Options {
         );
         let allowed = arguments.allow_endpoints.iter().filter(|range| !range.is_empty());
         let allowed = allowed.filter_map(|range| mistakes.parse("--allow-endpoints", range)).collect();
+        let in_cluster = matches!(place, Place::Cluster);
+        let admin_security = arguments.admin_security.into_security(in_cluster).unwrap_or_else(|unusable| {
+            for mistake in unusable {
+                mistakes.add(&format!("--{}", mistake.flag), mistake.message);
+            }
+            AdminSecurity::default()
+        });
         let admin_listen = arguments.admin_listen.and_then(|address| mistakes.parse("--admin-listen", &address));
         mistakes.none()?;
         Ok(Self {
             place,
             admin_listen,
+            admin_security,
             router_selector: RouterSelector { labels, namespace: arguments.router_namespace },
             records: RecordPolicy { address_types, ttl, max_addresses },
             namespace,

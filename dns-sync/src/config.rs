@@ -5,7 +5,7 @@ use crate::limits::MAX_ZONES;
 use crate::name::Name;
 use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
-use nearside_admin::LogFormat;
+use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -62,6 +62,10 @@ pub struct ServeArgs {
     #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
 
+    /// What guards the admin port.
+    #[command(flatten)]
+    pub admin_security: AdminArguments,
+
     /// How log lines look
     #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -80,6 +84,8 @@ pub struct ServeConfig {
     pub namespace: Option<String>,
     /// Where the admin port is, if anywhere.
     pub admin_listen: Option<SocketAddr>,
+    /// What the admin port demands of its readers.
+    pub admin_security: AdminSecurity,
     /// How log lines look.
     pub log_format: LogFormat,
 }
@@ -102,6 +108,10 @@ impl TryFrom<ServeArgs> for ServeConfig {
         for directory in args.manifests.iter().filter(|directory| !directory.is_dir()) {
             mistakes.push(format!("--manifests {} is not a directory", directory.display()));
         }
+        let admin_security = args.admin_security.into_security(args.manifests.is_empty()).unwrap_or_else(|unusable| {
+            mistakes.extend(unusable.iter().map(ToString::to_string));
+            AdminSecurity::default()
+        });
         let zones = origins.into_iter().map(|origin| {
             let name_servers = if servers.is_empty() { default_server(&origin, &args.listen) } else { servers.clone() };
             ZoneSettings { origin, name_servers }
@@ -112,6 +122,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             manifests: args.manifests,
             namespace: args.namespace,
             admin_listen: args.admin_listen,
+            admin_security,
             log_format: args.log_format,
         };
         if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }

@@ -6,7 +6,7 @@ use nearside_dns_sync::metrics::Metrics;
 use nearside_dns_sync::serve::{BindError, Listeners, Responder, serve};
 use nearside_dns_sync::source::{Endpoints, follow};
 use nearside_dns_sync::zone_store::ZoneStore;
-use nearside_watch::SourceError;
+use nearside_watch::{Source, SourceError, token_reviews};
 use prometheus::Registry;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,8 +63,10 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::register(&registry)?);
     let readiness = Readiness::default();
     let unsynced = readiness.block("the first complete list of DNSEndpoints");
+    let source = Source::from_options(&config.manifests).await?;
     if let Some(address) = config.admin_listen {
-        AdminServer::bind(address, readiness.clone(), registry).await?.spawn();
+        let server = AdminServer::bind(address, readiness.clone(), registry).await?;
+        server.secured(config.admin_security.clone(), token_reviews(&source))?.spawn();
     }
     for zone in &config.zones {
         for server in zone.name_servers.iter().filter(|server| server.addresses.is_empty()) {
@@ -74,7 +76,7 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
 
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
     let responder = Arc::new(Responder::new(store.zones(), metrics));
-    let endpoints = Endpoints::open(&config).await?;
+    let endpoints = Endpoints::open(source, &config);
     let (synced, mut first_sync) = watch::channel(false);
     let follower = tokio::spawn(follow(store, endpoints, synced));
     tokio::select! {

@@ -6,7 +6,7 @@ use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
 use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
 use crate::zone_store::{Change, ZoneStore};
 use nearside_watch::object::DnsEndpoint;
-use nearside_watch::{Changes, Kind, Object, Selection, Source, SourceError, SyncState, changes};
+use nearside_watch::{Changes, Kind, Object, Selection, Source, SyncState, changes};
 use tokio::sync::watch;
 
 /// A stream of the DNSEndpoints that the configuration names.
@@ -22,11 +22,7 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Starts to read. An API server that does not answer is retried for ever.
-    ///
-    /// # Errors
-    /// [`SourceError`] if neither manifests nor a cluster are configured.
-    pub async fn open(config: &ServeConfig) -> Result<Self, SourceError> {
-        let source = Source::from_options(&config.manifests).await?;
+    pub fn open(source: Source, config: &ServeConfig) -> Self {
         let may_stand_in = matches!(source, Source::Cluster(_));
         let selection = match &config.namespace {
             Some(namespace) => Selection::all(Kind::DnsEndpoint).namespace(namespace),
@@ -34,7 +30,7 @@ impl Endpoints {
         };
         let changes = changes(source, vec![selection]);
         let state = changes.state();
-        Ok(Self { changes, state, may_stand_in, held: false })
+        Self { changes, state, may_stand_in, held: false }
     }
 
     /// Waits for changes. `None` when the source has ended, which only a panic makes it do.

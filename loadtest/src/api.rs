@@ -19,6 +19,7 @@ mod registry;
 mod representation;
 mod request;
 mod response;
+mod review;
 mod schema;
 mod selector;
 mod server_side_apply;
@@ -30,6 +31,7 @@ mod watch;
 pub use error::ApiError;
 pub use faults::{Fault, Faults, RequestMatch};
 pub use object::ObjectRef;
+pub use review::Account;
 
 use self::http::Service;
 use defaults::Allocator;
@@ -57,6 +59,8 @@ pub struct Options {
     pub graceful_pod_deletion: bool,
     /// Bearer token that requests must carry; `None` asks for none.
     pub token: Option<String>,
+    /// Whom TokenReview and SubjectAccessReview know.
+    pub accounts: Vec<Account>,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             bookmark_interval: Duration::from_secs(10),
             graceful_pod_deletion: false,
             token: None,
+            accounts: Vec::new(),
         }
     }
 }
@@ -123,6 +128,7 @@ impl ApiServer {
             faults: faults.clone(),
             token: options.token.clone(),
             bookmark_interval: options.bookmark_interval,
+            accounts: options.accounts,
         });
         listeners.start(&service).await?;
         let running = Running { registry, faults, listeners, token: options.token, _service: service };

@@ -1,4 +1,4 @@
-//! The one seam by which objects reach the proxy: options flow in, snapshots flow out. A sibling process could feed them
+//! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. A sibling process could feed them
 //! over a socket here, and nothing else would change. Called by `main`.
 
 use crate::options::Config;
@@ -7,17 +7,13 @@ use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{EndpointSource, IndexConfig, Kind};
-use nearside_watch::{Selection, Snapshots, Source, SourceError, snapshots};
+use nearside_watch::{Selection, Snapshots, Source, snapshots};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-/// Opens the source that the options name.
-///
-/// # Errors
-/// [`SourceError`] if no configuration of a cluster can be read.
-pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
-    let source = Source::from_options(&config.manifests).await?;
+/// Reads the source.
+pub(crate) fn open(source: Source, config: &Config) -> Snapshots {
     let index = IndexConfig {
         admission: config.admission.rules(&source),
         endpoints: EndpointSource::Pods { node: Some(Arc::clone(&config.node)) },
@@ -25,7 +21,7 @@ pub(crate) async fn open(config: &Config) -> Result<Snapshots, SourceError> {
         ..IndexConfig::default()
     };
     let selections = config.admission.narrow(selections(&source, &config.node));
-    Ok(snapshots(source, selections, index))
+    snapshots(source, selections, index)
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing

@@ -36,7 +36,7 @@ use lifecycle::Lifecycle;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::SourceError;
+use nearside_watch::{Source, SourceError, token_reviews};
 use options::{Arguments, Config};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
@@ -108,9 +108,11 @@ async fn run(config: Config) -> Result<(), Failure> {
     let settings =
         admin::Settings { node: Arc::clone(&config.node), router: config.router_name.clone(), on_miss: config.on_miss };
     let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry).await?;
+    let source = Source::from_options(&config.manifests).await?;
+    let admin_server = admin_server.secured(config.admin_security.clone(), token_reviews(&source))?;
     admin::pages(admin_server, &started, settings).spawn();
 
-    let mut snapshots = feed::open(&config).await?;
+    let mut snapshots = feed::open(source, &config);
     spawn_sync_gauge(&metrics, snapshots.state());
     let first = tokio::select! {
         snapshot = snapshots.next() => snapshot,

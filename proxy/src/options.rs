@@ -19,7 +19,7 @@ use duration::parse_duration;
 use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
-use nearside_admin::LogFormat;
+use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
 use nearside_watch::{AdmissionArguments, AdmissionSettings, UnusableFlag};
@@ -55,6 +55,8 @@ pub(crate) struct Arguments {
     /// Where health, metrics and pages for the operator are served.
     #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1936")]
     admin_listen: String,
+    #[command(flatten)]
+    admin_security: AdminArguments,
     #[command(flatten)]
     admission: AdmissionArguments,
     /// The name under which this router reports in the status of Routes.
@@ -119,6 +121,7 @@ pub(crate) struct Config {
     pub(crate) http: Vec<ListenAddress>,
     pub(crate) https: Vec<ListenAddress>,
     pub(crate) admin: SocketAddr,
+    pub(crate) admin_security: AdminSecurity,
     pub(crate) admission: AdmissionSettings,
     pub(crate) router_name: String,
     pub(crate) addresses: AddressPolicy,
@@ -175,6 +178,8 @@ impl Arguments {
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),
+            admin_security: mistakes
+                .admin_security(self.admin_security.clone(), given(&self.manifests).next().is_none()),
             on_miss: mistakes.one_of(
                 "on-miss",
                 &self.on_miss,
@@ -270,6 +275,13 @@ impl Mistakes {
         let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
         self.add(flag, format!("{word:?} is not one of {}", known.join(", ")));
         words[0].1
+    }
+
+    fn admin_security(&mut self, arguments: AdminArguments, in_cluster: bool) -> AdminSecurity {
+        arguments.into_security(in_cluster).unwrap_or_else(|unusable| {
+            self.0.extend(unusable.into_iter().map(|mistake| Mistake { flag: mistake.flag, message: mistake.message }));
+            AdminSecurity::default()
+        })
     }
 
     fn admission(&mut self, arguments: AdmissionArguments) -> AdmissionSettings {

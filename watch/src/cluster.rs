@@ -9,6 +9,9 @@
 mod failure;
 mod reachability;
 mod request;
+mod review;
+
+pub use review::{Asked, ReviewError, token_reviews};
 
 use crate::backoff::Backoff;
 use crate::limits::{CONFIRMATIONS, REMEMBERED_WARNINGS, SHORTEST_WATCH};

@@ -24,6 +24,9 @@ pub(crate) const CONFIRMATIONS: u32 = 3;
 /// How long one page of a list, or the head of a watch response, may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a review of a token may take: somebody waits for the page.
+pub(crate) const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// After this the server ends a watch, which is then resumed where it was. A shorter time costs a request per kind and
 /// program; a longer one leaves a watch whose peer vanished without a word unnoticed for longer.
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(150);

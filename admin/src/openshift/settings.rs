@@ -171,17 +171,17 @@ pub const SETTINGS: &[Setting] = &[
     // Operation.
     together("STATS_PORT", &["admin-listen"], Proxy),
     together("ROUTER_LISTEN_ADDR", &["admin-listen"], Proxy),
-    ignored("STATS_USERNAME", MISSING),
-    ignored("STATS_PASSWORD", MISSING),
-    ignored("STATS_USERNAME_FILE", MISSING),
-    ignored("STATS_PASSWORD_FILE", MISSING),
+    guard("STATS_USERNAME", "admin-username", Proxy, text),
+    guard("STATS_PASSWORD", "admin-password", Proxy, text),
+    guard("STATS_USERNAME_FILE", "admin-username-file", Proxy, text),
+    guard("STATS_PASSWORD_FILE", "admin-password-file", Proxy, text),
     ignored("ROUTER_METRICS_TYPE", MISSING),
-    ignored("ROUTER_METRICS_TLS_CERT_FILE", MISSING),
-    ignored("ROUTER_METRICS_TLS_KEY_FILE", MISSING),
-    ignored("ROUTER_METRICS_TLS_CIPHERS", MISSING),
-    ignored("ROUTER_METRICS_TLS_CIPHERSUITES", MISSING),
-    ignored("ROUTER_METRICS_TLS_MIN_VERSION", MISSING),
-    ignored("ROUTER_METRICS_TLS_CURVES", MISSING),
+    flag("ROUTER_METRICS_TLS_CERT_FILE", "admin-tls-cert", Proxy, text),
+    flag("ROUTER_METRICS_TLS_KEY_FILE", "admin-tls-key", Proxy, text),
+    ignored("ROUTER_METRICS_TLS_CIPHERS", ADMIN_TLS),
+    ignored("ROUTER_METRICS_TLS_CIPHERSUITES", ADMIN_TLS),
+    flag("ROUTER_METRICS_TLS_MIN_VERSION", "admin-tls-min-version", Proxy, text),
+    ignored("ROUTER_METRICS_TLS_CURVES", ADMIN_TLS),
     ignored("ROUTER_METRICS_HAPROXY_TIMEOUT", SCRAPE),
     ignored("ROUTER_METRICS_HAPROXY_BASE_SCRAPE_INTERVAL", SCRAPE),
     ignored("ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD", SCRAPE),
@@ -210,6 +210,7 @@ pub const SETTINGS: &[Setting] = &[
 const PROXY: &str = "nearside-proxy";
 const CONTROLLER: &str = "nearside-controller";
 const MISSING: &str = "there is no such setting here";
+const ADMIN_TLS: &str = "the admin port offers every suite and group that has no known weakness";
 const TEST_SWITCH: &str = "a switch for tests of the OpenShift router";
 const AFTER_SYNC: &str = "ports are always bound after the first full sync";
 const HEAD_SIZE: &str = "the size of a request's head is bounded by the program, 32 KiB";

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails here fails as it should")]
 
+mod admin_tokens;
 mod admission;
 mod conflicts;
 mod leadership;

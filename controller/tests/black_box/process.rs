@@ -25,7 +25,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Without any Route or Ingress yet.
     pub(crate) async fn new() -> Self {
-        let api = ApiServer::start(Options::default()).await.unwrap();
+        Self::with(Options::default()).await
+    }
+
+    /// The same with an API server that behaves so.
+    pub(crate) async fn with(options: Options) -> Self {
+        let api = ApiServer::start(options).await.unwrap();
         let cluster = Self { api, directory: TempDir::new().unwrap() };
         cluster.seed(objects::cluster());
         cluster

@@ -10,6 +10,7 @@ use super::registry::{DeleteOptions, Deleted, Page, Patch, Registry};
 use super::representation::Form;
 use super::request::{ObjectPath, Query, Target};
 use super::response::{self, AnswerBody};
+use super::review::{self, Account};
 use super::watch::Watch;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response};
@@ -28,6 +29,8 @@ pub(crate) struct Service {
     /// Bearer token that requests must carry; `None` asks for none.
     pub(crate) token: Option<String>,
     pub(crate) bookmark_interval: Duration,
+    /// Whom reviews know.
+    pub(crate) accounts: Vec<Account>,
 }
 
 impl Service {
@@ -38,6 +41,7 @@ impl Service {
         }
         let path = request.uri().path().to_owned();
         match Target::parse(&path) {
+            Target::Objects(target) if review::is_review(&target) => self.review(target, request).await,
             Target::Objects(target) => self.objects(target, request).await,
             target if request.method() == Method::GET => self.document(&target),
             _ => response::text(405, "405 method not allowed\n"),
@@ -66,6 +70,25 @@ impl Service {
             Target::Objects(_) => None,
         };
         document.map_or_else(|| response::text(404, "404 page not found\n"), |document| response::json(200, &document))
+    }
+
+    async fn review(&self, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
+        if request.method() != Method::POST || path.name.is_some() {
+            return response::error(&ApiError::new(405, "MethodNotAllowed", "reviews are created and never kept"));
+        }
+        for fault in self.faults.meet("create", &path.plural) {
+            match fault {
+                Fault::Delay(time) => tokio::time::sleep(time).await,
+                Fault::Answer { status, retry_after } => return response::error(&made_up(status, retry_after)),
+                Fault::EmptyList | Fault::ShortList(_) | Fault::TruncatedBody => {}
+            }
+        }
+        let media_type = header(request.headers(), &CONTENT_TYPE).to_owned();
+        let answered = match json_body(request, &media_type).await {
+            Ok(asked) => review::review(&self.accounts, &path, asked),
+            Err(error) => Err(error),
+        };
+        answered.map_or_else(|error| response::error(&error), |review| response::json(201, &review))
     }
 
     async fn objects(&self, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {

@@ -36,7 +36,17 @@ async fn the_environment_of_a_router_deployment_can_be_pasted_in() {
     let mut environment = PASTED.to_vec();
     environment.push(("DEFAULT_CERTIFICATE_DIR", directory.path().to_str().unwrap()));
     environment.push(("DEFAULT_DESTINATION_CA_PATH", service_ca.to_str().unwrap()));
+    let mounted: Vec<String> = ["user", "password", "tls.crt", "tls.key"]
+        .map(|name| directory.path().join(name).to_str().unwrap().to_owned())
+        .into();
+    std::fs::write(&mounted[0], "reader").unwrap();
+    std::fs::write(&mounted[1], "secret").unwrap();
+    environment.push(("STATS_USERNAME_FILE", &mounted[0]));
+    environment.push(("STATS_PASSWORD_FILE", &mounted[1]));
+    environment.push(("ROUTER_METRICS_TLS_CERT_FILE", &mounted[2]));
+    environment.push(("ROUTER_METRICS_TLS_KEY_FILE", &mounted[3]));
     let proxy = Proxy::start_in(&environment, &manifests, &[ALLOWED]);
+    assert_eq!(proxy.page("/metrics").await.0, 401, "the metrics have a password");
 
     let reply = get_tls(proxy.https, &ca, HOST, "/").await.expect("the default certificate is that of the variable");
     let stream = connect_tls(proxy.https, &ca, HOST, &["h2", "http/1.1"]).await.unwrap();
@@ -201,8 +211,6 @@ const PASTED: &[(&str, &str)] = &[
     ("ROUTER_IP_V4_V6_MODE", "v4"),
     ("ROUTER_LOAD_BALANCE_ALGORITHM", "random"),
     ("ROUTER_MAX_CONNECTIONS", "50000"),
-    ("ROUTER_METRICS_TLS_CERT_FILE", "/etc/pki/tls/metrics-certs/tls.crt"),
-    ("ROUTER_METRICS_TLS_KEY_FILE", "/etc/pki/tls/metrics-certs/tls.key"),
     ("ROUTER_METRICS_TYPE", "haproxy"),
     ("ROUTER_SERVICE_HTTPS_PORT", "443"),
     ("ROUTER_SERVICE_HTTP_PORT", "80"),
@@ -215,9 +223,7 @@ const PASTED: &[(&str, &str)] = &[
     ("ROUTER_UNIQUE_ID_HEADER_NAME", "X-Request-Start"),
     ("ROUTER_USE_PROXY_PROTOCOL", "false"),
     ("SSL_MIN_VERSION", "TLSv1.2"),
-    ("STATS_PASSWORD_FILE", "/var/lib/haproxy/conf/metrics-auth/statsPassword"),
     ("STATS_PORT", "1936"),
-    ("STATS_USERNAME_FILE", "/var/lib/haproxy/conf/metrics-auth/statsUsername"),
 ];
 
 /// Those of [`PASTED`] that mean nothing to the proxy.
@@ -226,10 +232,6 @@ const IGNORED: &[&str] = &[
     "ROUTER_CANONICAL_HOSTNAME",
     "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
     "ROUTER_IDLE_CLOSE_ON_RESPONSE",
-    "ROUTER_METRICS_TLS_CERT_FILE",
-    "ROUTER_METRICS_TLS_KEY_FILE",
     "ROUTER_METRICS_TYPE",
     "ROUTER_SERVICE_NAMESPACE",
-    "STATS_PASSWORD_FILE",
-    "STATS_USERNAME_FILE",
 ];

@@ -115,7 +115,10 @@ pub(super) fn version_of(value: &Value) -> String {
     value.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-async fn within<T>(limit: Duration, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout(limit, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Failure::Unreachable(format!("no answer within {} s", limit.as_secs()))),
