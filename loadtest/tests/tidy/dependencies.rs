@@ -48,6 +48,8 @@ const DOORS: [(&str, &[&str]); 5] = [
     (
         "rustls::",
         &[
+            "admin/src/arguments.rs",
+            "admin/src/tls.rs",
             "proxy/src/tls",
             "proxy/src/accept/client_hello.rs",
             "proxy/src/main.rs",
