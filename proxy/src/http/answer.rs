@@ -6,7 +6,7 @@ use super::request::{Refusal, RequestTarget};
 use crate::error_pages::{ErrorPage, html_fields};
 use crate::rate::TooMuch;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use nearside_routing::{Hostname, Scheme};
 
