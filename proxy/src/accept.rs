@@ -18,6 +18,7 @@ use crate::limits::{ACCEPT_PAUSE, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
 use crate::proxy_protocol::Addresses;
 use crate::server::Server;
+use crate::tls::Presented;
 use bytes::BytesMut;
 use client_hello::HelloError;
 use client_stream::ClientStream;
@@ -74,6 +75,7 @@ async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, s
         server_name: None,
         header: HeaderWatch::default(),
         certificate: OnceLock::new(),
+        presented: OnceLock::new(),
     };
     match scheme {
         Scheme::Http => plain(socket, connection, &server).await,
@@ -126,7 +128,9 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
         return server.metrics().tls_failure(TlsFailure::Handshake);
     };
     let config = Arc::clone(&certificate.config);
-    let clients = state.certificates.clients().cloned();
+    // A host's own rules come in the place of what the router would like to see, and on top of what it demands.
+    let asks = certificate.asks;
+    let clients = state.certificates.clients().filter(|router| !asks || router.is_required()).cloned();
     drop(state);
     // The handshake has a deadline of its own; that of the request header begins after it.
     connection.header.set(Awaited::Other);
@@ -135,8 +139,12 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let parting = stream.parting();
     match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
         Ok(Ok(stream)) => {
+            let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
+            if asks {
+                // Nothing else sets it.
+                drop(connection.presented.set(Presented::new(chain)));
+            }
             if let Some(clients) = clients {
-                let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
                 let Some(shown) = clients.verified(chain) else {
                     return server.metrics().tls_failure(TlsFailure::Handshake);
                 };

@@ -1,6 +1,7 @@
 //! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
 
 use crate::proxy_protocol::Addresses;
+use crate::tls::Presented;
 use crate::tls::client_certificate::ClientCertificate;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub(crate) struct Connection {
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
     /// shown.
     pub(crate) certificate: OnceLock<Option<ClientCertificate>>,
+    /// What the client has shown to a host that asks by rules of its own, once the handshake is over; not set where it was
+    /// not asked that way.
+    pub(crate) presented: OnceLock<Presented>,
 }
 
 impl Connection {

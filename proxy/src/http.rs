@@ -9,6 +9,7 @@ mod authentication;
 mod body;
 mod canary;
 mod client_certificate;
+mod client_guard;
 pub(crate) mod context;
 mod cookies;
 mod cors;

@@ -102,6 +102,9 @@ pub(crate) const SUBREQUEST_INTERIM: usize = 8;
 /// Bytes of the buffer of each direction of a passed-through connection.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 
+/// For this long a client's certificate counts as it was verified last, on a connection to a host that asks for it.
+pub(crate) const CLIENT_VERIFICATION_TIME: Duration = Duration::from_secs(60);
+
 /// Lines that wait for the access log's writer. More: they are dropped and counted.
 pub(crate) const ACCESS_LOG_LINES: usize = 8 * 1024;
 /// Bytes of one field in the access log; longer ones are cut.

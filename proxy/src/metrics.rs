@@ -401,6 +401,7 @@ mod tests {
             policy: Arc::default(),
             canary: None,
             credentials: None,
+            closed: false,
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());

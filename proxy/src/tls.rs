@@ -6,16 +6,22 @@ mod client_authority;
 pub(crate) mod client_certificate;
 mod default;
 mod files;
+pub(crate) mod host_authority;
 mod names;
+mod presented;
 mod resumption;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use client_authority::{ClientAuthority, Demand};
 pub(crate) use files::{TlsFiles, TlsMaterial, follow};
 pub(crate) use names::CertificateNames;
+pub(crate) use presented::Presented;
 
+use host_authority::HostAuthority;
 use nearside_routing::certificate::KeyPair;
-use nearside_routing::table::RouteTable;
+use nearside_routing::policy::client_certificate::Demand as HostDemand;
+use nearside_routing::table::{HostClients, RouteTable};
+use nearside_routing::{HostPattern, Hostname};
 use resumption::Resumption;
 use rustls::ServerConfig;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -29,6 +35,8 @@ pub(crate) struct Certificate {
     pub(crate) config: Arc<ServerConfig>,
     /// The names that it is valid for.
     pub(crate) names: CertificateNames,
+    /// Whether the host asks for client certificates by rules of its own.
+    pub(crate) asks: bool,
     key: Arc<CertifiedKey>,
 }
 
@@ -37,7 +45,7 @@ impl Certificate {
     ///
     /// # Errors
     /// [`Unservable`] if the TLS library refuses it, although it was validated.
-    fn new(pair: &KeyPair, agreement: &Agreement, clients: Option<&ClientAuthority>) -> Result<Self, Unservable> {
+    fn new(pair: &KeyPair, agreement: &Agreement, clients: Asked<'_>) -> Result<Self, Unservable> {
         let key = CertifiedKey::from_der(pair.chain().to_vec(), pair.key().clone_key(), &agreement.provider);
         let names = pair.chain().first().map(CertificateNames::of).unwrap_or_default();
         Self::with_key(Arc::new(key?), names, agreement, clients)
@@ -47,23 +55,40 @@ impl Certificate {
         key: Arc<CertifiedKey>,
         names: CertificateNames,
         agreement: &Agreement,
-        clients: Option<&ClientAuthority>,
+        clients: Asked<'_>,
     ) -> Result<Self, Unservable> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&agreement.provider))
             .with_protocol_versions(&agreement.versions)?;
         let builder = match clients {
-            Some(authority) => builder.with_client_cert_verifier(Arc::clone(&authority.verifier)),
-            None => builder.with_no_client_auth(),
+            Asked::ByRouter(authority) => builder.with_client_cert_verifier(Arc::clone(&authority.verifier)),
+            Asked::ByHost(authority) => builder.with_client_cert_verifier(Arc::clone(&authority.asking) as _),
+            Asked::Nothing => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
         config.alpn_protocols.clone_from(&agreement.protocols);
         match clients {
-            Some(authority) => authority.resumption.apply(&mut config),
-            None => Resumption::anonymous().apply(&mut config),
+            Asked::ByRouter(authority) => authority.resumption.apply(&mut config),
+            Asked::ByHost(authority) => authority.resumption.apply(&mut config),
+            Asked::Nothing => Resumption::anonymous().apply(&mut config),
         }
-        Ok(Self { config: Arc::new(config), names, key })
+        Ok(Self { config: Arc::new(config), names, asks: matches!(clients, Asked::ByHost(_)), key })
     }
 }
+
+/// Who asks clients for certificates.
+#[derive(Clone, Copy, Debug)]
+enum Asked<'a> {
+    Nothing,
+    ByRouter(&'a ClientAuthority),
+    ByHost(&'a HostAuthority),
+}
+
+/// Which certificate is shown, by its fingerprint (`None` is the default certificate), and which CAs of a host are asked
+/// about what the client shows.
+type Served = (Option<[u8; 32]>, Option<AuthorityKey>);
+
+/// The fingerprint of a host's CAs, and whether clients are told which they are.
+type AuthorityKey = ([u8; 32], bool);
 
 /// A key pair that cannot serve.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -75,7 +100,8 @@ pub(crate) struct Unservable(#[from] rustls::Error);
 pub(crate) struct Certificates {
     agreement: Arc<Agreement>,
     material: TlsMaterial,
-    by_fingerprint: Arc<HashMap<[u8; 32], Option<Arc<Certificate>>>>,
+    served: Arc<HashMap<Served, Option<Arc<Certificate>>>>,
+    authorities: Arc<HashMap<AuthorityKey, Arc<HostAuthority>>>,
     default: Arc<Certificate>,
 }
 
@@ -85,8 +111,8 @@ impl Certificates {
     /// # Errors
     /// [`Unservable`] for the default certificate.
     pub(crate) fn new(agreement: Arc<Agreement>, material: TlsMaterial) -> Result<Self, Unservable> {
-        let default = Arc::new(Certificate::new(&material.default, &agreement, material.clients.as_deref())?);
-        Ok(Self { agreement, material, by_fingerprint: Arc::default(), default })
+        let default = Arc::new(Certificate::new(&material.default, &agreement, by_router(&material))?);
+        Ok(Self { agreement, material, served: Arc::default(), authorities: Arc::default(), default })
     }
 
     /// Other files: every configuration is made anew, of the same keys.
@@ -95,46 +121,62 @@ impl Certificates {
     /// [`Unservable`] for the default certificate.
     pub(crate) fn with_material(&self, material: &TlsMaterial) -> Result<Self, Unservable> {
         let mut next = Self::new(Arc::clone(&self.agreement), material.clone())?;
-        let again = |(fingerprint, known): (&[u8; 32], &Option<Arc<Certificate>>)| {
-            let known = known.as_ref()?;
-            let (key, names, clients) = (Arc::clone(&known.key), known.names.clone(), material.clients.as_deref());
-            let certificate = Certificate::with_key(key, names, &self.agreement, clients).ok()?;
-            Some((*fingerprint, Some(Arc::new(certificate))))
+        next.authorities = Arc::clone(&self.authorities);
+        let again = |(served, known): (&Served, &Option<Arc<Certificate>>)| {
+            let known = if served.0.is_some() { known.as_ref()? } else { &next.default };
+            let certificate = next.with_key(Arc::clone(&known.key), known.names.clone(), served.1.as_ref()).ok()?;
+            Some((*served, Some(Arc::new(certificate))))
         };
-        next.by_fingerprint = Arc::new(self.by_fingerprint.iter().filter_map(again).collect());
+        next.served = Arc::new(self.served.iter().filter_map(again).collect());
         Ok(next)
     }
 
     /// The certificates of a table; those that were there already are kept.
     #[must_use]
     pub(crate) fn follow(&self, routes: &RouteTable) -> Self {
-        let mut by_fingerprint = HashMap::new();
-        let pairs = routes.hosts().flat_map(|host| host.certificates().map(move |pair| (host, pair)));
-        for (host, pair) in pairs {
-            by_fingerprint.entry(pair.fingerprint()).or_insert_with(|| {
-                if let Some(known) = self.by_fingerprint.get(&pair.fingerprint()) {
-                    return known.clone();
+        let mut next =
+            Self { served: Arc::default(), authorities: Arc::new(self.authorities_of(routes)), ..self.clone() };
+        let mut all: HashMap<Served, Option<Arc<Certificate>>> = HashMap::new();
+        for host in routes.hosts() {
+            let pairs = host.certificates().map(|pair| (Some(pair), None));
+            for (pair, clients) in pairs.chain(guarded(routes, &host.pattern)) {
+                let served = (pair.map(|pair| pair.fingerprint()), clients.and_then(|clients| authority_key(clients)));
+                if served == (None, None) {
+                    continue;
                 }
-                match Certificate::new(pair, &self.agreement, self.material.clients.as_deref()) {
-                    Ok(certificate) => Some(Arc::new(certificate)),
-                    Err(error) => {
-                        let object = host.routes.first().map(|route| route.source.to_string()).unwrap_or_default();
-                        tracing::error!(host = %host.pattern, object, %error, "TLS for this host is refused");
-                        None
+                all.entry(served).or_insert_with(|| {
+                    if let Some(known) = self.served.get(&served) {
+                        return known.clone();
                     }
-                }
-            });
+                    match next.make(pair, served.1.as_ref()) {
+                        Ok(certificate) => Some(Arc::new(certificate)),
+                        Err(error) => {
+                            let object = host.routes.first().map(|route| route.source.to_string()).unwrap_or_default();
+                            tracing::error!(host = %host.pattern, object, %error, "TLS for this host is refused");
+                            None
+                        }
+                    }
+                });
+            }
         }
-        Self { by_fingerprint: Arc::new(by_fingerprint), ..self.clone() }
+        next.served = Arc::new(all);
+        next
     }
 
-    /// The certificate that a client sees that asks for this name; `None` where the name has one that cannot be served:
-    /// the default certificate would be a wrong one.
+    /// The certificate that a client sees that asks for this name; `None` where the name has one that cannot be served, or
+    /// asks clients for what it cannot verify: any other would be a wrong one.
     pub(crate) fn serving(&self, routes: &RouteTable, server_name: Option<&str>) -> Option<&Arc<Certificate>> {
-        match server_name.and_then(|name| routes.certificate(name)) {
-            Some(pair) => self.by_fingerprint.get(&pair.fingerprint())?.as_ref(),
-            None => Some(&self.default),
+        let pair = server_name.and_then(|name| routes.certificate(name));
+        let clients = server_name.and_then(|name| routes.clients(name)).and_then(|clients| authority_key(clients));
+        match (pair.map(|pair| pair.fingerprint()), clients) {
+            (None, None) => Some(&self.default),
+            served => self.served.get(&served)?.as_ref(),
         }
+    }
+
+    /// What looks at the certificates of a host's clients; `None` where nobody is let in.
+    pub(crate) fn authority(&self, clients: &HostClients) -> Option<&Arc<HostAuthority>> {
+        self.authorities.get(&authority_key(clients)?)
     }
 
     /// The files that these are made with.
@@ -146,4 +188,84 @@ impl Certificates {
     pub(crate) fn clients(&self) -> Option<&Arc<ClientAuthority>> {
         self.material.clients.as_ref()
     }
+
+    fn authorities_of(&self, routes: &RouteTable) -> HashMap<AuthorityKey, Arc<HostAuthority>> {
+        let mut authorities = HashMap::new();
+        for clients in routes.hosts().filter_map(|host| host.clients.as_ref()) {
+            let (Some(key), Some(authority)) = (authority_key(clients), &clients.authority) else { continue };
+            if authorities.contains_key(&key) {
+                continue;
+            }
+            let made = self
+                .authorities
+                .get(&key)
+                .cloned()
+                .map_or_else(|| HostAuthority::new(authority, key.1).map(Arc::new), Ok);
+            match made {
+                Ok(made) => drop(authorities.insert(key, made)),
+                // What was read was tried; should it fail all the same, nobody is let in.
+                Err(error) => tracing::error!(error, "the CAs of a host's clients cannot be used"),
+            }
+        }
+        authorities
+    }
+
+    fn make(&self, pair: Option<&Arc<KeyPair>>, clients: Option<&AuthorityKey>) -> Result<Certificate, Unservable> {
+        match pair {
+            Some(pair) => Certificate::new(pair, &self.agreement, self.asked(clients)?),
+            None => self.with_key(Arc::clone(&self.default.key), self.default.names.clone(), clients),
+        }
+    }
+
+    fn with_key(
+        &self,
+        key: Arc<CertifiedKey>,
+        names: CertificateNames,
+        clients: Option<&AuthorityKey>,
+    ) -> Result<Certificate, Unservable> {
+        Certificate::with_key(key, names, &self.agreement, self.asked(clients)?)
+    }
+
+    fn asked(&self, clients: Option<&AuthorityKey>) -> Result<Asked<'_>, Unservable> {
+        match clients {
+            Some(key) => match self.authorities.get(key) {
+                Some(authority) => Ok(Asked::ByHost(authority)),
+                None => Err(rustls::Error::General("the CAs of clients cannot be used".into()).into()),
+            },
+            None => Ok(by_router(&self.material)),
+        }
+    }
+}
+
+fn by_router(material: &TlsMaterial) -> Asked<'_> {
+    material.clients.as_deref().map_or(Asked::Nothing, Asked::ByRouter)
+}
+
+/// `None` where nobody is let in: then nobody is asked.
+fn authority_key(clients: &HostClients) -> Option<AuthorityKey> {
+    let hints = clients.guard.demand != HostDemand::OptionalOfAnyCa;
+    clients.authority.as_ref().map(|authority| (authority.fingerprint(), hints))
+}
+
+/// A certificate, `None` for the default one, and what clients are asked for with it.
+type Asking<'t> = (Option<&'t Arc<KeyPair>>, Option<&'t Arc<HostClients>>);
+
+/// The certificates that may go with what a host asks clients for. A per-node alias of an exact host may show the certificate
+/// of the wildcard above it.
+fn guarded<'t>(routes: &'t RouteTable, pattern: &'t HostPattern) -> Vec<Asking<'t>> {
+    let (name, domain) = match pattern {
+        HostPattern::Exact(name) => (Some(name.as_str()), name.split_first_label().1),
+        HostPattern::Wildcard(domain) => (None, Some(domain.as_str())),
+        HostPattern::Any => return Vec::new(),
+    };
+    let wildcard = domain.and_then(|domain| Hostname::parse(domain).ok());
+    let wildcard = wildcard.and_then(|domain| routes.host(&HostPattern::Wildcard(domain)));
+    let clients = match name {
+        Some(name) => routes.clients(name),
+        None => wildcard.and_then(|host| host.clients.as_ref()),
+    };
+    let Some(clients) = clients else { return Vec::new() };
+    let own = name.and_then(|name| routes.certificate(name));
+    let above = wildcard.into_iter().flat_map(|host| host.certificates()).map(Some);
+    above.chain([own, None]).map(|pair| (pair, Some(clients))).collect()
 }

@@ -1,6 +1,6 @@
 //! Regular expressions of objects: a pattern flows in, a matcher of bounded memory and time flows out. Time is linear in what
 //! is compared and in the compiled pattern, whatever is written: there is no backtracking, and so neither look-around nor
-//! back-references. `path::regex` and `policy::canary` match with it.
+//! back-references. `path::regex`, `policy::canary` and `policy::client_certificate` match with it.
 
 use regex_automata::MatchKind;
 use regex_automata::meta::Regex;

@@ -2,6 +2,7 @@
 //! not served. The index calls it for each host that a change touches.
 
 mod canary;
+mod host_guard;
 
 use crate::admission::{Neighbours, Ownership, admit};
 use crate::annotation::field;
@@ -14,6 +15,7 @@ use crate::path::PathRule;
 use crate::policy::termination::DESTINATION_CA;
 use crate::table::{CompiledRoute, HostRoutes, Termination};
 use crate::verdict::{Outcome, Problem, Reason, Verdict, shown};
+use host_guard::HostGuard;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -75,6 +77,8 @@ pub fn compile_host(
         canary::attach(&mut [], canaries, &mut out);
         return out;
     };
+    let guards = HostGuard::of(pattern, granted.iter().map(|(_, rule)| *rule), secrets);
+    let clients = guards.clients();
     let mut certificate = None;
     let mut routes: Vec<Arc<CompiledRoute>> = Vec::new();
     let mut regex_bytes = 0;
@@ -93,7 +97,8 @@ pub fn compile_host(
             Ok((own, route)) => {
                 // Several Routes of one host: the oldest that brings a certificate decides.
                 certificate = certificate.or(own);
-                routes.push(out.with_credentials(rule, route, secrets));
+                let route = out.with_credentials(rule, route, secrets);
+                routes.push(out.guarded(rule, route, &guards));
             }
             Err(problem) => out.reject(rule, *place, problem),
         }
@@ -128,6 +133,7 @@ pub fn compile_host(
             routes: routes.into(),
             certificate,
             named,
+            clients,
         });
     }
     out
@@ -170,6 +176,19 @@ impl CompiledHost {
         }
         let credentials = found.filter(|credentials| !credentials.is_empty());
         Arc::new(CompiledRoute { credentials, ..CompiledRoute::clone(&route) })
+    }
+
+    /// The rule, closed where what its object asks of clients cannot be kept: a broader rule must not answer in its place.
+    fn guarded(&mut self, rule: &Claim, route: Arc<CompiledRoute>, guard: &HostGuard) -> Arc<CompiledRoute> {
+        let Err(problem) = guard.keeps(rule) else { return route };
+        if let Some(problem) = problem {
+            let known = &mut self.findings.entry(rule.route.source.clone()).or_default().secrets;
+            // The rules of one object ask for the same.
+            if !known.contains(&problem) {
+                known.push(problem);
+            }
+        }
+        Arc::new(CompiledRoute { closed: true, ..CompiledRoute::clone(&route) })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod balance;
 pub mod bandwidth;
 pub mod body;
 pub mod canary;
+pub mod client_certificate;
 mod cors;
 mod forwarded;
 mod header_actions;
@@ -43,6 +44,7 @@ use balance::Balance;
 use bandwidth::Bandwidth;
 use body::Body;
 use canary::CanaryRules;
+use client_certificate::ClientCertificates;
 use health::Health;
 use http::HeaderValue;
 use rate::RateLimits;
@@ -59,6 +61,8 @@ pub struct Policy {
     pub balance: Balance,
     /// What a request must show.
     pub authentication: Authentication,
+    /// What clients must show over TLS.
+    pub client_certificates: ClientCertificates,
     /// Header fields that are set or deleted.
     pub header_actions: HeaderActions,
     /// `Strict-Transport-Security` of responses over TLS.
@@ -108,6 +112,7 @@ impl Policy {
             on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
             balance: Balance::read(annotations),
             authentication: Authentication::read(annotations),
+            client_certificates: ClientCertificates::read(annotations),
             header_actions: HeaderActions::read(annotations),
             hsts: hsts::read(annotations),
             to_pod: ToPod::read(annotations),
@@ -134,14 +139,26 @@ impl Policy {
     /// The Secrets that it names, all in the object's namespace.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         let of_users = self.authentication.basic.iter().map(|basic| &*basic.secret);
-        of_users.chain(self.destination_ca.as_deref())
+        let of_clients = self.client_certificates.guard.iter().filter_map(|guard| guard.secret.as_deref());
+        of_users.chain(of_clients).chain(self.destination_ca.as_deref())
     }
 
     /// What holds of it where the proxy sees connections and nothing of requests.
     pub(crate) fn of_connections(&self) -> Self {
         let Self { balance, authentication, health, timeouts, access, rate, proxy_protocol, .. } = self.clone();
-        let aliases = self.aliases.clone();
-        Self { balance, authentication, health, timeouts, access, rate, proxy_protocol, aliases, ..Self::default() }
+        let (client_certificates, aliases) = (self.client_certificates.clone(), self.aliases.clone());
+        Self {
+            balance,
+            authentication,
+            client_certificates,
+            health,
+            timeouts,
+            access,
+            rate,
+            proxy_protocol,
+            aliases,
+            ..Self::default()
+        }
     }
 
     /// This policy of a main rule for what its canary answers: the canary's own word counts for the choice of its pods, and

@@ -1,7 +1,7 @@
 //! The route table: compiled hosts flow in, and for each request the decision which Route or Ingress rule answers flows
 //! out. Immutable; a change makes a new table that shares every host that did not change.
 
-use crate::certificate::KeyPair;
+use crate::certificate::{Authority, KeyPair};
 use crate::credentials::Credentials;
 use crate::endpoints::{PortSelector, ServiceKey};
 use crate::hostname::{HostPattern, Hostname, split_first_label};
@@ -10,6 +10,7 @@ use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
 use crate::policy::Policy;
 use crate::policy::canary::CanaryRules;
+use crate::policy::client_certificate::ClientGuard;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -41,6 +42,17 @@ pub struct HostRoutes {
     pub certificate: Option<Arc<KeyPair>>,
     /// Certificates for single hosts of a wildcard.
     pub named: BTreeMap<Hostname, Arc<KeyPair>>,
+    /// What clients must show where TLS ends here; `None` where they are not asked.
+    pub clients: Option<Arc<HostClients>>,
+}
+
+/// What clients of a host must show.
+#[derive(Debug, PartialEq)]
+pub struct HostClients {
+    /// As the object that speaks for the host says.
+    pub guard: Arc<ClientGuard>,
+    /// Whose certificates are let in. `None` where the Secret cannot be used: then nobody is.
+    pub authority: Option<Arc<Authority>>,
 }
 
 impl HostRoutes {
@@ -53,12 +65,12 @@ impl HostRoutes {
 impl HostRoutes {
     /// See [`CompiledRoute::is_guarded`].
     pub fn is_guarded(&self) -> bool {
-        self.routes.iter().any(|route| route.is_guarded())
+        self.clients.is_some() || self.routes.iter().any(|route| route.is_guarded())
     }
 
     /// See [`CompiledRoute::owns_connections`].
     pub fn owns_connections(&self) -> bool {
-        self.routes.iter().any(|route| route.owns_connections())
+        self.clients.is_some() || self.routes.iter().any(|route| route.owns_connections())
     }
 }
 
@@ -81,6 +93,8 @@ pub struct CompiledRoute {
     pub policy: Arc<Policy>,
     /// Who may authenticate where the policy asks for passwords; `None` where their Secret is not there.
     pub credentials: Option<Arc<Credentials>>,
+    /// Whether nobody is served, because what the object asks of clients cannot be kept.
+    pub closed: bool,
     /// What answers some of its requests instead.
     pub canary: Option<Arc<Canary>>,
 }
@@ -249,6 +263,26 @@ impl RouteTable {
             })
         };
         of(server_name).or_else(|| NodeId::split_alias(server_name).and_then(|(original, _)| of(&original)))
+    }
+
+    /// What a TLS connection for this server name asks clients for. Where rules of a wildcard may answer for an exact host,
+    /// what they ask for counts, too.
+    pub fn clients(&self, server_name: &str) -> Option<&Arc<HostClients>> {
+        let host = self.host_of_server_name(server_name)?;
+        let above = || match &host.pattern {
+            HostPattern::Exact(name) if host.kind == Kind::Route => self.wildcard_of(name.as_str())?.clients.as_ref(),
+            _ => None,
+        };
+        host.clients.as_ref().or_else(above)
+    }
+
+    /// What a request over TLS for this host must have shown: to the host, and to the host of the rule that answers where
+    /// that is another one.
+    pub fn guards(&self, host: &str, route: Option<&CompiledRoute>) -> impl Iterator<Item = &Arc<HostClients>> {
+        let named = self.host_of_server_name(host);
+        let answering = route.and_then(|route| self.host(&route.pattern));
+        let answering = answering.filter(|answering| named.is_none_or(|named| !Arc::ptr_eq(named, answering)));
+        named.into_iter().chain(answering).filter_map(|host| host.clients.as_ref())
     }
 
     /// Whether any rule names this host, exactly, by wildcard, or as a per-node alias.

@@ -86,6 +86,9 @@ pub enum Reason {
     CertificateNotUsable,
     /// A Secret that an object names for passwords cannot be used, or not wholly; who it does not let in is not served.
     CredentialsNotUsable,
+    /// A Secret that an annotation names cannot be used, or another object of the host asks for something else; requests
+    /// are refused.
+    SecretNotUsable,
 }
 
 impl Reason {
@@ -105,6 +108,7 @@ impl Reason {
             Self::InvalidHeaderAction => "InvalidHeaderAction",
             Self::CertificateNotUsable => "CertificateNotUsable",
             Self::CredentialsNotUsable => "CredentialsNotUsable",
+            Self::SecretNotUsable => "SecretNotUsable",
         }
     }
 }

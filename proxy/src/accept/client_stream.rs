@@ -266,6 +266,7 @@ mod tests {
             server_name: None,
             header: HeaderWatch::default(),
             certificate: OnceLock::new(),
+            presented: OnceLock::new(),
         };
         (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)
     }

@@ -48,7 +48,7 @@ pub(super) async fn serve(
     if !route.policy.access.admits(connection.client.ip()) {
         return refused("forbidden");
     }
-    if route.policy.authentication.is_demanded() {
+    if route.policy.authentication.is_demanded() || route.closed {
         // Nothing of a request is seen that could be authenticated.
         return refused("authentication_not_offered");
     }

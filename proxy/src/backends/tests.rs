@@ -54,6 +54,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
         policy: Arc::default(),
         canary: None,
         credentials: None,
+        closed: false,
     }
 }
 

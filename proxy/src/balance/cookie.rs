@@ -139,6 +139,7 @@ mod tests {
             policy: Arc::new(Policy { affinity, ..Policy::default() }),
             canary: None,
             credentials: None,
+            closed: false,
         };
         let name = CookieName::parse("c").unwrap();
         AffinityCookie::of(&route, &route.source, Some(&name))

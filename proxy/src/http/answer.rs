@@ -70,6 +70,17 @@ impl Answer {
         Self::page(403, "client_certificate")
     }
 
+    /// The host asks for a certificate, and the client has shown none that its CAs vouch for. The connection is closed: the
+    /// client may choose another one.
+    pub(crate) fn certificate_needed(reason: &'static str) -> Self {
+        Self::page(400, reason).closing()
+    }
+
+    /// The host asks for a certificate, and the connection was made before it did.
+    pub(crate) fn certificate_not_asked() -> Self {
+        Self::page(421, "client_certificate_not_asked").closing()
+    }
+
     /// The client is not among those that the route serves.
     pub(crate) fn forbidden() -> Self {
         Self::page(403, "forbidden")
@@ -184,6 +195,8 @@ impl Answer {
         };
         let text = match (status, reason) {
             (_, "no_route") => "No route matches this host and path.",
+            (400, NO_CERTIFICATE) => "No required certificate of the client was sent.",
+            (400, BAD_CERTIFICATE) => "The certificate of the client is not accepted.",
             (503, _) => "The application is not available at the moment. Please try again.",
             (401, _) => "The application asks who you are.",
             (403, _) => "The application is not for this client.",
@@ -219,6 +232,9 @@ fn location(scheme: &str, host: &str, port: Option<&str>, target: &RequestTarget
     HeaderValue::from_bytes(&url).ok()
 }
 
+/// Why a client of a host that asks for certificates is not served, for the access log.
+pub(super) const NO_CERTIFICATE: &str = "no_client_certificate";
+pub(super) const BAD_CERTIFICATE: &str = "bad_client_certificate";
 /// Why a request got no pod though there are some, for the access log.
 pub(super) const POD_BUSY: &str = "pod_busy";
 /// A pod that restarts or moves is usually back by then.

@@ -1,6 +1,7 @@
 //! What is known of one request while it is served: each phase of `http` adds to it, the access log and the metrics read
 //! it at the end.
 
+use super::client_guard::Shown;
 use super::exchange::Exchange;
 use super::origin::Origin;
 use crate::backends::{Target, Waiting};
@@ -53,6 +54,8 @@ pub(crate) struct RequestContext {
     pub(crate) forwarded_prefix: Option<HeaderValue>,
     /// The id that pods are told, if they are told one.
     pub(crate) unique_id: Option<Box<str>>,
+    /// What the pod is told of the client's certificate, where the host asks for one.
+    pub(crate) shown: Option<Shown>,
     /// Leave to be served, for as long as it is.
     pub(super) permit: Permit,
     /// The user whose password the request gave.
@@ -94,6 +97,7 @@ impl RequestContext {
             pod_target: None,
             forwarded_prefix: None,
             unique_id: None,
+            shown: None,
             permit: Permit::default(),
             user: None,
             upgrade: false,

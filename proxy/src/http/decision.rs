@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::client_certificate;
+use super::client_guard;
 use super::context::RequestContext;
 use super::guard;
 use super::request::RequestTarget;
@@ -50,6 +51,11 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         }
     }
     ctx.by_alias = found.alias.is_some();
+    if scheme == Scheme::Https
+        && let Some(answer) = client_guard::refuse(&state, &found.decision, &target, ctx)
+    {
+        return Some(answer);
+    }
     match found.decision {
         Decision::NoRoute => {
             let status = shared.config.error_pages.of(404).map_or(shared.config.no_route_status, |_| 404);
@@ -64,6 +70,12 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
             let policy = &route.policy;
+            if route.closed {
+                return Some(Answer::unguarded());
+            }
+            if scheme == Scheme::Http && client_guard::needs_tls(policy) {
+                return Some(Answer::certificate_refused());
+            }
             if let Some(answer) = guard::refuse(shared, route, header, ctx) {
                 return Some(answer);
             }

@@ -95,6 +95,7 @@ mod tests {
             server_name: None,
             header: HeaderWatch::default(),
             certificate: OnceLock::new(),
+            presented: OnceLock::new(),
         }
     }
 

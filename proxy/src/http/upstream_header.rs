@@ -5,6 +5,7 @@
 //! the route, which so have the last word; the case of names.
 
 use super::client_certificate;
+use super::client_guard;
 use super::context::RequestContext;
 use super::fields::Fields;
 use super::forwarded::{Forwarded, remove_spoofed};
@@ -42,6 +43,7 @@ pub(super) fn write(
     let config = &shared.config.headers;
     remove_spoofed(upstream);
     client_certificate::write(&shared.config.tls, ctx.connection.as_deref(), upstream);
+    client_guard::write(&shared.config.tls, ctx.shown.as_ref(), upstream);
     let mut host = host(client);
     // The OpenShift router compares and forwards hosts in lower case; an Ingress forwards what the client wrote.
     let lower = ctx.route.as_ref().is_some_and(|route| route.source.kind == Kind::Route);

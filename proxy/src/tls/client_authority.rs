@@ -60,6 +60,11 @@ impl ClientAuthority {
         Ok(Self { verifier, resumption: Resumption::new(), demand, identity })
     }
 
+    /// Whether clients must show a certificate, whatever a host asks for besides.
+    pub(crate) fn is_required(&self) -> bool {
+        self.demand == Demand::Required
+    }
+
     /// Whether two authorities accept the same certificates.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.demand == other.demand && self.identity == other.identity

@@ -85,7 +85,7 @@ fn time(time: &ASN1Time) -> String {
     format!("{year:02}{month:02}{day:02}{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02X}");
@@ -116,7 +116,7 @@ const TOLD: [&str; 9] = [
     "x-ssl-client-notafter",
     "x-ssl-client-der",
 ];
-const SHORT_NAMES: [(&str, &str); 18] = [
+pub(super) const SHORT_NAMES: [(&str, &str); 18] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "SN"),
     ("2.5.4.5", "serialNumber"),

@@ -18,6 +18,7 @@ mod error_pages;
 mod grammar;
 mod headers;
 mod health;
+mod host_certificates;
 mod hostile;
 mod ingress_fields;
 mod ingress_termination;

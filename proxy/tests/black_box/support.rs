@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod manifests;
 pub(crate) mod pods;
 pub(crate) mod proxy;
+pub(crate) mod tls_clients;
 
 pub(crate) use client::{get, request};
 pub(crate) use manifests::Manifests;

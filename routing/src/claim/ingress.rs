@@ -280,6 +280,7 @@ impl Builder<'_> {
             policy: Arc::clone(&self.policy),
             canary: None,
             credentials: None,
+            closed: false,
         };
         self.rules.push(Claim {
             route: Arc::new(route),

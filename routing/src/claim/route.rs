@@ -116,6 +116,7 @@ fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Re
             policy: Arc::new(policy),
             canary: None,
             credentials: None,
+            closed: false,
         }),
         age: route.metadata.age(),
         field: "spec.host".into(),

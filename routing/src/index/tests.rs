@@ -1,6 +1,7 @@
 //! The index: claims pass on, parts fail alone, and any order of changes ends in what a fresh start would give.
 
 mod canaries;
+mod client_certificates;
 mod histories;
 mod neighbours;
 mod parts;

@@ -87,9 +87,8 @@ fn refuse(annotations: &mut Annotations<'_>, name: &'static str, message: &str) 
 }
 
 /// Annotations that ingress-nginx answers no request without heeding.
-const NOT_OFFERED: [&str; 4] = [
+const NOT_OFFERED: [&str; 3] = [
     "nginx.ingress.kubernetes.io/auth-url",
-    "nginx.ingress.kubernetes.io/auth-tls-secret",
     "nginx.ingress.kubernetes.io/auth-snippet",
     "nginx.ingress.kubernetes.io/auth-proxy-set-headers",
 ];

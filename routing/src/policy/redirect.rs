@@ -144,13 +144,13 @@ fn location(text: &str) -> Result<Location, String> {
 }
 
 /// Characters of a URL (RFC 3986 §2).
-fn is_url_byte(byte: u8) -> bool {
+pub(super) fn is_url_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
 
 /// For claims of the other host, which name their reason.
 pub(crate) const WWW: &str = "nearside.dev/from-to-www-redirect";
-const URL_BYTES: usize = 2048;
+pub(super) const URL_BYTES: usize = 2048;
 const VARIABLES: [(&str, LocationPart); 3] =
     [("$scheme", LocationPart::Scheme), ("$host", LocationPart::Host), ("$request_uri", LocationPart::RequestUri)];
 
