@@ -14,6 +14,11 @@ pub(crate) const REFRESH: Duration = Duration::from_secs(60);
 pub(crate) const REQUEST: Duration = Duration::from_secs(10);
 /// How long a follower remembers what left our scope, for the case that it takes over: longer than a Lease.
 pub(crate) const REMEMBER_WITHDRAWN: Duration = Duration::from_secs(60);
+/// For how long the status of a Route is left alone that somebody else has changed after us, and for how long nothing is
+/// written after too many of them.
+pub(crate) const CONTENTION_INTERVAL: Duration = Duration::from_secs(180);
+/// Entries that somebody else may change within that time. More: no status is written.
+pub(crate) const CONTENTIONS: usize = 5;
 /// How long writes in flight may take to end at shutdown.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// DNSEndpoints in one page of a list.

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod clock;
+mod contention;
 mod desired;
 mod leader;
 mod limits;

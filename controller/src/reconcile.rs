@@ -200,6 +200,10 @@ impl Reconciler {
             (Job::Write(target), Outcome::Wrote(Ok(written))) => {
                 self.queue.succeeded(job);
                 self.metrics.wrote(target.kind(), written.as_str());
+                if let Written::Contended(pause) = written {
+                    self.queue.mark_at(job.clone(), self.now() + pause);
+                    return;
+                }
                 if !self.desired.intents.contains_key(target) {
                     self.withdrawn.remove(target);
                 }

@@ -12,6 +12,7 @@ use crate::desired::{Intent, Target};
 use crate::out::OutDirectory;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where writes go.
 pub(crate) enum Writer {
@@ -62,6 +63,8 @@ pub(crate) enum Written {
     Updated,
     /// The object, or our part of it, is gone.
     Deleted,
+    /// Somebody else writes it; it is left alone for this long.
+    Contended(Duration),
 }
 
 impl Written {
@@ -72,6 +75,7 @@ impl Written {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Deleted => "deleted",
+            Self::Contended(_) => "contended",
         }
     }
 }

@@ -5,24 +5,29 @@ use super::api::{request, resource};
 use super::event::Events;
 use super::{WriteError, Written};
 use crate::clock;
+use crate::contention::{Contended, Contention};
 use crate::desired::{EventIntent, Intent, RouterIdentity, next_addresses, next_entries};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use nearside_routing::{Kind, ObjectKey};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Writes the status of Routes and Ingresses.
 pub(super) struct Statuses {
     client: Client,
     router: RouterIdentity,
     events: Events,
+    contention: Mutex<Contention>,
+    epoch: Instant,
 }
 
 impl Statuses {
     pub(super) fn new(client: Client, router: RouterIdentity, instance: &str) -> Self {
         let events = Events::new(client.clone(), instance);
-        Self { client, router, events }
+        Self { client, router, events, contention: Mutex::default(), epoch: Instant::now() }
     }
 
     pub(super) async fn write(
@@ -35,17 +40,29 @@ impl Statuses {
         let label = key.to_string();
         let Some(object) = request(&label, api.get_opt(&key.name)).await? else {
             self.events.settle(key);
+            self.contention().forget(key);
             return Ok(Written::Unchanged);
         };
         let patch = if self.router.writes_status { self.patch(key, &object, intent, previous) } else { None };
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        if self.router.writes_status
+            && key.kind == Kind::Route
+            && let Some(pause) = self.contended(key, uid, &object)
+        {
+            return Ok(Written::Contended(pause));
+        }
         let written = match patch {
             Some(mut patch) => {
                 patch["metadata"] = json!({"resourceVersion": object.metadata.resource_version});
                 let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-                request(&label, api.patch_status(&key.name, &params, &patch)).await?;
+                let stored = request(&label, api.patch_status(&key.name, &params, &patch)).await?;
+                self.contention().set(key, uid, self.own_entry(&stored));
                 if intent.is_some() { Written::Updated } else { Written::Deleted }
             }
-            None => Written::Unchanged,
+            None => {
+                self.contention().set(key, uid, self.own_entry(&object));
+                Written::Unchanged
+            }
         };
         let no_events = BTreeSet::new();
         match intent {
@@ -77,7 +94,40 @@ impl Statuses {
         Some(json!({"status": {"loadBalancer": {"ingress": next}}}))
     }
 
+    /// For how long the Route is left alone, because somebody else writes our entry, or too many others.
+    fn contended(&self, key: &ObjectKey, uid: &str, object: &DynamicObject) -> Option<Duration> {
+        let now = self.epoch.elapsed();
+        let contended = self.contention().check(key, uid, self.own_entry(object), now).err()?;
+        let router = &self.router.name;
+        match contended {
+            Contended::Route { new: true, .. } => tracing::warn!(
+                object = %key,
+                router,
+                "somebody else has changed our entry in the status; it is left alone for a while. Look for another router \
+                 of this name (--router-name)"
+            ),
+            Contended::Everything { new: true, .. } => tracing::error!(
+                router,
+                "somebody else has changed our entry in too many Routes; no status of Routes is written for a while. Look for \
+                 another router of this name (--router-name)"
+            ),
+            Contended::Route { .. } | Contended::Everything { .. } => {}
+        }
+        Some(contended.until().saturating_sub(now))
+    }
+
+    /// Our entry in the status of a Route.
+    fn own_entry<'o>(&self, object: &'o DynamicObject) -> Option<&'o Value> {
+        let entries = object.data.pointer("/status/ingress").and_then(Value::as_array)?;
+        entries.iter().find(|entry| entry["routerName"] == self.router.name.as_str())
+    }
+
+    fn contention(&self) -> MutexGuard<'_, Contention> {
+        self.contention.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn forget(&self) {
+        *self.contention() = Contention::default();
         self.events.forget();
     }
 }

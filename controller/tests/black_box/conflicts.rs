@@ -103,3 +103,39 @@ async fn an_object_of_someone_else_under_our_name_is_left_alone() {
     cluster.api.delete(object).unwrap();
     controller.until("after its deletion", addresses(&[1]), || cluster.published(HOST)).await;
 }
+
+#[tokio::test]
+async fn an_entry_that_somebody_else_changes_is_left_alone_and_too_many_stop_every_write() {
+    let cluster = Cluster::new().await;
+    let names: Vec<String> = (0..8).map(|number| format!("web{number}")).collect();
+    let host = |name: &str| format!("{name}.example.com");
+    for name in &names {
+        cluster.seed([service("shop", name), slice("shop", name, &[1]), route("shop", name, &host(name), name)]);
+    }
+    let mut controller = cluster.controller("controller").await;
+    let placed = |name: &str| cluster.route_status("shop", name)["conditions"][1]["message"].clone();
+    for name in &names {
+        controller.until(name, json!("nodes n1"), || placed(name)).await;
+    }
+    let change = |name: &str| {
+        let entry = json!({"host": "foreign.example.com", "routerName": "default", "conditions": []});
+        let object = ObjectRef::new("route.openshift.io/v1", "Route", "shop", name);
+        cluster.api.patch_status(object, json!({"ingress": [entry]})).unwrap();
+    };
+    let contended = "nearside_controller_writes_total{kind=\"Route\",result=\"contended\"}";
+    change(&names[0]);
+    cluster.seed([slice("shop", &names[0], &[2]), slice("shop", &names[7], &[2])]);
+    controller.until_metric(contended, 1.0).await;
+    controller.until("one that nobody changes", json!("nodes n2"), || placed(&names[7])).await;
+    assert_eq!(cluster.route_status("shop", &names[0])["host"], "foreign.example.com");
+    for name in &names[1..=5] {
+        change(name);
+        cluster.seed([slice("shop", name, &[2])]);
+    }
+    controller.until_metric(contended, 6.0).await;
+    assert!(controller.log().contains("no status of Routes is written"), "{}", controller.log());
+    cluster.seed([slice("shop", &names[7], &[3])]);
+    controller.until("records are", addresses(&[3]), || cluster.published(&host(&names[7]))).await;
+    controller.until_metric(contended, 7.0).await;
+    assert_eq!(placed(&names[7]), "nodes n2", "not even one that nobody changes");
+}
