@@ -143,3 +143,30 @@ async fn certificates_are_served_in_every_form_that_can_be_right() {
         assert_eq!(told.contains("ExtendedValidationFailed"), !served, "row {row}: {told}");
     }
 }
+
+#[tokio::test]
+async fn of_several_certificates_on_one_host_that_of_the_oldest_route_is_shown() {
+    let (_pod, address) = echo_pod("web-1");
+    let cas = ["z", "a", "m"].map(|name| (name, TestCa::new(name).unwrap()));
+    let edge = |name: &str, second: u8, ca: Option<&TestCa>| {
+        let mut tls = json!({ "termination": "edge" });
+        if let Some(ca) = ca {
+            let pair = ca.identity(&[HOST]).unwrap();
+            (tls["certificate"], tls["key"]) = (json!(pair.certificate), json!(pair.key));
+        }
+        let mut object = named(0, HOST, json!({ "path": format!("/{name}"), "tls": tls }));
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["uid"] = json!(name);
+        object["metadata"]["creationTimestamp"] = json!(format!("2026-01-01T00:00:{second:02}Z"));
+        object
+    };
+    // The oldest brings none, and names say nothing.
+    let oldest = edge("none", 1, None);
+    let mut objects = vec![oldest, service("web"), pod("web", "web-1", address)];
+    objects.extend(cas.iter().zip(2..).map(|((name, ca), second)| edge(name, second, Some(ca))));
+    let proxy = Proxy::of(Manifests::with(&objects), &[]);
+    for path in ["/none", "/z", "/a", "/m"] {
+        assert_eq!(get_tls(proxy.https, &cas[0].1, HOST, path).await.unwrap().pod(), Some("web-1"), "{path}");
+        assert!(get_tls(proxy.https, &cas[1].1, HOST, path).await.is_err(), "{path}");
+    }
+}
