@@ -19,6 +19,7 @@ mod exchange;
 mod failure;
 mod fields;
 mod forwarded;
+mod grpc;
 mod guard;
 mod hash_key;
 mod header_actions;
@@ -37,8 +38,10 @@ mod selection;
 #[cfg_attr(not(test), expect(dead_code, reason = "asked by what is built on it"))]
 pub(crate) mod subrequest;
 mod timeouts;
+mod tunnel;
 pub(crate) mod unique_id;
 mod upstream_header;
+mod websocket;
 
 use crate::accept::client_stream::connection_of;
 use crate::connection::{Awaited, Connection};
@@ -51,9 +54,11 @@ use context::RequestContext;
 use http::header::SERVER;
 use http::{Method, StatusCode, Version};
 use origin::Origin;
+use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -65,20 +70,36 @@ use std::time::Instant;
 /// The service that Pingora runs.
 pub(crate) struct HttpService {
     shared: Arc<Shared>,
+    /// For connections that Pingora's proxy does not make.
+    connector: TransportConnector,
 }
 
 impl HttpService {
     /// On top of the shared parts.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, connector: TransportConnector::new(None) }
+    }
+
+    /// A pod is connected, TLS included.
+    fn connected(&self, reused: bool, ctx: &mut RequestContext) {
+        if let Some(exchange) = &ctx.exchange {
+            exchange.connected();
+        }
+        if let Some(since) = ctx.connecting.take()
+            && !reused
+        {
+            self.shared.metrics().connected(since.elapsed());
+        }
     }
 
     async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
         ctx.reason = Some(answer.reason);
+        ctx.status = Some(answer.status);
         let answer = match self.shared.config.error_pages.of(answer.status) {
             Some(page) => answer.with_page(&page),
             None => answer,
         };
+        let answer = if grpc::is_grpc(session.req_header()) { grpc::answer(answer) } else { answer };
         if answer.close || self.shared.lifecycle().is_leaving() {
             session.set_keepalive(None);
         }
@@ -87,16 +108,23 @@ impl HttpService {
             header.insert_header(name, value)?;
         }
         header.insert_header(SERVER, OUR_NAME)?;
-        if answer.status != 204 {
+        // A gRPC client reads the end of the header as the end of the answer.
+        if answer.status != 204 && !header.headers.contains_key("grpc-status") {
             header.set_content_length(answer.body.len())?;
         }
         downstream_header::write_own(&self.shared, session.req_header(), &mut header, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { answer.body };
-        session.write_response_header(Box::new(header), body.is_empty()).await?;
-        if !body.is_empty() {
-            session.write_response_body(Some(body), true).await?;
+        match session.as_downstream_mut() {
+            // In one frame with the end of the stream, without which a gRPC client takes it for less than an answer.
+            ServerSession::H2(stream) if body.is_empty() => stream.write_response_header(Box::new(header), true),
+            _ => {
+                session.write_response_header(Box::new(header), body.is_empty()).await?;
+                if !body.is_empty() {
+                    session.write_response_body(Some(body), true).await?;
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 
@@ -120,6 +148,11 @@ impl ProxyHttp for HttpService {
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         ctx.upgrade = session.is_upgrade_req();
+        if websocket::is_asked(session.req_header()) {
+            // Routes, limits and logs know it as what it is over HTTP/1.1.
+            session.req_header_mut().set_method(Method::GET);
+            (ctx.upgrade, ctx.websocket_h2) = (true, true);
+        }
         let timeouts = self.shared.timeouts();
         // On a tunnel the silence of either side alone means nothing; the pod's connection sees both.
         session.set_read_timeout((!ctx.upgrade).then_some(timeouts.client));
@@ -140,6 +173,11 @@ impl ProxyHttp for HttpService {
         match decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx).await {
             Some(answer) => {
                 self.send(session, answer, ctx).await?;
+                Ok(true)
+            }
+            None if ctx.websocket_h2 => {
+                ctx.complete = true;
+                websocket::serve(self, session, ctx).await?;
                 Ok(true)
             }
             None => {
@@ -197,7 +235,7 @@ impl ProxyHttp for HttpService {
         ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete);
         let request = peer::Request {
             upgrade: ctx.upgrade,
-            grpc: request::is_grpc(session.req_header()),
+            grpc: grpc::is_grpc(session.req_header()),
             exchange: ctx.exchange.clone(),
             scheme: ctx.origin.scheme,
             http2: self.shared.config.tls.http2,
@@ -217,14 +255,7 @@ impl ProxyHttp for HttpService {
         _digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        if let Some(exchange) = &ctx.exchange {
-            exchange.connected();
-        }
-        if let Some(since) = ctx.connecting.take()
-            && !reused
-        {
-            self.shared.metrics().connected(since.elapsed());
-        }
+        self.connected(reused, ctx);
         Ok(())
     }
 
@@ -368,7 +399,8 @@ impl ProxyHttp for HttpService {
             // It says nothing of any route, and comes every second from every load balancer.
             return;
         }
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let written = session.response_written().map_or(0, |response| response.status.as_u16());
+        let status = ctx.status.filter(|_| written != 0).unwrap_or(written);
         let sent = session.body_bytes_sent() as u64;
         let received = session.body_bytes_read() as u64;
         let header = session.req_header();

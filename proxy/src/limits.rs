@@ -101,6 +101,8 @@ pub(crate) const SUBREQUEST_HEADER_BYTES: usize = 32 * 1024;
 pub(crate) const SUBREQUEST_INTERIM: usize = 8;
 /// Bytes of the buffer of each direction of a passed-through connection.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
+/// Bytes of one part on its way through a tunnel over HTTP/2; each direction holds two of them.
+pub(crate) const TUNNEL_PART: usize = 16 * 1024;
 
 /// For this long a client's certificate counts as it was verified last, on a connection to a host that asks for it.
 pub(crate) const CLIENT_VERIFICATION_TIME: Duration = Duration::from_secs(60);

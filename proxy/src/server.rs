@@ -148,9 +148,11 @@ impl Server {
         let mut http = http_proxy(&Arc::new(conf), HttpService::new(Arc::clone(&shared)));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(shared.config.timeouts.keep_alive);
+        // For WebSocket over HTTP/2; any other CONNECT is refused with the methods that are not served.
+        options.allow_connect_method_proxying = true;
         http.server_options = Some(options);
         let mut h2 = default_h2_options();
-        h2.max_header_list_size(H2_HEADER_LIST_BYTES).max_concurrent_streams(H2_STREAMS);
+        h2.max_header_list_size(H2_HEADER_LIST_BYTES).max_concurrent_streams(H2_STREAMS).enable_connect_protocol();
         http.h2_options = Some(h2);
         Self { shared, http: Arc::new(http) }
     }

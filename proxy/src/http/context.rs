@@ -62,10 +62,14 @@ pub(crate) struct RequestContext {
     pub(crate) user: Option<Box<str>>,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
+    /// Whether it does so in the way of HTTP/2 (RFC 8441).
+    pub(crate) websocket_h2: bool,
     /// Whether the whole request was there before a pod was asked.
     pub(crate) complete: bool,
     /// How far the request and its response are, where that decides how long they may take.
     pub(super) exchange: Option<Arc<Exchange>>,
+    /// The status of the answer where it is ours. A gRPC client gets 200 instead, and the status in its own words.
+    pub(crate) status: Option<u16>,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -101,8 +105,10 @@ impl RequestContext {
             permit: Permit::default(),
             user: None,
             upgrade: false,
+            websocket_h2: false,
             complete: false,
             exchange: None,
+            status: None,
             reason: None,
             random: Random::fresh(),
         }

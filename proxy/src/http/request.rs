@@ -2,7 +2,7 @@
 //! than the parser below, so that the proxy and a pod never read one request in two ways. Pure.
 
 use crate::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADER_FIELDS, REQUEST_TARGET_BYTES};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::HOST;
 use http::request::Parts;
 use http::{Method, Version};
 use nearside_routing::hostname::canonical_host;
@@ -37,7 +37,8 @@ impl<'r> RequestTarget<'r> {
     /// # Errors
     /// [`Refusal`] with the status that RFC 9110 and 9112 give.
     pub(crate) fn parse(header: &'r Parts, raw: &'r [u8]) -> Result<Self, Refusal> {
-        if header.method == Method::TRACE {
+        // A proxy in front of pods is no way to anywhere else.
+        if header.method == Method::TRACE || header.method == Method::CONNECT {
             return Err(refuse(405, "method"));
         }
         let absolute = if header.version < Version::HTTP_2 { split_absolute(raw) } else { None };
@@ -87,12 +88,6 @@ pub(crate) fn too_large(header: &Parts) -> Option<Refusal> {
     let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let large = bytes > REQUEST_HEADER_BYTES || header.headers.len() > REQUEST_HEADER_FIELDS;
     large.then_some(refuse(431, "header_size"))
-}
-
-/// Whether it is gRPC.
-pub(crate) fn is_grpc(header: &Parts) -> bool {
-    let kind = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    header.version == Version::HTTP_2 && kind.starts_with(b"application/grpc")
 }
 
 /// Authority and path of a target in absolute form (RFC 9112 §3.2.2).
@@ -215,6 +210,8 @@ mod tests {
             ("GET", "https://a.com/", Version::HTTP_2, &[], 200),
             ("GET", "https://a.com/", Version::HTTP_2, &["b.com"], 400),
             ("TRACE", "/", v11, &["a.com"], 405),
+            ("CONNECT", "a.com:443", v11, &["a.com:443"], 405),
+            ("CONNECT", "a.com:443", Version::HTTP_2, &[], 405),
         ] {
             assert_eq!(status(&parts(method, target, version, hosts)), expected, "{method} {target} {hosts:?}");
         }

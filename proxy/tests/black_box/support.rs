@@ -1,6 +1,7 @@
 //! What the tests share: the proxy as a process, manifests, pods and a client.
 
 pub(crate) mod client;
+pub(crate) mod grpc;
 pub(crate) mod manifests;
 pub(crate) mod pods;
 pub(crate) mod proxy;
