@@ -21,7 +21,7 @@ use crate::server::Server;
 use crate::tls::Presented;
 use bytes::BytesMut;
 use client_hello::HelloError;
-use client_stream::ClientStream;
+use client_stream::{ClientStream, HEADER_TIMEOUT};
 use linger::Parting;
 use nearside_routing::Scheme;
 use pingora::apps::ServerApp;
@@ -88,7 +88,15 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
     let mut bytes = BytesMut::new();
     let first =
         async { if begins(&socket, server).await { preface::is_h2(&socket, &mut bytes).await.ok() } else { None } };
-    let Ok(Some(h2)) = timeout(server.timeouts().header, first).await else { return };
+    let h2 = match timeout(server.timeouts().header, first).await {
+        Ok(Some(h2)) => h2,
+        ended => {
+            if bytes.is_empty() && !*server.lifecycle().draining().borrow() {
+                empty(&socket, &connection, ended.is_err(), server);
+            }
+            return;
+        }
+    };
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2, server.timeouts());
     let parting = stream.parting();
     serve_http(Box::new(stream), parting, server).await;
@@ -107,7 +115,12 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let hello = match timeout(server.config.tls.hello_time, first).await {
         Ok(Ok(hello)) => hello,
         // A port probe, not a client.
-        Ok(Err(HelloError::Closed)) => return,
+        Ok(Err(HelloError::Closed)) => {
+            if !*server.lifecycle().draining().borrow() {
+                log_empty(&connection, server);
+            }
+            return;
+        }
         Ok(Err(error)) => return server.metrics().tls_failure(error.failure()),
         Err(_) => return server.metrics().tls_failure(TlsFailure::Timeout),
     };
@@ -156,6 +169,21 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
         }
         Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
         Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
+    }
+}
+
+/// A connection that sent nothing. `waiting` says that the client is still there.
+fn empty(socket: &TcpStream, connection: &Connection, waiting: bool, server: &Server) {
+    if waiting && server.config.clients.answer_empty {
+        // What finds no room in the socket finds no reader either.
+        drop(socket.try_write(HEADER_TIMEOUT));
+    }
+    log_empty(connection, server);
+}
+
+fn log_empty(connection: &Connection, server: &Server) {
+    if server.config.clients.log_empty {
+        tracing::info!(client = %connection.client, local = %connection.local, "a connection sent nothing");
     }
 }
 

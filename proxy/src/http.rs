@@ -10,6 +10,7 @@ mod body;
 mod canary;
 mod client_certificate;
 mod client_guard;
+mod compression;
 pub(crate) mod context;
 mod cookies;
 mod cors;
@@ -21,6 +22,7 @@ mod fields;
 mod forwarded;
 mod grpc;
 mod guard;
+mod gzip;
 mod hash_key;
 mod header_actions;
 mod header_case;
@@ -51,6 +53,7 @@ use answer::{Answer, POD_BUSY};
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
+use gzip::GzipBuilder;
 use http::header::SERVER;
 use http::{Method, StatusCode, Version};
 use origin::Origin;
@@ -66,18 +69,20 @@ use selection::Choice;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// The service that Pingora runs.
 pub(crate) struct HttpService {
     shared: Arc<Shared>,
     /// For connections that Pingora's proxy does not make.
     connector: TransportConnector,
+    compressing: Arc<Semaphore>,
 }
 
 impl HttpService {
     /// On top of the shared parts.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, connector: TransportConnector::new(None) }
+        Self { shared, connector: TransportConnector::new(None), compressing: gzip::room() }
     }
 
     /// A pod is connected, TLS included.
@@ -136,8 +141,13 @@ impl ProxyHttp for HttpService {
         RequestContext::new()
     }
 
-    /// None: what Pingora offers here (compression) is not used.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+    /// Only ours: Pingora's own choose media types by themselves.
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        let types = &self.shared.config.clients.compressed;
+        if !types.is_empty() {
+            modules.add_module(Box::new(GzipBuilder::new(Arc::clone(types), Arc::clone(&self.compressing))));
+        }
+    }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
         ctx.connection = connection_of(session.digest()).cloned();
@@ -145,8 +155,8 @@ impl ProxyHttp for HttpService {
             connection.header.set(Awaited::Other);
             ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
         }
-        // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6).
-        session.set_abort_on_close(false);
+        // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6), unless the operator knows better.
+        session.set_abort_on_close(self.shared.config.clients.abort_on_close);
         ctx.upgrade = session.is_upgrade_req();
         if websocket::is_asked(session.req_header()) {
             // Routes, limits and logs know it as what it is over HTTP/1.1.
@@ -210,7 +220,8 @@ impl ProxyHttp for HttpService {
         if let Some(waiting) = ctx.waiting.take() {
             let _counted = self.shared.metrics().waiting();
             let own = ctx.route.as_ref().and_then(|route| route.policy.timeouts.connect);
-            match queue::wait(session, waiting, own.unwrap_or_else(|| self.shared.timeouts().connect)).await {
+            let abort = self.shared.config.clients.abort_on_close;
+            match queue::wait(session, waiting, own.unwrap_or_else(|| self.shared.timeouts().connect), abort).await {
                 Ok(target) => {
                     self.shared.metrics().queued(QueueEnd::Served);
                     ctx.target = Some(target);

@@ -60,6 +60,11 @@ pub(crate) const VERDICTS: usize = 20_000;
 /// For how long they are known; a change of the Secret counts at once.
 pub(crate) const VERDICT_TIME: Duration = Duration::from_secs(600);
 
+/// Bytes of a body that is worth compressing; shorter ones stay as they are.
+pub(crate) const COMPRESSED_BODY_LEAST: u64 = 1024;
+/// Responses that are compressed at the same time, each with some 300 KiB of state. More: they stay as they are.
+pub(crate) const COMPRESSED_AT_A_TIME: usize = 512;
+
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.

@@ -2,6 +2,7 @@
 //! `main` before any port is bound.
 
 mod balance;
+mod clients;
 mod duration;
 mod error_pages;
 pub(crate) mod headers;
@@ -15,6 +16,7 @@ use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
 use balance::BalanceArguments;
 use clap::Parser;
+use clients::{ClientArguments, ClientConfig};
 use duration::parse_duration;
 use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
@@ -110,6 +112,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     headers: HeaderArguments,
     #[command(flatten)]
+    clients: ClientArguments,
+    #[command(flatten)]
     tls: TlsArguments,
 }
 
@@ -145,6 +149,7 @@ pub(crate) struct Config {
     pub(crate) access_log: bool,
     pub(crate) log_format: LogFormat,
     pub(crate) headers: HeaderConfig,
+    pub(crate) clients: ClientConfig,
     pub(crate) tls: TlsConfig,
 }
 
@@ -205,6 +210,7 @@ impl Arguments {
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             ),
             headers: self.headers.into_config(&mut mistakes),
+            clients: self.clients.check(&mut mistakes),
             admission: mistakes.admission(self.admission),
             router_name: self.router_name,
             // Last: without it there is no configuration, and every other mistake has been found by now.

@@ -20,6 +20,21 @@ pub(super) fn boolean(text: &str) -> Result<Vec<String>, String> {
     one(if truth(text)? { "true" } else { "false" })
 }
 
+/// The opposite of a boolean.
+pub(super) fn not(text: &str) -> Result<Vec<String>, String> {
+    one(if truth(text)? { "false" } else { "true" })
+}
+
+/// Whether connections that send nothing are ignored, as the value of `--empty-requests`.
+pub(super) fn probes(text: &str) -> Result<Vec<String>, String> {
+    one(if truth(text)? { "ignore" } else { "respond" })
+}
+
+/// Several values, separated by blanks.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
 /// A selector of projects, which are namespaces; `*` selects all of them.
 pub(super) fn projects(text: &str) -> Result<Vec<String>, String> {
     if text == "*" { Ok(Vec::new()) } else { one(text) }

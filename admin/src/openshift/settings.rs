@@ -2,7 +2,8 @@
 //! docs/openshift-environment.md are made from.
 
 use super::grammar::{
-    Grammar, boolean, connections, list, number_or_auto, projects, proxy_headers, seconds, shared_hosts, text, time,
+    Grammar, boolean, connections, list, not, number_or_auto, probes, projects, proxy_headers, seconds, shared_hosts,
+    text, time, words,
 };
 
 /// One variable.
@@ -144,9 +145,9 @@ pub const SETTINGS: &[Setting] = &[
     flag("ROUTER_BACKEND_CHECK_INTERVAL", "check-interval", Proxy, time),
     flag("ROUTER_COOKIE_NAME", "cookie-name", Proxy, text),
     ignored("ROUTER_BACKEND_PROCESS_ENDPOINTS", "the order of endpoints decides nothing"),
-    ignored("ROUTER_HTTP_IGNORE_PROBES", MISSING),
-    ignored("ROUTER_DONT_LOG_NULL", MISSING),
-    ignored("ROUTER_ABORT_ON_CLOSE", MISSING),
+    flag("ROUTER_HTTP_IGNORE_PROBES", "empty-requests", Proxy, probes),
+    flag("ROUTER_DONT_LOG_NULL", "log-empty-requests", Proxy, not),
+    flag("ROUTER_ABORT_ON_CLOSE", "abort-on-close", Proxy, boolean),
     ignored("ROUTER_IDLE_CLOSE_ON_RESPONSE", RELOAD),
     ignored("ROUTER_HARD_STOP_AFTER", RELOAD),
     // Headers, logging, errors, compression.
@@ -166,8 +167,8 @@ pub const SETTINGS: &[Setting] = &[
     ignored("ROUTER_CAPTURE_HTTP_COOKIE", MISSING),
     together("ROUTER_ERRORFILE_503", &["error-page"], Proxy),
     together("ROUTER_ERRORFILE_404", &["error-page"], Proxy),
-    ignored("ROUTER_ENABLE_COMPRESSION", MISSING),
-    ignored("ROUTER_COMPRESSION_MIME", MISSING),
+    flag("ROUTER_ENABLE_COMPRESSION", "compression", Proxy, boolean),
+    flag("ROUTER_COMPRESSION_MIME", "compression-types", Proxy, words),
     // Operation.
     together("STATS_PORT", &["admin-listen"], Proxy),
     together("ROUTER_LISTEN_ADDR", &["admin-listen"], Proxy),

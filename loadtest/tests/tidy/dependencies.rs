@@ -32,6 +32,7 @@ const DOORS: [(&str, &[&str]); 5] = [
             "proxy/src/http/affinity.rs",
             "proxy/src/http/failure.rs",
             "proxy/src/http/fields.rs",
+            "proxy/src/http/gzip.rs",
             "proxy/src/http/header_case.rs",
             "proxy/src/http/peer.rs",
             "proxy/src/http/pod_stream.rs",

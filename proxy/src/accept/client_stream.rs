@@ -233,7 +233,8 @@ impl GetSocketDigest for ClientStream {
 }
 
 /// RFC 9110 §15.5.9.
-const HEADER_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+pub(super) const HEADER_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -9,11 +9,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// Waits, at most for `patience`, and no longer than the client does. A client that closes its side of the connection while
-/// its request waits is taken to have left.
+/// its request waits is taken to have left; `abort` says whether it is afterwards.
 ///
 /// # Errors
 /// How the waiting ended without a pod.
-pub(super) async fn wait(session: &mut Session, mut waiting: Waiting, patience: Duration) -> Result<Target, QueueEnd> {
+pub(super) async fn wait(
+    session: &mut Session,
+    mut waiting: Waiting,
+    patience: Duration,
+    abort: bool,
+) -> Result<Target, QueueEnd> {
     let client = session.as_downstream_mut();
     client.set_abort_on_close(true);
     let end = tokio::select! {
@@ -22,7 +27,7 @@ pub(super) async fn wait(session: &mut Session, mut waiting: Waiting, patience: 
         () = gone(client) => Err(QueueEnd::ClientGone),
         () = sleep(patience) => Err(QueueEnd::Timeout),
     };
-    session.as_downstream_mut().set_abort_on_close(false);
+    session.as_downstream_mut().set_abort_on_close(abort);
     end
 }
 

@@ -119,9 +119,9 @@ async fn the_pod_sees_an_upgrade_and_the_end_of_its_client() {
         let seen = seen.clone();
         async move {
             let head = read_header(&mut stream).await;
-            let key = head
-                .lines()
-                .find_map(|line| line.strip_prefix("sec-websocket-key: ").or(line.strip_prefix("Sec-WebSocket-Key: ")));
+            let key = head.lines().find_map(|line| {
+                line.strip_prefix("sec-websocket-key: ").or_else(|| line.strip_prefix("Sec-WebSocket-Key: "))
+            });
             let fields =
                 [("upgrade", "websocket"), ("sec-websocket-version", "13"), ("sec-websocket-key", key.unwrap())];
             let mut map = http::HeaderMap::new();
