@@ -4,6 +4,7 @@
 
 pub(crate) mod password;
 pub(crate) mod recent;
+pub(crate) mod resolver;
 
 use crate::limits::{VERDICT_TIME, VERDICTS, VERIFICATION_PATIENCE, VERIFICATIONS_WAITING};
 use nearside_routing::credentials::{Credentials, PasswordHash};

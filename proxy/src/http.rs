@@ -5,7 +5,7 @@
 
 mod affinity;
 pub(crate) mod answer;
-mod authentication;
+pub(crate) mod authentication;
 mod body;
 mod canary;
 mod client_certificate;
@@ -37,7 +37,6 @@ mod request;
 mod retry;
 mod rewrite;
 mod selection;
-#[cfg_attr(not(test), expect(dead_code, reason = "asked by what is built on it"))]
 pub(crate) mod subrequest;
 mod timeouts;
 mod tunnel;

@@ -65,6 +65,23 @@ pub(crate) const COMPRESSED_BODY_LEAST: u64 = 1024;
 /// Responses that are compressed at the same time, each with some 300 KiB of state. More: they stay as they are.
 pub(crate) const COMPRESSED_AT_A_TIME: usize = 512;
 
+/// For a service to decide about a request, where the object says nothing else. Longer: 503.
+pub(crate) const EXTERNAL_TIME: Duration = Duration::from_secs(10);
+/// Bytes of the body of its answer, which nobody reads. More: 503.
+pub(crate) const EXTERNAL_BODY: usize = 64 * 1024;
+/// Bytes of the fields of its answer that are for pod and client. More: 503.
+pub(crate) const EXTERNAL_FIELDS: usize = 16 * 1024;
+/// Its answers that are remembered. More: those that nobody asked about lately are not.
+pub(crate) const EXTERNAL_ANSWERS: usize = 10_000;
+/// Names whose addresses are remembered, and for how long.
+pub(crate) const RESOLVED: usize = 4096;
+/// See [`RESOLVED`].
+pub(crate) const RESOLVED_TIME: Duration = Duration::from_secs(5);
+/// Names that are asked for at a time. More: they wait.
+pub(crate) const RESOLVING: usize = 32;
+/// For one name. Longer: it has no address.
+pub(crate) const RESOLVING_TIME: Duration = Duration::from_secs(5);
+
 /// Streams at a time of one HTTP/2 client connection. More: refused by the protocol.
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.

@@ -2,11 +2,15 @@
 
 use crate::access_log::AccessLog;
 use crate::authentication::Verifier;
+use crate::authentication::recent::Recent;
+use crate::authentication::resolver::Resolver;
 use crate::backends::Target;
 use crate::balance::Random;
 use crate::http::HttpService;
+use crate::http::authentication::external::Word;
+use crate::http::subrequest::Subrequests;
 use crate::lifecycle::Lifecycle;
-use crate::limits::{H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
+use crate::limits::{EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
 use crate::metrics::Metrics;
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
@@ -35,6 +39,9 @@ pub(crate) struct Shared {
     requests: AtomicU64,
     rates: RateLimiter,
     verifier: Verifier,
+    resolver: Resolver,
+    words: Recent<Arc<Word>>,
+    subrequests: Subrequests,
     started: Instant,
 }
 
@@ -59,6 +66,9 @@ impl Shared {
             requests: AtomicU64::new(0),
             rates: RateLimiter::new(),
             verifier,
+            resolver: Resolver::new(),
+            words: Recent::new(EXTERNAL_ANSWERS),
+            subrequests: Subrequests::new(),
             started: Instant::now(),
         }
     }
@@ -83,6 +93,21 @@ impl Shared {
     /// Who verifies passwords.
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Who resolves the names of services that decide about requests.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// What such services said.
+    pub(crate) fn words(&self) -> &Recent<Arc<Word>> {
+        &self.words
+    }
+
+    /// Who makes requests of the proxy's own.
+    pub(crate) fn subrequests(&self) -> &Subrequests {
+        &self.subrequests
     }
 
     /// Counts requests that get an id.

@@ -28,6 +28,8 @@ pub(crate) struct DestinationCa {
     /// Whether the pod's certificate must be valid for its Service's name. A route's own CA vouches for the pod, whatever
     /// names its certificate holds, as in the OpenShift router; a CA for all Services must not.
     pub(crate) names: bool,
+    /// Whether the system's CAs count instead.
+    pub(crate) system: bool,
 }
 
 impl DestinationCas {
@@ -56,6 +58,13 @@ impl DestinationCas {
         Self { bundles: Arc::clone(&self.bundles), default }
     }
 
+    /// What servers that are no pods of a route are verified with: the CA for all Services where there is one, else the CAs of
+    /// the system. Their certificate must be for their name.
+    pub(crate) fn of_services(&self) -> DestinationCa {
+        let system = || DestinationCa { names: true, system: true, ..DestinationCa::read("") };
+        self.default.as_ref().map_or_else(system, |(_, ca)| ca.clone())
+    }
+
     /// The bundle that a route's pods are verified with; `None` means that they are not. Who demands it where no CA is
     /// known gets an empty bundle, which verifies nothing.
     pub(crate) fn verifying(&self, route: &CompiledRoute) -> Option<&DestinationCa> {
@@ -77,7 +86,7 @@ impl DestinationCa {
         let bundle = chain.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect();
         let mut hasher = DefaultHasher::new();
         pem.hash(&mut hasher);
-        Self { bundle, identity: hasher.finish(), names: false }
+        Self { bundle, identity: hasher.finish(), names: false, system: false }
     }
 }
 

@@ -87,10 +87,15 @@ impl Answer {
     }
 
     /// The request gives no user and password that are known (RFC 9110 §15.5.2).
-    pub(crate) fn unauthorized(challenge: &HeaderValue) -> Self {
+    pub(crate) fn unauthorized(challenges: impl IntoIterator<Item = HeaderValue>) -> Self {
         let mut answer = Self::page(401, "unauthorized");
-        answer.headers.push((WWW_AUTHENTICATE, challenge.clone()));
+        answer.headers.extend(challenges.into_iter().map(|challenge| (WWW_AUTHENTICATE, challenge)));
         answer
+    }
+
+    /// The service that decides about requests gives no word that counts.
+    pub(crate) fn no_word() -> Self {
+        Self::page(503, "authentication_unavailable").retrying()
     }
 
     /// The Secret that the object names for passwords is not there, or lets nobody in.

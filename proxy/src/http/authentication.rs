@@ -2,6 +2,8 @@
 //! does not. Asked by `decision` once a request is neither sent elsewhere nor answered as a preflight, so that nobody is asked
 //! for a password over plain HTTP where the object redirects to https, and before a pod is chosen.
 
+pub(crate) mod external;
+
 use super::answer::Answer;
 use super::context::RequestContext;
 use crate::authentication::Verified;
@@ -10,6 +12,7 @@ use crate::metrics::Authenticated;
 use crate::server::Shared;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use external::Asked;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use nearside_routing::policy::authentication::{Basic, Satisfy};
@@ -19,22 +22,26 @@ use nearside_routing::table::CompiledRoute;
 pub(super) async fn refuse(
     shared: &Shared,
     route: &CompiledRoute,
-    header: &Parts,
+    request: &Asked<'_>,
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
     let authentication = &route.policy.authentication;
     if authentication.refused {
         return Some(Answer::unguarded());
     }
-    if authentication.satisfy == Satisfy::Any {
-        let client = ctx.connection.as_ref().map(|connection| connection.client.ip());
-        if client.is_some_and(|client| route.policy.access.lets_in(client)) {
-            return None;
-        }
+    let either = authentication.satisfy == Satisfy::Any;
+    if either && route.policy.access.lets_in(ctx.origin.client) {
+        return None;
     }
-    match &authentication.basic {
-        Some(basic) => refuse_basic(shared, route, basic, header, ctx).await,
+    let by_password = match &authentication.basic {
+        Some(basic) => refuse_basic(shared, route, basic, request.header, ctx).await,
         None => None,
+    };
+    match (&authentication.external, &authentication.basic, by_password) {
+        (None, _, answer) => answer,
+        (Some(_), Some(_), None) if either => None,
+        (Some(_), Some(_), Some(answer)) if !either => Some(answer),
+        (Some(external), ..) => external::refuse(shared, route, external, request, ctx).await,
     }
 }
 
@@ -48,14 +55,16 @@ async fn refuse_basic(
     let (verdict, answer) = match &route.credentials {
         None => (Authenticated::Unavailable, Some(Answer::credentials_missing())),
         Some(credentials) => match user_and_password(header) {
-            None => (Authenticated::Refused, Some(Answer::unauthorized(&basic.challenge))),
+            None => (Authenticated::Refused, Some(Answer::unauthorized([basic.challenge.clone()]))),
             Some((user, password)) => {
                 match shared.verifier().verify(&route.source.namespace, credentials, &user, &password).await {
                     Verified::Passed => {
                         ctx.user = Some(user.into());
                         (Authenticated::Passed, None)
                     }
-                    Verified::Refused => (Authenticated::Refused, Some(Answer::unauthorized(&basic.challenge))),
+                    Verified::Refused => {
+                        (Authenticated::Refused, Some(Answer::unauthorized([basic.challenge.clone()])))
+                    }
                     Verified::Busy => (Authenticated::Busy, Some(Answer::verification_busy())),
                 }
             }

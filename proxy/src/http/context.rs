@@ -9,7 +9,7 @@ use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::rate::Permit;
 use crate::state::State;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +60,10 @@ pub(crate) struct RequestContext {
     pub(super) permit: Permit,
     /// The user whose password the request gave.
     pub(crate) user: Option<Box<str>>,
+    /// Fields for the pod from the service that let the request in.
+    pub(crate) from_service: Vec<(HeaderName, HeaderValue)>,
+    /// Its cookies.
+    pub(crate) cookies_of_service: Vec<HeaderValue>,
     /// Whether the client asks to upgrade to WebSocket.
     pub(crate) upgrade: bool,
     /// Whether it does so in the way of HTTP/2 (RFC 8441).
@@ -104,6 +108,8 @@ impl RequestContext {
             shown: None,
             permit: Permit::default(),
             user: None,
+            from_service: Vec::new(),
+            cookies_of_service: Vec::new(),
             upgrade: false,
             websocket_h2: false,
             complete: false,

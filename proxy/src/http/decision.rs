@@ -2,6 +2,7 @@
 //! routing core and the pure modules beside it; `http` carries the decision out.
 
 use super::answer::Answer;
+use super::authentication::external::Asked;
 use super::client_certificate;
 use super::client_guard;
 use super::context::RequestContext;
@@ -85,7 +86,8 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
             if answer.is_some() {
                 return answer;
             }
-            if let Some(answer) = authentication::refuse(shared, route, header, ctx).await {
+            let asked = Asked { header, target: &target, scheme };
+            if let Some(answer) = authentication::refuse(shared, route, &asked, ctx).await {
                 return Some(answer);
             }
             let choice = selection::choose_first(header, &target, ctx);

@@ -1,9 +1,10 @@
 //! The header for the client: the pod's header or that of an answer of our own, the policy of the route and the router's own
 //! settings flow in, the header as the client gets it flows out. One of the few modules that name Pingora types.
 //!
-//! In order: who may read it across origins; the actions of the route; `Strict-Transport-Security`; the router's actions,
+//! In order: who may read it across origins; the cookies of the service that let the request in; the actions of the route; `Strict-Transport-Security`; the router's actions,
 //! which so have the last word; the case of names.
 
+use super::authentication::external;
 use super::context::RequestContext;
 use super::fields::Fields;
 use super::header_actions::{Known, apply};
@@ -30,6 +31,9 @@ pub(super) fn write(
     let known = Known { client_certificate: certificate.map(|certificate| &*certificate.der), ..Known::default() };
     write_cors(client, response, ctx);
     if let Some(route) = &ctx.route {
+        if let Some(external) = &route.policy.authentication.external {
+            external::write_cookies(external, &ctx.cookies_of_service, response.status, response);
+        }
         apply(&route.policy.header_actions.response, Side::Response, known, response);
     }
     write_hsts(response, ctx);

@@ -56,7 +56,6 @@ impl Fields for ResponseHeader {
     }
 }
 
-#[cfg(test)]
 impl Fields for HeaderMap {
     fn all(&self) -> &HeaderMap {
         self

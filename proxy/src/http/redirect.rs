@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::request::RequestTarget;
 use http::HeaderValue;
-use nearside_routing::policy::{LocationPart, Redirects};
+use nearside_routing::policy::{Location, LocationPart, Redirects};
 use nearside_routing::{NormalPath, Scheme};
 
 /// The answer to every request of the object, over the scheme that it would be served by.
@@ -12,16 +12,34 @@ pub(super) fn instead(redirects: &Redirects, scheme: Scheme, target: &RequestTar
         return Some(Answer::host_redirect(scheme, host, target));
     }
     let fixed = redirects.fixed.as_ref()?;
+    let url = expand(&fixed.location, scheme, target);
+    Some(Answer::stated_redirect(fixed.status, HeaderValue::from_bytes(&url).ok()))
+}
+
+/// A place with the parts of a request in it.
+pub(super) fn expand(location: &Location, scheme: Scheme, target: &RequestTarget<'_>) -> Vec<u8> {
     let mut url = Vec::new();
-    for part in fixed.location.parts() {
+    for part in location.parts() {
         match part {
             LocationPart::Literal(text) => url.extend_from_slice(text.as_bytes()),
             LocationPart::Scheme => url.extend_from_slice(scheme_name(scheme).as_bytes()),
             LocationPart::Host => url.extend_from_slice(target.host.as_bytes()),
+            LocationPart::HttpHost => {
+                url.extend_from_slice(target.host.as_bytes());
+                url.extend(target.port.iter().flat_map(|port| [b":", port.as_bytes()].concat()));
+            }
             LocationPart::RequestUri => url.extend(target.path_and_query()),
+            LocationPart::EscapedRequestUri => {
+                for byte in target.path_and_query() {
+                    match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                        true => url.push(byte),
+                        false => url.extend(format!("%{byte:02X}").into_bytes()),
+                    }
+                }
+            }
         }
     }
-    Some(Answer::stated_redirect(fixed.status, HeaderValue::from_bytes(&url).ok()))
+    url
 }
 
 /// The answer to a request for the root, where the application lives below it.

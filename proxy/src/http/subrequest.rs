@@ -124,11 +124,12 @@ fn peer(server: &Server, time: Duration) -> HttpPeer {
     let mut peer = HttpPeer::new(server.address, server.tls.is_some(), name);
     peer.options.verify_cert = ca.is_some();
     peer.options.verify_hostname = ca.is_some_and(|ca| ca.names);
-    peer.options.ca = ca.map(|ca| ca.bundle.clone());
+    // Without a bundle of its own, Pingora verifies with the CAs of the system.
+    peer.options.ca = ca.filter(|ca| !ca.system).map(|ca| ca.bundle.clone());
     peer.options.set_http_version(1, 1);
     peer.options.total_connection_timeout = Some(time);
     let mut key = DefaultHasher::new();
-    (server.identity, ca.map(|ca| (ca.identity, ca.names))).hash(&mut key);
+    (server.identity, ca.map(|ca| (ca.identity, ca.names, ca.system))).hash(&mut key);
     peer.group_key = key.finish();
     peer
 }
@@ -179,7 +180,7 @@ async fn exchange(
 }
 
 /// The fields that are for whoever is at the other end, and not for the connection (RFC 9110 §7.6.1) or its framing.
-fn without_connection(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn without_connection(headers: &HeaderMap) -> HeaderMap {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

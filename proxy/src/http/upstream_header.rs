@@ -1,9 +1,10 @@
 //! The header for the pod: the client's header, the policy of the route and the router's own settings flow in, the header as
 //! the pod gets it flows out. One of the few modules that name Pingora types.
 //!
-//! In order: what a client must not say is removed; the router's actions; who asked; host, connection and id; the actions of
+//! In order: what a client must not say is removed, and what the service says that let it in is written; the router's actions; who asked; host, connection and id; the actions of
 //! the route, which so have the last word; the case of names.
 
+use super::authentication::external;
 use super::client_certificate;
 use super::client_guard;
 use super::context::RequestContext;
@@ -42,6 +43,9 @@ pub(super) fn write(
     }
     let config = &shared.config.headers;
     remove_spoofed(upstream);
+    if let Some(external) = ctx.route.as_ref().and_then(|route| route.policy.authentication.external.as_ref()) {
+        external::write_to_pod(external, &ctx.from_service, upstream);
+    }
     client_certificate::write(&shared.config.tls, ctx.connection.as_deref(), upstream);
     client_guard::write(&shared.config.tls, ctx.shown.as_ref(), upstream);
     let mut host = host(client);

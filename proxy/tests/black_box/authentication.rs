@@ -1,6 +1,7 @@
 //! Authentication that an object asks for by annotation.
 
 mod basic;
+mod external;
 mod together;
 
 use super::support::client::{Reply, request};

@@ -3,8 +3,10 @@
 //! believes to be guarded.
 
 mod basic;
+mod external;
 
 pub use basic::{Basic, SecretForm};
+pub use external::{Cache, External};
 
 use crate::annotation::Annotations;
 
@@ -15,6 +17,8 @@ pub struct Authentication {
     pub refused: bool,
     /// A name and a password.
     pub basic: Option<Basic>,
+    /// The word of a service.
+    pub external: Option<External>,
     /// Whether the lists of addresses must be passed as well.
     pub satisfy: Satisfy,
 }
@@ -25,7 +29,7 @@ pub enum Satisfy {
     /// A request must pass both.
     #[default]
     All,
-    /// A request must pass one; who is on no list that lets in has to authenticate.
+    /// A request must pass one, whichever; who is on no list that lets in has to authenticate in one way.
     Any,
 }
 
@@ -43,6 +47,10 @@ impl Authentication {
             refused = true;
             None
         });
+        let external = External::read(annotations).unwrap_or_else(|_| {
+            refused = true;
+            None
+        });
         let satisfy = match first_written(annotations, &SATISFY) {
             None | Some((_, Some("all"))) => Satisfy::All,
             Some((_, Some("any"))) => Satisfy::Any,
@@ -51,12 +59,12 @@ impl Authentication {
                 Satisfy::All
             }
         };
-        Self { refused, basic, satisfy }
+        Self { refused, basic, external, satisfy }
     }
 
     /// Whether a request must show anything.
     pub fn is_demanded(&self) -> bool {
-        self.refused || self.basic.is_some()
+        self.refused || self.basic.is_some() || self.external.is_some()
     }
 }
 
@@ -87,11 +95,8 @@ fn refuse(annotations: &mut Annotations<'_>, name: &'static str, message: &str) 
 }
 
 /// Annotations that ingress-nginx answers no request without heeding.
-const NOT_OFFERED: [&str; 3] = [
-    "nginx.ingress.kubernetes.io/auth-url",
-    "nginx.ingress.kubernetes.io/auth-snippet",
-    "nginx.ingress.kubernetes.io/auth-proxy-set-headers",
-];
+const NOT_OFFERED: [&str; 2] =
+    ["nginx.ingress.kubernetes.io/auth-snippet", "nginx.ingress.kubernetes.io/auth-proxy-set-headers"];
 const SATISFY: [&str; 2] = ["nearside.dev/satisfy", "nginx.ingress.kubernetes.io/satisfy"];
 
 #[cfg(test)]

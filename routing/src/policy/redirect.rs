@@ -43,14 +43,24 @@ pub enum LocationPart {
     Scheme,
     /// `$host`: the host, without port.
     Host,
+    /// `$http_host`: the host, with the port that the client named.
+    HttpHost,
     /// `$request_uri`: path and query as the client wrote them.
     RequestUri,
+    /// `$escaped_request_uri`: the same as the value of a parameter.
+    EscapedRequestUri,
 }
 
 impl Location {
     /// In order.
     pub fn parts(&self) -> &[LocationPart] {
         &self.0
+    }
+
+    /// Whether nothing of it could be taken for a user before the host.
+    pub(crate) fn names_no_user(&self) -> bool {
+        let literal = |part: &LocationPart| matches!(part, LocationPart::Literal(text) if text.contains('@'));
+        !self.0.iter().any(literal)
     }
 }
 
@@ -115,11 +125,20 @@ fn app_root(text: &str) -> Result<Box<str>, String> {
     usable.then(|| text.into()).ok_or_else(|| "is not a path other than /".into())
 }
 
-fn location(text: &str) -> Result<Location, String> {
+pub(crate) fn location(text: &str) -> Result<Location, String> {
     let wrong = || "is not an http or https URL with $scheme, $host and $request_uri as wanted".to_owned();
-    let schemes = ["http://", "https://", "$scheme://"];
+    let schemes = ["http://", "https://", "$scheme://", "$pass_access_scheme://"];
     let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).ok_or_else(wrong)?;
-    if rest.is_empty() || rest.starts_with('/') || text.len() > URL_BYTES || !text.bytes().all(is_url_byte) {
+    if rest.is_empty() || rest.starts_with('/') {
+        return Err(wrong());
+    }
+    place(text).map_err(|_| wrong())
+}
+
+/// Any text that may stand in a URL, with parts of the request.
+pub(crate) fn place(text: &str) -> Result<Location, String> {
+    let wrong = || "is not a URL, or a part of one, with $scheme, $host and $request_uri as wanted".to_owned();
+    if text.len() > URL_BYTES || !text.bytes().all(is_url_byte) {
         return Err(wrong());
     }
     let mut parts = Vec::new();
@@ -151,8 +170,15 @@ pub(super) fn is_url_byte(byte: u8) -> bool {
 /// For claims of the other host, which name their reason.
 pub(crate) const WWW: &str = "nearside.dev/from-to-www-redirect";
 pub(super) const URL_BYTES: usize = 2048;
-const VARIABLES: [(&str, LocationPart); 3] =
-    [("$scheme", LocationPart::Scheme), ("$host", LocationPart::Host), ("$request_uri", LocationPart::RequestUri)];
+const VARIABLES: [(&str, LocationPart); 7] = [
+    ("$scheme", LocationPart::Scheme),
+    ("$pass_access_scheme", LocationPart::Scheme),
+    ("$host", LocationPart::Host),
+    ("$http_host", LocationPart::HttpHost),
+    ("$best_http_host", LocationPart::HttpHost),
+    ("$request_uri", LocationPart::RequestUri),
+    ("$escaped_request_uri", LocationPart::EscapedRequestUri),
+];
 
 #[cfg(test)]
 mod tests {

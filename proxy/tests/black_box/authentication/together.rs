@@ -47,6 +47,30 @@ async fn satisfy_says_whether_the_address_the_password_or_both_must_be_known() {
 }
 
 #[tokio::test]
+async fn a_list_of_addresses_is_asked_about_the_client_behind_a_trusted_proxy() {
+    let (_pod, address) = echo_pod("web-1");
+    let objects = [
+        ingress_class(),
+        service("web"),
+        pod("web", "web-1", address),
+        secret("users", &[("auth", ANN)]),
+        guarded(
+            "web",
+            "a.example.com",
+            &[&BASIC[..], &[("allowlist-source-range", "127.0.0.0/8"), ("satisfy", "any")]].concat(),
+        ),
+    ];
+    let proxy = Proxy::of(Manifests::with(&objects), &["--trusted-proxies=127.0.0.1"]);
+    let behind = |client: &str| with("a.example.com", "/", None).header("x-forwarded-for", client);
+    assert_eq!(request(proxy.http, behind("127.0.0.9")).await.status, 200);
+    assert_eq!(
+        request(proxy.http, behind("192.0.2.1")).await.status,
+        401,
+        "the proxy's own address lets nobody else in"
+    );
+}
+
+#[tokio::test]
 async fn preflights_and_redirects_are_answered_before_anybody_is_asked() {
     let (_pod, address) = echo_pod("web-1");
     let proxy = proxy_of(
