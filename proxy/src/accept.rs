@@ -12,7 +12,7 @@ mod proxy_header;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
-use crate::connection::{Awaited, Connection, HeaderWatch};
+use crate::connection::{Arrival, Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
@@ -59,6 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Ser
 }
 
 async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
+    let arrival = Arrival::now();
     let Ok(local) = socket.local_addr() else { return };
     // Fails only on a socket that is gone already, and then the next read says so.
     drop(socket.set_nodelay(true));
@@ -73,6 +74,7 @@ async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, s
         local: canonical(addresses.destination),
         scheme,
         server_name: None,
+        arrival,
         header: HeaderWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),
@@ -86,8 +88,14 @@ async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, s
 /// Plain HTTP: HTTP/1 or, by prior knowledge (RFC 9113 §3.3), HTTP/2.
 async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
     let mut bytes = BytesMut::new();
-    let first =
-        async { if begins(&socket, server).await { preface::is_h2(&socket, &mut bytes).await.ok() } else { None } };
+    connection.arrival.ready();
+    let first = async {
+        if !begins(&socket, server).await {
+            return None;
+        }
+        connection.arrival.begin();
+        preface::is_h2(&socket, &mut bytes).await.ok()
+    };
     let h2 = match timeout(server.timeouts().header, first).await {
         Ok(Some(h2)) => h2,
         ended => {
@@ -164,6 +172,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
                 // Nothing else sets it.
                 drop(connection.certificate.set(shown));
             }
+            connection.arrival.ready();
             connection.header.set(Awaited::Header);
             serve_http(Box::new(stream), parting, server).await;
         }

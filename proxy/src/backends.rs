@@ -115,6 +115,11 @@ impl Target {
         self.in_flight = None;
     }
 
+    /// Requests and passed-through connections that the endpoint is busy with.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.tracked.in_flight()
+    }
+
     /// How the endpoint fares.
     pub(crate) fn health(&self) -> &Health {
         &self.tracked.health
@@ -207,6 +212,12 @@ impl Backends {
     pub(crate) fn has_more(&self, route: &CompiledRoute, besides: &[SocketAddr]) -> bool {
         let weighted = route.backends.iter().filter(|backend| backend.weight > 0);
         weighted.flat_map(|backend| self.local(backend)).any(|(_, local)| !besides.contains(&local.endpoint.address))
+    }
+
+    /// Requests and passed-through connections that the local endpoints of a route are busy with.
+    pub(crate) fn in_flight(&self, route: &CompiledRoute) -> usize {
+        let places = route.backends.iter().flat_map(|backend| self.selected(backend));
+        places.map(|place| place.local.tracked.in_flight()).sum()
     }
 
     /// The local endpoints of a backend that take new requests, with the port each belongs to: those that

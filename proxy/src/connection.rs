@@ -1,5 +1,9 @@
 //! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
 
+mod arrival;
+
+pub(crate) use arrival::{Arrival, Arrived};
+
 use crate::proxy_protocol::Addresses;
 use crate::tls::Presented;
 use crate::tls::client_certificate::ClientCertificate;
@@ -19,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) scheme: Scheme,
     /// The server name of the ClientHello, canonical.
     pub(crate) server_name: Option<Box<str>>,
+    /// When it came, and when its requests did.
+    pub(crate) arrival: Arrival,
     /// Whether the client is in the middle of a request header.
     pub(crate) header: HeaderWatch,
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was

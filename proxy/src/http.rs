@@ -12,7 +12,7 @@ mod client_certificate;
 mod client_guard;
 mod compression;
 pub(crate) mod context;
-mod cookies;
+pub(crate) mod cookies;
 mod cors;
 mod decision;
 mod downstream_header;
@@ -39,6 +39,7 @@ mod rewrite;
 mod selection;
 pub(crate) mod subrequest;
 mod timeouts;
+pub(crate) mod timers;
 mod tunnel;
 pub(crate) mod unique_id;
 mod upstream_header;
@@ -65,9 +66,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use selection::Choice;
+use std::borrow::Cow;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// The service that Pingora runs.
@@ -89,10 +91,13 @@ impl HttpService {
         if let Some(exchange) = &ctx.exchange {
             exchange.connected();
         }
-        if let Some(since) = ctx.connecting.take()
-            && !reused
-        {
-            self.shared.metrics().connected(since.elapsed());
+        if let Some(since) = ctx.connecting.take() {
+            let now = Instant::now();
+            let took = now.saturating_duration_since(since);
+            if !reused {
+                self.shared.metrics().connected(took);
+            }
+            ctx.timers.connected(if reused { Duration::ZERO } else { took }, now);
         }
     }
 
@@ -153,6 +158,7 @@ impl ProxyHttp for HttpService {
         if let Some(connection) = &ctx.connection {
             connection.header.set(Awaited::Other);
             ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
+            ctx.timers.arrived = connection.arrival.take(session.req_header().version == Version::HTTP_2);
         }
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6), unless the operator knows better.
         session.set_abort_on_close(self.shared.config.clients.abort_on_close);
@@ -216,7 +222,10 @@ impl ProxyHttp for HttpService {
         if ctx.target.is_none() && ctx.waiting.is_none() && selection::choose_next(ctx) == Choice::Full {
             self.shared.metrics().queued(QueueEnd::Full);
         }
+        let mut waited = Duration::ZERO;
         if let Some(waiting) = ctx.waiting.take() {
+            let since = Instant::now();
+            ctx.queued = true;
             let _counted = self.shared.metrics().waiting();
             let own = ctx.route.as_ref().and_then(|route| route.policy.timeouts.connect);
             let abort = self.shared.config.clients.abort_on_close;
@@ -224,6 +233,7 @@ impl ProxyHttp for HttpService {
                 Ok(target) => {
                     self.shared.metrics().queued(QueueEnd::Served);
                     ctx.target = Some(target);
+                    waited = since.elapsed();
                 }
                 Err(end) => {
                     self.shared.metrics().queued(end);
@@ -253,6 +263,7 @@ impl ProxyHttp for HttpService {
         };
         let peer = peer::peer(target, route, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());
+        ctx.timers.asked(waited);
         Ok(Box::new(peer))
     }
 
@@ -351,6 +362,9 @@ impl ProxyHttp for HttpService {
             if let Some(target) = &ctx.target {
                 target.health().succeeded();
             }
+            ctx.timers.answered(Instant::now());
+            ctx.captured =
+                self.shared.access_log().captures().and_then(|captures| captures.of_response(&response.headers));
             affinity::mark_response(response, &session.req_header().method, ctx)?;
             if let Some(exchange) = &ctx.exchange {
                 exchange.answered(response.status == StatusCode::SWITCHING_PROTOCOLS);
@@ -401,6 +415,7 @@ impl ProxyHttp for HttpService {
             && session.req_header().version != Version::HTTP_2
         {
             connection.header.set(Awaited::NextRequest);
+            connection.arrival.next();
         }
         if let Some(error) = error {
             ctx.reason.get_or_insert_with(|| failure::of(error, ctx.exchange.as_deref()).reason);
@@ -422,7 +437,21 @@ impl ProxyHttp for HttpService {
             sent,
             duration: ctx.started.elapsed(),
         });
-        self.shared.access_log().request(&crate::access_log::RequestLine { header, ctx, status, received, sent });
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+        self.shared.access_log().request(&crate::access_log::RequestLine {
+            header,
+            ctx,
+            status,
+            received,
+            sent,
+            tls: tls.map(|tls| (Cow::Borrowed(&*tls.version), Cow::Borrowed(&*tls.cipher))),
+            counts: self.shared.counts(
+                ctx.connection.as_deref(),
+                ctx.state.as_deref(),
+                ctx.route.as_deref(),
+                ctx.target.as_ref(),
+            ),
+        });
     }
 }
 

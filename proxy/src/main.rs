@@ -194,11 +194,7 @@ fn access_log(config: &Config, registry: &Registry) -> Result<AccessLog, Failure
     let help = "Lines of the access log that were dropped because nobody reads fast enough.";
     let dropped = IntCounter::new("nearside_access_log_dropped_total", help)?;
     registry.register(Box::new(dropped.clone()))?;
-    if config.access_log {
-        AccessLog::stdout(config.log_format, dropped).map_err(Failure::AccessLog)
-    } else {
-        Ok(AccessLog::off())
-    }
+    AccessLog::start(config.access_log.clone(), Arc::clone(&config.node), dropped).map_err(Failure::AccessLog)
 }
 
 /// The sources have no event for their state, so it is looked at now and then.

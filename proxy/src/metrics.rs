@@ -297,6 +297,11 @@ impl Metrics {
         Open(gauge)
     }
 
+    /// Client connections of a scheme at present.
+    pub(crate) fn open_connections(&self, scheme: Scheme) -> u64 {
+        u64::try_from(self.connections.with_label_values(&[scheme_name(scheme)]).get()).unwrap_or_default()
+    }
+
     /// A TLS connection was not served.
     pub(crate) fn tls_failure(&self, failure: TlsFailure) {
         self.tls_failures.with_label_values(&[failure.name()]).inc();

@@ -1,6 +1,7 @@
 //! Command line and environment: raw text flows in, a valid [`Config`] or every mistake at once flows out. Called by
 //! `main` before any port is bound.
 
+mod access_log;
 mod balance;
 mod clients;
 mod duration;
@@ -12,8 +13,10 @@ mod timeouts;
 mod tls;
 mod trusted_proxies;
 
+use crate::access_log::AccessLogConfig;
 use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
+use access_log::AccessLogArguments;
 use balance::BalanceArguments;
 use clap::Parser;
 use clients::{ClientArguments, ClientConfig};
@@ -103,9 +106,8 @@ pub(crate) struct Arguments {
     /// From then on until connections that are still busy are cut.
     #[arg(long, env = "NEARSIDE_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "1h")]
     drain_timeout: String,
-    /// Where one line per request goes: `stdout` or `off`.
-    #[arg(long, env = "NEARSIDE_ACCESS_LOG", value_name = "WHERE", default_value = "stdout")]
-    access_log: String,
+    #[command(flatten)]
+    access_log: AccessLogArguments,
     /// How log lines are written: `text` or `json`.
     #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: String,
@@ -146,7 +148,7 @@ pub(crate) struct Config {
     pub(crate) check_interval: Duration,
     pub(crate) shutdown_delay: Duration,
     pub(crate) drain_timeout: Duration,
-    pub(crate) access_log: bool,
+    pub(crate) access_log: AccessLogConfig,
     pub(crate) log_format: LogFormat,
     pub(crate) headers: HeaderConfig,
     pub(crate) clients: ClientConfig,
@@ -177,8 +179,12 @@ impl Arguments {
     /// Every mistake, in the order of the flags in the help text.
     pub(crate) fn into_config(self) -> Result<Config, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
+        let node = self.node(&mut mistakes);
+        let log_format =
+            mistakes.one_of("log-format", &self.log_format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
         let config = Config {
-            node: self.node(&mut mistakes).into(),
+            access_log: self.access_log.check(log_format, &node, &mut mistakes),
+            node: node.into(),
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
@@ -203,12 +209,7 @@ impl Arguments {
             check_interval: self.health.check(&mut mistakes),
             shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
-            access_log: mistakes.one_of("access-log", &self.access_log, &[("stdout", true), ("off", false)]),
-            log_format: mistakes.one_of(
-                "log-format",
-                &self.log_format,
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-            ),
+            log_format,
             headers: self.headers.into_config(&mut mistakes),
             clients: self.clients.check(&mut mistakes),
             admission: mistakes.admission(self.admission),

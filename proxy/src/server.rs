@@ -1,11 +1,12 @@
 //! What every connection needs: made once by `main`, shared by `accept` and `http`.
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Counts};
 use crate::authentication::Verifier;
 use crate::authentication::recent::Recent;
 use crate::authentication::resolver::Resolver;
 use crate::backends::Target;
 use crate::balance::Random;
+use crate::connection::Connection;
 use crate::http::HttpService;
 use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
@@ -15,8 +16,8 @@ use crate::metrics::Metrics;
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
 use crate::state::{CurrentState, State};
-use nearside_routing::NodeId;
 use nearside_routing::table::CompiledRoute;
+use nearside_routing::{NodeId, Scheme};
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -108,6 +109,26 @@ impl Shared {
     /// Who makes requests of the proxy's own.
     pub(crate) fn subrequests(&self) -> &Subrequests {
         &self.subrequests
+    }
+
+    /// How busy the proxy is, where the access log shows it.
+    pub(crate) fn counts(
+        &self,
+        connection: Option<&Connection>,
+        state: Option<&State>,
+        route: Option<&CompiledRoute>,
+        target: Option<&Target>,
+    ) -> Counts {
+        if !self.access_log.shows_counts() {
+            return Counts::default();
+        }
+        let backend = state.zip(route).map_or(0, |(state, route)| state.backends.in_flight(route));
+        Counts {
+            process: [Scheme::Http, Scheme::Https].map(|scheme| self.metrics.open_connections(scheme)).iter().sum(),
+            frontend: connection.map_or(0, |connection| self.metrics.open_connections(connection.scheme)),
+            backend: backend as u64,
+            server: target.map_or(0, Target::in_flight) as u64,
+        }
     }
 
     /// Counts requests that get an id.

@@ -17,6 +17,7 @@ mod forwarded;
 mod header_actions;
 pub mod health;
 mod hsts;
+pub mod observability;
 pub mod proxy_protocol;
 pub mod rate;
 pub(crate) mod redirect;
@@ -47,6 +48,7 @@ use canary::CanaryRules;
 use client_certificate::ClientCertificates;
 use health::Health;
 use http::HeaderValue;
+use observability::Observability;
 use rate::RateLimits;
 use retry::Retry;
 use termination::IngressTermination;
@@ -95,6 +97,8 @@ pub struct Policy {
     pub backend: Backend,
     /// Whether a pod is told who is connected before the first byte of each connection.
     pub proxy_protocol: Option<proxy_protocol::ToPods>,
+    /// What is told of its requests.
+    pub observability: Observability,
     /// Which requests it gets, where it is a canary of another Ingress.
     pub canary: Option<CanaryRules>,
     /// Further hosts with the same rules.
@@ -129,6 +133,7 @@ impl Policy {
             cors: Cors::read(annotations),
             backend: Backend::read(annotations),
             proxy_protocol: proxy_protocol::ToPods::read(annotations),
+            observability: Observability::read(annotations),
             canary: CanaryRules::read(annotations),
             aliases: ServerAliases::read(annotations),
             termination: IngressTermination::read(annotations),

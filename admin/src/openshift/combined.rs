@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 pub(super) type Combination = fn(&Environment, &mut Found);
 
 /// Every combination.
-pub(super) const COMBINATIONS: [Combination; 6] =
-    [listeners, admin, default_certificate, cipher_suites, unique_id, error_pages];
+pub(super) const COMBINATIONS: [Combination; 7] =
+    [listeners, admin, default_certificate, cipher_suites, unique_id, error_pages, access_log];
 
 fn listeners(environment: &Environment, found: &mut Found) {
     let mode = environment.get("ROUTER_IP_V4_V6_MODE");
@@ -101,6 +101,42 @@ fn unique_id(environment: &Environment, found: &mut Found) {
         (None, Some(value)) => found.unusable(format, value, "needs ROUTER_UNIQUE_ID_HEADER_NAME beside it"),
         (None, None) => {}
     }
+}
+
+/// Only with an address of a syslog server there is an access log, in HAProxy's format. Without one, ours stays.
+fn access_log(environment: &Environment, found: &mut Found) {
+    let (address, format) = ("ROUTER_SYSLOG_ADDRESS", "ROUTER_SYSLOG_FORMAT");
+    let written = environment.get(format);
+    match environment.get(address) {
+        Some(server) => {
+            let flags = [("access-log", format!("syslog://{server}")), ("access-log-format", "haproxy".to_owned())];
+            found.take(&[address], flags.map(|(flag, value)| (flag, vec![value])).into());
+            // By itself, so that a format that cannot be used leaves the server.
+            if let Some(written) = written {
+                found.take(&[format], vec![("access-log-format", vec![unquoted(written)])]);
+            }
+        }
+        None => {
+            if let Some(written) = written {
+                found.unusable(format, written, "needs ROUTER_SYSLOG_ADDRESS beside it");
+            }
+        }
+    }
+}
+
+/// A word of HAProxy's configuration in double quotes, as the operator writes it, where a backslash makes quotes and
+/// backslashes text.
+fn unquoted(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return text.to_owned() };
+    let mut out = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => out.extend(characters.next()),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 /// What `ROUTER_CIPHERS` may say instead of a list.

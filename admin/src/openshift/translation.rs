@@ -102,12 +102,18 @@ impl Translation {
     /// Takes back what led to mistakes, each a line that begins with its flag; or everything, where no flag of ours is named.
     /// Variables that guard something stay. Says whether there was something to take back.
     pub(crate) fn refuse(&mut self, mistakes: &[String]) -> bool {
-        let mistake = |taken: &Taken| mistakes.iter().find(|line| taken.is_named_by(line));
-        let named = self.taken.iter().any(|taken| mistake(taken).is_some());
         let before = std::mem::take(&mut self.taken);
         let count = before.len();
-        for taken in before {
-            let message = match mistake(&taken) {
+        // Where several give a flag, the last one counted.
+        let mistake = |at: usize| {
+            let others = &before[at + 1..];
+            let mut own = mistakes.iter().filter(|line| before[at].is_named_by(line));
+            own.find(|line| !others.iter().any(|other| other.is_named_by(line)))
+        };
+        let found: Vec<Option<&String>> = (0..count).map(mistake).collect();
+        let named = found.iter().any(Option::is_some);
+        for (taken, mistake) in before.iter().cloned().zip(found) {
+            let message = match mistake {
                 _ if taken.guards() => None,
                 Some(line) => Some(&**line),
                 None if named => None,

@@ -137,7 +137,11 @@ impl AsyncRead for ClientStream {
             Poll::Ready(Err(_)) => true,
             Poll::Pending => false,
         };
-        match this.connection.header.awaited() {
+        let awaited = this.connection.header.awaited();
+        if awaited != Awaited::Other && read.is_ready() && buf.filled().len() > before {
+            this.connection.arrival.begin();
+        }
+        match awaited {
             Awaited::Other => this.header.clear(),
             Awaited::Header => {
                 if !this.header.is_set() {
@@ -239,7 +243,7 @@ pub(super) const HEADER_TIMEOUT: &[u8] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::HeaderWatch;
+    use crate::connection::{Arrival, HeaderWatch};
     use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -265,6 +269,7 @@ mod tests {
             local: socket.local_addr().unwrap(),
             scheme: Scheme::Http,
             server_name: None,
+            arrival: Arrival::now(),
             header: HeaderWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

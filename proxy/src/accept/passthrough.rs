@@ -7,6 +7,7 @@ use crate::access_log::ConnectionLine;
 use crate::backends::{Demand, Picked, Target, Waiting};
 use crate::balance::Random;
 use crate::connection::Connection;
+use crate::http::timers::{Steps, Timers};
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
 use crate::metrics::QueueEnd;
 use crate::proxy_protocol::encode_v2;
@@ -41,7 +42,9 @@ pub(super) async fn serve(
             received: 0,
             sent: 0,
             duration: started.elapsed(),
+            steps: Steps::default(),
             reason,
+            counts: server.counts(Some(connection), Some(state), Some(route), None),
         });
     };
     // Dropping the socket closes the connection; there is no other answer before TLS.
@@ -55,7 +58,8 @@ pub(super) async fn serve(
     let Ok(_permit) = server.admit(route, connection.client.ip(), Unit::Connection) else {
         return refused("rate_limited");
     };
-    let Some((target, mut pod)) = connect(&client, connection, route, state, server).await else {
+    let mut timers = Timers::default();
+    let Some((target, mut pod)) = connect(&client, connection, route, state, server, &mut timers).await else {
         // Nor has the miss policy.
         server.metrics().miss(MissPolicy::Reject, &route.pattern);
         return refused("no_endpoint");
@@ -81,7 +85,9 @@ pub(super) async fn serve(
         received: moved.to_pod,
         sent: moved.to_client,
         duration: started.elapsed(),
+        steps: timers.steps(Instant::now()),
         reason,
+        counts: server.counts(Some(connection), Some(state), Some(route), Some(&target)),
     });
 }
 
@@ -102,6 +108,7 @@ async fn connect(
     route: &CompiledRoute,
     state: &State,
     server: &Server,
+    timers: &mut Timers,
 ) -> Option<(Target, TcpStream)> {
     let mut random = Random::fresh();
     let mut tried = Vec::new();
@@ -111,6 +118,7 @@ async fn connect(
     let whole = route.policy.timeouts.connect.unwrap_or_else(|| server.timeouts().connect);
     for attempt in 1..=CONNECT_ATTEMPTS {
         let demand = Demand { route, balance: &balance, method, tried: &tried, now: Instant::now() };
+        let since = Instant::now();
         let target = match state.backends.pick(&demand, std::iter::empty(), &mut random) {
             Picked::Target(target) => target,
             Picked::Waiting(waiting) => wait(client, waiting, whole, server).await?,
@@ -120,13 +128,16 @@ async fn connect(
             }
             Picked::Nothing => return None,
         };
+        timers.asked(since.elapsed());
         tried.push(target.address);
         let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
         let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
         let started = Instant::now();
         match timeout(time, TcpStream::connect(target.address)).await {
             Ok(Ok(socket)) => {
-                server.metrics().connected(started.elapsed());
+                let now = Instant::now();
+                server.metrics().connected(now.saturating_duration_since(started));
+                timers.connected(now.saturating_duration_since(started), now);
                 target.health().succeeded();
                 // Fails only on a socket that is gone already, and then the next write says so.
                 drop(socket.set_nodelay(true));

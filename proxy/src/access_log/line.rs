@@ -1,6 +1,7 @@
 //! The form of a line: fields flow in, one line of text or JSON flows out. Whatever a client sends, a line stays one line
 //! and of bounded length.
 
+use super::capture::{Captures, FieldCapture};
 use super::timestamp::Timestamp;
 use super::{ConnectionLine, RequestLine};
 use crate::limits::ACCESS_LOG_FIELD;
@@ -10,9 +11,10 @@ use nearside_admin::LogFormat;
 use nearside_routing::Scheme;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The fields, in the order in which they are written.
 #[derive(Debug, Serialize)]
@@ -49,17 +51,40 @@ pub(super) struct Line<'l> {
     referer: Cow<'l, str>,
     #[serde(serialize_with = "cut", skip_serializing_if = "is_empty")]
     user_agent: Cow<'l, str>,
+    #[serde(serialize_with = "maybe_milliseconds", rename = "wait_ms", skip_serializing_if = "Option::is_none")]
+    wait: Option<Duration>,
+    #[serde(serialize_with = "maybe_milliseconds", rename = "connect_ms", skip_serializing_if = "Option::is_none")]
+    connect: Option<Duration>,
+    #[serde(serialize_with = "maybe_milliseconds", rename = "response_ms", skip_serializing_if = "Option::is_none")]
+    response: Option<Duration>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    request_headers: Captured<'l>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    response_headers: Captured<'l>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_cookie: Option<Cow<'l, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_cookie: Option<Cow<'l, str>>,
 }
+
+/// Captured fields that were there, by their names.
+type Captured<'l> = BTreeMap<&'l str, Cow<'l, str>>;
 
 impl<'l> Line<'l> {
     /// The line of a request.
-    pub(super) fn request(line: &RequestLine<'l>) -> Self {
+    pub(super) fn request(line: &RequestLine<'l>, captures: &'l Captures) -> Self {
         let RequestLine { header, ctx, .. } = line;
         let connection = ctx.connection.as_deref();
         let field = |name: HeaderName| {
             header.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default()
         };
         let target = ctx.target.as_ref().or(ctx.failed.as_ref());
+        let steps = ctx.timers.steps(Instant::now());
+        let names = |fields: &'l [FieldCapture]| fields.iter().map(|field| field.name.as_str());
+        let sent = names(&captures.request).zip(captures.of_request(&header.headers));
+        let answered = ctx.captured.as_ref();
+        let answered_fields = answered.map_or(&[][..], |captured| &captured.fields);
+        let answered_fields = names(&captures.response).zip(answered_fields.iter().map(Option::as_deref));
         Self {
             time: Timestamp(SystemTime::now()),
             client: connection.map(|connection| client(connection.client, ctx.origin.client)).unwrap_or_default(),
@@ -80,6 +105,13 @@ impl<'l> Line<'l> {
             reason: ctx.reason,
             referer: field(REFERER),
             user_agent: field(USER_AGENT),
+            wait: steps.wait.filter(|wait| !wait.is_zero()),
+            connect: steps.connect,
+            response: steps.response,
+            request_headers: sent.filter_map(there).collect(),
+            response_headers: answered_fields.filter_map(there).collect(),
+            request_cookie: captures.request_cookie(&header.headers).map(String::from_utf8_lossy),
+            response_cookie: answered.and_then(|captured| captured.cookie.as_deref()).map(String::from_utf8_lossy),
         }
     }
 
@@ -105,6 +137,13 @@ impl<'l> Line<'l> {
             reason: Some(line.reason),
             referer: Cow::Borrowed(""),
             user_agent: Cow::Borrowed(""),
+            wait: line.steps.wait.filter(|wait| !wait.is_zero()),
+            connect: line.steps.connect,
+            response: None,
+            request_headers: Captured::new(),
+            response_headers: Captured::new(),
+            request_cookie: None,
+            response_cookie: None,
         }
     }
 
@@ -147,9 +186,23 @@ impl<'l> Line<'l> {
         if self.retries > 0 {
             field("retries", &self.retries.to_string());
         }
+        for (side, captured) in [("request", &self.request_headers), ("response", &self.response_headers)] {
+            for (name, value) in captured {
+                let _ = write!(out, " {side}.{name}=\"{}\"", escaped(value));
+            }
+        }
+        for (side, cookie) in [("request", &self.request_cookie), ("response", &self.response_cookie)] {
+            if let Some(cookie) = cookie {
+                let _ = write!(out, " {side}.cookie=\"{}\"", escaped(cookie));
+            }
+        }
         out.push('\n');
         out
     }
+}
+
+fn there<'l>((name, value): (&'l str, Option<&'l [u8]>)) -> Option<(&'l str, Cow<'l, str>)> {
+    Some((name, String::from_utf8_lossy(value?)))
 }
 
 /// Control characters, quotes and what lies beyond ASCII are written as escapes, so that no client forges a line.
@@ -198,6 +251,11 @@ fn milliseconds<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok,
     serializer.serialize_f64((value.as_secs_f64() * 1e6).round() / 1e3)
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field as it is")]
+fn maybe_milliseconds<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    milliseconds(&value.unwrap_or_default(), serializer)
+}
+
 #[expect(clippy::ptr_arg, reason = "serde passes the field as it is")]
 fn is_empty(value: &Cow<'_, str>) -> bool {
     value.is_empty()
@@ -210,14 +268,34 @@ fn is_zero(value: &usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access_log::Counts;
     use crate::http::context::RequestContext;
     use http::Request;
 
     fn line(host: &str, agent: &[u8], format: LogFormat) -> String {
         let mut ctx = RequestContext::new();
         ctx.host = host.into();
-        let header = Request::get("/a?b").header(USER_AGENT, agent).body(()).unwrap().into_parts().0;
-        Line::request(&RequestLine { header: &header, ctx: &ctx, status: 404, received: 0, sent: 7 }).format(format)
+        let header = Request::get("/a?b")
+            .header(USER_AGENT, agent)
+            .header("x-a", "\" a\u{85}b")
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let captures = Captures {
+            request: vec![FieldCapture { name: HeaderName::from_static("x-a"), length: 20 }],
+            ..Captures::default()
+        };
+        let line = RequestLine {
+            header: &header,
+            ctx: &ctx,
+            status: 404,
+            received: 0,
+            sent: 7,
+            tls: None,
+            counts: Counts::default(),
+        };
+        Line::request(&line, &captures).format(format)
     }
 
     #[test]
@@ -225,6 +303,7 @@ mod tests {
         let text = line("a\n\"b", b"x", LogFormat::Text);
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         assert!(text.contains(r#"a\n\"b/a?b"#), "{text}");
+        assert!(text.contains(r#" request.x-a="\" a\u{85}b""#), "{text}");
         let agent = vec![b'z'; 5000];
         let json = line("a", &agent, LogFormat::Json);
         assert!(json.len() < ACCESS_LOG_FIELD + 500 && json.ends_with("}\n"), "{}", json.len());
@@ -236,6 +315,7 @@ mod tests {
         assert_eq!(json["host"], "a.example.com");
         assert_eq!(json["status"], 404);
         assert_eq!(json["sent"], 7);
+        assert_eq!(json["request_headers"]["x-a"], "\" a\u{85}b");
         assert!(json["time"].as_str().unwrap().ends_with('Z'));
     }
 }

@@ -4,6 +4,8 @@
 use super::client_guard::Shown;
 use super::exchange::Exchange;
 use super::origin::Origin;
+use super::timers::Timers;
+use crate::access_log::capture::CapturedResponse;
 use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
@@ -20,6 +22,8 @@ use std::time::Instant;
 pub(crate) struct RequestContext {
     /// When its header was complete.
     pub(crate) started: Instant,
+    /// How long each step took.
+    pub(crate) timers: Timers,
     /// The connection it came on.
     pub(crate) connection: Option<Arc<Connection>>,
     /// Who is behind it.
@@ -40,6 +44,8 @@ pub(crate) struct RequestContext {
     pub(crate) target: Option<Target>,
     /// Endpoints of which the first to have room is asked.
     pub(crate) waiting: Option<Waiting>,
+    /// Whether it had to wait for room at a pod.
+    pub(crate) queued: bool,
     /// The last endpoint that could not be reached.
     pub(crate) failed: Option<Target>,
     /// Whether the endpoint's response is not to be the client's, because another one is asked.
@@ -74,6 +80,8 @@ pub(crate) struct RequestContext {
     pub(super) exchange: Option<Arc<Exchange>>,
     /// The status of the answer where it is ours. A gRPC client gets 200 instead, and the status in its own words.
     pub(crate) status: Option<u16>,
+    /// What the access log shows of the pod's response.
+    pub(crate) captured: Option<CapturedResponse>,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -88,6 +96,7 @@ impl RequestContext {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
+            timers: Timers::default(),
             connection: None,
             origin: Origin::UNKNOWN,
             state: None,
@@ -98,6 +107,7 @@ impl RequestContext {
             main: None,
             target: None,
             waiting: None,
+            queued: false,
             failed: None,
             refused: false,
             tried: Vec::new(),
@@ -115,6 +125,7 @@ impl RequestContext {
             complete: false,
             exchange: None,
             status: None,
+            captured: None,
             reason: None,
             random: Random::fresh(),
         }

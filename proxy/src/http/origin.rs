@@ -83,7 +83,7 @@ const HTTPS_PORT: u16 = 443;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::HeaderWatch;
+    use crate::connection::{Arrival, HeaderWatch};
     use proptest::prelude::*;
     use std::sync::OnceLock;
 
@@ -93,6 +93,7 @@ mod tests {
             local: "198.18.0.1:80".parse().unwrap(),
             scheme,
             server_name: None,
+            arrival: Arrival::now(),
             header: HeaderWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

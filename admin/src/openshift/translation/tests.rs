@@ -74,6 +74,12 @@ fn single_variables_become_flags() {
         ("ROUTER_HTTP_REQUEST_HEADERS", "X-A:b%2Cc:Set,X-B:Delete", "--request-header=X-A:b%2Cc:Set,X-B:Delete"),
         ("ROUTER_HTTP_RESPONSE_HEADERS", "Server:Delete", "--response-header=Server:Delete"),
         ("ROUTER_H1_CASE_ADJUST", "Host, Cache-Control", "--h1-case-adjust=Host,Cache-Control"),
+        ("ROUTER_LOG_FACILITY", "local3", "--syslog-facility=local3"),
+        ("ROUTER_LOG_LEVEL", "info", "--syslog-level=info"),
+        ("ROUTER_LOG_MAX_LENGTH", "4096", "--syslog-max-length=4096"),
+        ("ROUTER_CAPTURE_HTTP_REQUEST_HEADERS", "Host:15,Referer:9", "--capture-request-headers=Host:15,Referer:9"),
+        ("ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS", "Location:9", "--capture-response-headers=Location:9"),
+        ("ROUTER_CAPTURE_HTTP_COOKIE", "session=:32", "--capture-cookie=session=:32"),
         ("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1m30s", "--shutdown-delay=90000ms"),
         ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "30", "--drain-timeout=30000ms"),
     ] {
@@ -86,7 +92,7 @@ type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
 
 #[test]
 fn some_variables_count_together() {
-    let cases: [Case; 14] = [
+    let cases: [Case; 18] = [
         (&[("ROUTER_SERVICE_HTTP_PORT", "8080")], &["--http-listen=0.0.0.0:8080"]),
         (
             &[("ROUTER_SERVICE_HTTPS_PORT", "8443"), ("ROUTER_IP_V4_V6_MODE", "v4v6")],
@@ -120,6 +126,19 @@ fn some_variables_count_together() {
             &["--unique-id-header=X-Id", "--unique-id-format=%ci"],
         ),
         (&[("ROUTER_UNIQUE_ID_HEADER_NAME", "X-Id")], &[]),
+        (
+            &[("ROUTER_SYSLOG_ADDRESS", "10.0.0.9:5514")],
+            &["--access-log=syslog://10.0.0.9:5514", "--access-log-format=haproxy"],
+        ),
+        (
+            &[("ROUTER_SYSLOG_ADDRESS", "/var/lib/rsyslog/rsyslog.sock")],
+            &["--access-log=syslog:///var/lib/rsyslog/rsyslog.sock", "--access-log-format=haproxy"],
+        ),
+        (
+            &[("ROUTER_SYSLOG_ADDRESS", "logs"), ("ROUTER_SYSLOG_FORMAT", r#""%ci \"%HM\" \\%ST""#)],
+            &["--access-log=syslog://logs", "--access-log-format=haproxy", r#"--access-log-format=%ci "%HM" \%ST"#],
+        ),
+        (&[("ROUTER_SYSLOG_FORMAT", "%ci")], &[]),
     ];
     for (variables, expected) in cases {
         assert_eq!(typed(variables), expected, "{variables:?}");

@@ -109,6 +109,11 @@ impl Proxy {
         self.access_log.lock().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The lines of the access log so far, as they are.
+    pub(crate) fn access_text(&self) -> Vec<String> {
+        self.access_log.lock().unwrap().clone()
+    }
+
     /// The line of the last request whose host is `host`, once it is written.
     pub(crate) async fn access_line(&self, host: &str) -> Value {
         let of_host = || self.access_log().into_iter().rfind(|line| line["host"] == host);
