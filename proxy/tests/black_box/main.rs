@@ -26,6 +26,7 @@ mod host_certificates;
 mod hostile;
 mod ingress_fields;
 mod ingress_termination;
+mod interim;
 mod lifecycle;
 mod limits;
 mod matching;
