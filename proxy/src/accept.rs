@@ -4,6 +4,7 @@
 
 mod client_hello;
 pub(crate) mod client_stream;
+mod http1_stream;
 mod linger;
 mod listener;
 mod passthrough;
@@ -19,14 +20,16 @@ use crate::metrics::TlsFailure;
 use crate::proxy_protocol::Addresses;
 use crate::server::Server;
 use crate::tls::Presented;
+use crate::trailers::TrailerWatch;
 use bytes::BytesMut;
 use client_hello::HelloError;
 use client_stream::{ClientStream, HEADER_TIMEOUT};
+use http1_stream::Http1Stream;
 use linger::Parting;
 use nearside_routing::Scheme;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::{Ssl, Stream};
+use pingora::protocols::{ALPN, IO, Ssl, Stream};
 use proxy_header::Expected;
 pub(crate) use proxy_header::Refused;
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +79,7 @@ async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, s
         server_name: None,
         arrival,
         header: HeaderWatch::default(),
+        trailers: TrailerWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),
     };
@@ -105,9 +109,10 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
             return;
         }
     };
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::new(connection), h2, server.timeouts());
+    let connection = Arc::new(connection);
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
     let parting = stream.parting();
-    serve_http(Box::new(stream), parting, server).await;
+    serve_http(with_trailers(stream, connection), parting, server).await;
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -174,7 +179,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
             }
             connection.arrival.ready();
             connection.header.set(Awaited::Header);
-            serve_http(Box::new(stream), parting, server).await;
+            serve_http(with_trailers(stream, connection), parting, server).await;
         }
         Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
         Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
@@ -226,6 +231,14 @@ async fn serve_http(stream: Stream, parting: Parting, server: &Server) {
     // Pingora hands a stream back that could serve on; it never does for HTTP.
     drop(server.http().process_new(stream, &draining).await);
     parting.linger().await;
+}
+
+/// On HTTP/1, trailers are carried by the stream.
+fn with_trailers(stream: impl IO + 'static, connection: Arc<Connection>) -> Stream {
+    match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => Box::new(stream),
+        _ => Box::new(Http1Stream::new(stream, connection)),
+    }
 }
 
 /// An IPv4 client of an IPv6 socket is an IPv4 client.

@@ -7,6 +7,7 @@ pub(crate) use arrival::{Arrival, Arrived};
 use crate::proxy_protocol::Addresses;
 use crate::tls::Presented;
 use crate::tls::client_certificate::ClientCertificate;
+use crate::trailers::TrailerWatch;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) arrival: Arrival,
     /// Whether the client is in the middle of a request header.
     pub(crate) header: HeaderWatch,
+    /// The trailers of the present request and its response, over HTTP/1.
+    pub(crate) trailers: TrailerWatch,
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
     /// shown.
     pub(crate) certificate: OnceLock<Option<ClientCertificate>>,

@@ -55,7 +55,7 @@ use bytes::Bytes;
 use context::RequestContext;
 use gzip::GzipBuilder;
 use http::header::SERVER;
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use origin::Origin;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -159,6 +159,10 @@ impl ProxyHttp for HttpService {
             connection.header.set(Awaited::Other);
             ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
             ctx.timers.arrived = connection.arrival.take(session.req_header().version == Version::HTTP_2);
+            if let Some(http1) = session.as_http1() {
+                let trailers = connection.trailers.begin(http1.req_header(), &http1.get_headers_raw_bytes());
+                ctx.trailers = trailers.map_err(failure::of_client)?;
+            }
         }
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6), unless the operator knows better.
         session.set_abort_on_close(self.shared.config.clients.abort_on_close);
@@ -252,7 +256,8 @@ impl ProxyHttp for HttpService {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
         let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts, last);
-        ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete);
+        let trailers = ctx.trailers.clone().filter(|_| !peer::is_only_http2(target, route, ctx.origin.scheme));
+        ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers);
         let request = peer::Request {
             upgrade: ctx.upgrade,
             grpc: grpc::is_grpc(session.req_header()),
@@ -388,6 +393,19 @@ impl ProxyHttp for HttpService {
         Ok(())
     }
 
+    /// Only pods that speak HTTP/2 have their trailers here; HTTP/2 clients get them as they are.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Bytes>> {
+        if let Some(carried) = &ctx.trailers {
+            carried.note_response(trailers);
+        }
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
         let failure = failure::of(error, ctx.exchange.as_deref());
         let reason = *ctx.reason.get_or_insert(failure.reason);
@@ -414,6 +432,7 @@ impl ProxyHttp for HttpService {
         if let Some(connection) = &ctx.connection
             && session.req_header().version != Version::HTTP_2
         {
+            connection.trailers.end();
             connection.header.set(Awaited::NextRequest);
             connection.arrival.next();
         }

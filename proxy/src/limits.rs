@@ -28,6 +28,13 @@ pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Fields of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
+/// Bytes of a trailer section. More: the connections of client and pod are closed.
+pub(crate) const TRAILER_BYTES: usize = 8 * 1024;
+/// Fields of a trailer section. More: the connections of client and pod are closed.
+pub(crate) const TRAILER_FIELDS: usize = 64;
+/// Bytes of a header, and of what comes in one piece with it, of a message that is followed to its trailers. More: its trailers
+/// are dropped.
+pub(crate) const TRAILED_HEADER_BYTES: usize = 64 * 1024;
 /// Bytes of a request target. More: 414.
 pub(crate) const REQUEST_TARGET_BYTES: usize = 16 * 1024;
 

@@ -27,6 +27,7 @@ mod rate;
 mod server;
 mod state;
 mod tls;
+mod trailers;
 mod upstream_tls;
 
 use accept::{BindError, Listeners};

@@ -244,6 +244,7 @@ pub(super) const HEADER_TIMEOUT: &[u8] =
 mod tests {
     use super::*;
     use crate::connection::{Arrival, HeaderWatch};
+    use crate::trailers::TrailerWatch;
     use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -271,6 +272,7 @@ mod tests {
             server_name: None,
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
+            trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),
         };

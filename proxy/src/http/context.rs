@@ -11,6 +11,7 @@ use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::rate::Permit;
 use crate::state::State;
+use crate::trailers::Trailers;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
 use std::net::SocketAddr;
@@ -76,6 +77,8 @@ pub(crate) struct RequestContext {
     pub(crate) websocket_h2: bool,
     /// Whether the whole request was there before a pod was asked.
     pub(crate) complete: bool,
+    /// The trailers that it has to do with, over HTTP/1.
+    pub(super) trailers: Option<Arc<Trailers>>,
     /// How far the request and its response are, where that decides how long they may take.
     pub(super) exchange: Option<Arc<Exchange>>,
     /// The status of the answer where it is ours. A gRPC client gets 200 instead, and the status in its own words.
@@ -123,6 +126,7 @@ impl RequestContext {
             upgrade: false,
             websocket_h2: false,
             complete: false,
+            trailers: None,
             exchange: None,
             status: None,
             captured: None,

@@ -2,10 +2,13 @@
 //! counts now, for how long it may last, and whether the response is held back. Pure but for its flags.
 //!
 //! Only requests whose time limits change on the way have one: uploads that are not complete when the pod is asked,
-//! upgrades, and responses with a bandwidth. A complete request needs but one time limit, which Pingora enforces.
+//! upgrades, and responses with a bandwidth; and those with trailers to carry. Any other needs but one time limit, which Pingora
+//! enforces.
 
 use super::failure::Failure;
+use crate::trailers::Trailers;
 use nearside_routing::policy::bandwidth::Bandwidth;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use std::time::Duration;
 pub(super) struct Exchange {
     patience: Patience,
     bandwidth: Option<Bandwidth>,
+    trailers: Option<Arc<Trailers>>,
     connected: AtomicBool,
     request_sent: AtomicBool,
     answered: AtomicBool,
@@ -49,12 +53,23 @@ impl Exchange {
         Self {
             patience,
             bandwidth,
+            trailers: None,
             connected: AtomicBool::new(false),
             request_sent: AtomicBool::new(complete),
             answered: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             expired: AtomicU8::new(0),
         }
+    }
+
+    /// The same, with trailers to carry to and from a pod that is asked over HTTP/1.
+    pub(super) fn with_trailers(self, trailers: Option<Arc<Trailers>>) -> Self {
+        Self { trailers, ..self }
+    }
+
+    /// The trailers to carry.
+    pub(super) fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_deref()
     }
 
     /// The pod is connected, TLS included: whatever it says from now on is the response.

@@ -13,7 +13,9 @@
 //! | the proxy itself | 500 |
 
 use super::exchange::Exchange;
+use crate::trailers::Malformed;
 use pingora::{Error, ErrorSource, ErrorType};
+use std::io;
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ fn classify(error: &Error) -> Failure {
         (_, ErrorType::HTTPStatus(status)) => (Some(*status), "refused"),
         (ErrorSource::Upstream, kind) => upstream(kind),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => (Some(408), "client_timeout"),
+        (ErrorSource::Downstream, ErrorType::ReadError) if is_malformed(error) => (Some(400), "client_protocol"),
         (
             ErrorSource::Downstream,
             ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::ConnectionClosed,
@@ -54,6 +57,17 @@ fn classify(error: &Error) -> Failure {
         (ErrorSource::Internal | ErrorSource::Unset, _) => (Some(500), "internal"),
     };
     Failure { status, reason }
+}
+
+/// What the client sent is malformed.
+pub(super) fn of_client(malformed: Malformed) -> Box<Error> {
+    Error::because(ErrorType::InvalidHTTPHeader, "what the client sent", malformed).into_down()
+}
+
+/// Whether the stream below Pingora found it out.
+fn is_malformed(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
 }
 
 fn upstream(kind: &ErrorType) -> (Option<u16>, &'static str) {

@@ -84,6 +84,7 @@ const HTTPS_PORT: u16 = 443;
 mod tests {
     use super::*;
     use crate::connection::{Arrival, HeaderWatch};
+    use crate::trailers::TrailerWatch;
     use proptest::prelude::*;
     use std::sync::OnceLock;
 
@@ -95,6 +96,7 @@ mod tests {
             server_name: None,
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
+            trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),
         }

@@ -9,7 +9,8 @@ use crate::proxy_protocol::Addresses;
 use crate::upstream_tls::DestinationCas;
 use nearside_routing::policy::backend::BackendProtocol;
 use nearside_routing::table::{CompiledRoute, Scheme, Termination};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::connectors::L4Connect;
+use pingora::upstreams::peer::{HttpPeer, Scheme as Plain};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,8 +55,7 @@ pub(super) fn peer(
     timeouts: &Timeouts,
 ) -> HttpPeer {
     let backend = &route.policy.backend;
-    let asked = backend.protocol.is_some_and(|protocol| protocol.tls(request.scheme));
-    let tls = asked || matches!(route.termination, Termination::Reencrypt { .. });
+    let tls = is_tls(route, request.scheme);
     let ca = if tls { cas.verifying(route) } else { None };
     // Pingora does not verify anything where the server name is empty.
     let server_name = match &backend.server_name {
@@ -96,10 +96,8 @@ pub(super) fn peer(
     options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
     options.write_timeout = Some(timeouts.send);
     let mut own = 0;
-    if request.exchange.is_some() || request.client.is_some() {
-        let (client, exchange) = (request.client, request.exchange.clone());
-        options.custom_l4 = Some(Arc::new(PodConnector { timeout: connect, client, exchange }));
-    }
+    let connector = |exchange, secured| PodConnector { timeout: connect, client: request.client, exchange, secured };
+    options.custom_l4 = request.client.map(|_| Arc::new(connector(None, None)) as Arc<dyn L4Connect + Send + Sync>);
     match &request.exchange {
         Some(_) => {
             // The connection knows better which silence counts.
@@ -116,7 +114,28 @@ pub(super) fn peer(
     let mut key = DefaultHasher::new();
     (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own, request.client).hash(&mut key);
     peer.group_key = key.finish();
+    if let Some(exchange) = &request.exchange {
+        // What passes above TLS is seen where Pingora is given a connection that has TLS already.
+        let secured = (tls && exchange.trailers().is_some()).then(|| Box::new(peer.clone()));
+        if secured.is_some() {
+            peer.scheme = Plain::HTTP;
+            peer.sni.clear();
+        }
+        peer.options.custom_l4 = Some(Arc::new(connector(Some(Arc::clone(exchange)), secured)));
+    }
     peer
+}
+
+/// Whether the pod is asked over HTTP/2 in any case, so that trailers need no care.
+pub(super) fn is_only_http2(target: &Target, route: &CompiledRoute, scheme: Scheme) -> bool {
+    let protocol = route.policy.backend.protocol;
+    protocol.is_some_and(BackendProtocol::only_http2) || (target.h2c && !is_tls(route, scheme))
+}
+
+/// Whether the pod is asked over TLS.
+fn is_tls(route: &CompiledRoute, scheme: Scheme) -> bool {
+    let asked = route.policy.backend.protocol.is_some_and(|protocol| protocol.tls(scheme));
+    asked || matches!(route.termination, Termination::Reencrypt { .. })
 }
 
 static NEXT_EXCHANGE: AtomicU64 = AtomicU64::new(1);

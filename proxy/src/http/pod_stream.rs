@@ -1,6 +1,7 @@
 //! A connection to a pod that Pingora could not make itself: an address flows in, a connection flows out that was told who the
 //! client is (the PROXY protocol), or that is for one exchange alone and knows how far that is. The latter ends silences that last too long and lets the response pass no faster than it may; what it does not
-//! take waits at the pod, in no buffer of the proxy. One of the few modules that name Pingora types.
+//! take waits at the pod, in no buffer of the proxy. It also carries trailers, which Pingora drops; for that it is above the TLS
+//! of the pod. One of the few modules that name Pingora types.
 //!
 //! Nothing is read in the same turn of the task in which something was written: Pingora 0.9.1 ends an upgraded connection
 //! as soon as it notes that the request has no body, unless it notes that before it reads the pod's 101; which of the two
@@ -10,16 +11,19 @@ use super::exchange::{Exchange, Silence};
 use crate::deadline::Deadline;
 use crate::proxy_protocol::{Addresses, encode_v2};
 use crate::rate::pace::Pace;
+use crate::trailers::{Incoming, Outgoing, Trailers};
 use async_trait::async_trait;
 use nearside_routing::policy::bandwidth::Bandwidth;
-use pingora::connectors::L4Connect;
+use pingora::connectors::{L4Connect, TransportConnector};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -35,6 +39,8 @@ pub(super) struct PodConnector {
     pub(super) client: Option<Addresses>,
     /// What the connection is for, if it is for one exchange alone.
     pub(super) exchange: Option<Arc<Exchange>>,
+    /// How to connect where TLS is below what Pingora sees of the connection.
+    pub(super) secured: Option<Box<HttpPeer>>,
 }
 
 #[async_trait]
@@ -43,6 +49,10 @@ impl L4Connect for PodConnector {
         let Some(address) = address.as_inet() else {
             return Error::e_explain(ErrorType::InternalError, "a pod has an IP address");
         };
+        if let (Some(secured), Some(exchange)) = (&self.secured, &self.exchange) {
+            let stream = TLS.get_or_init(|| TransportConnector::new(None)).new_stream(secured.as_ref()).await?;
+            return Ok(VirtualSocketStream::new(Box::new(PodStream::new(stream, Arc::clone(exchange)))).into());
+        }
         let connecting = async {
             let mut socket = TcpStream::connect(address).await?;
             if let Some(client) = &self.client {
@@ -61,10 +71,13 @@ impl L4Connect for PodConnector {
     }
 }
 
-/// A pod's socket.
+/// Connects to pods over TLS; keeps no connections.
+static TLS: OnceLock<TransportConnector> = OnceLock::new();
+
+/// A pod's socket, or what is above its TLS.
 #[derive(Debug)]
-struct PodStream {
-    socket: TcpStream,
+struct PodStream<S> {
+    socket: S,
     exchange: Arc<Exchange>,
     written: bool,
     silence: Deadline,
@@ -72,12 +85,16 @@ struct PodStream {
     silent: Option<Silence>,
     pace: Option<Pace>,
     pause: Deadline,
+    trailers_in: Option<Incoming>,
+    trailers_out: Option<Outgoing>,
 }
 
-impl PodStream {
-    fn new(socket: TcpStream, exchange: Arc<Exchange>) -> Self {
+impl<S> PodStream<S> {
+    fn new(socket: S, exchange: Arc<Exchange>) -> Self {
         let [silence, pause] = [Deadline::default(), Deadline::default()];
-        Self { socket, exchange, written: false, silence, silent: None, pace: None, pause }
+        let trailers_in = exchange.trailers().and_then(Trailers::response_in);
+        let trailers_out = exchange.trailers().and_then(Trailers::request_out);
+        Self { socket, exchange, written: false, silence, silent: None, pace: None, pause, trailers_in, trailers_out }
     }
 
     /// Bytes that may be read now; pending while none may.
@@ -114,17 +131,36 @@ impl PodStream {
     }
 }
 
-impl VirtualSocket for PodStream {
+impl<S: Socket> VirtualSocket for PodStream<S> {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         match option {
-            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
+            VirtualSockOpt::NoDelay => self.socket.set_nodelay(),
             // Keep-alive is not asked for: idle tunnels end by their own timeout.
             _ => Ok(()),
         }
     }
 }
 
-impl AsyncRead for PodStream {
+/// What a [`PodStream`] is made of.
+trait Socket: AsyncRead + AsyncWrite + fmt::Debug + Unpin + Send + Sync {
+    /// Sends what is written at once.
+    fn set_nodelay(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn set_nodelay(&self) -> io::Result<()> {
+        Self::set_nodelay(self, true)
+    }
+}
+
+impl Socket for pingora::protocols::Stream {
+    /// Pingora, which made the connection, did it.
+    fn set_nodelay(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Socket> AsyncRead for PodStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if std::mem::take(&mut this.written) {
@@ -137,6 +173,9 @@ impl AsyncRead for PodStream {
         match Pin::new(&mut this.socket).poll_read(cx, &mut part) {
             Poll::Ready(Ok(())) => {
                 let read = part.filled().len();
+                if let Some(trailers) = &mut this.trailers_in {
+                    trailers.read(part.filled())?;
+                }
                 buf.advance(read);
                 if let Some(pace) = &mut this.pace {
                     pace.spend(read as u64);
@@ -150,11 +189,16 @@ impl AsyncRead for PodStream {
     }
 }
 
-impl AsyncWrite for PodStream {
+impl<S: Socket> AsyncWrite for PodStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.written = true;
-        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf));
-        self.moved();
+        let this = &mut *self;
+        this.written = true;
+        let socket = Pin::new(&mut this.socket);
+        let written = ready!(match &mut this.trailers_out {
+            Some(trailers) => trailers.poll_write(cx, socket, buf),
+            None => socket.poll_write(cx, buf),
+        });
+        this.moved();
         Poll::Ready(written)
     }
 
@@ -163,9 +207,14 @@ impl AsyncWrite for PodStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.written = true;
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs));
-        self.moved();
+        let this = &mut *self;
+        this.written = true;
+        let socket = Pin::new(&mut this.socket);
+        let written = ready!(match &mut this.trailers_out {
+            Some(trailers) => trailers.poll_write_vectored(cx, socket, bufs),
+            None => socket.poll_write_vectored(cx, bufs),
+        });
+        this.moved();
         Poll::Ready(written)
     }
 
@@ -174,7 +223,11 @@ impl AsyncWrite for PodStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let this = &mut *self;
+        if let Some(trailers) = &mut this.trailers_out {
+            ready!(trailers.poll_due(cx, Pin::new(&mut this.socket)))?;
+        }
+        Pin::new(&mut this.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -196,7 +249,7 @@ mod tests {
     const PATIENCE: Patience =
         Patience { client: Duration::from_secs(60), pod: Duration::from_secs(5), tunnel: Duration::from_secs(3600) };
 
-    async fn connected(exchange: &Arc<Exchange>) -> (PodStream, TcpStream) {
+    async fn connected(exchange: &Arc<Exchange>) -> (PodStream<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (PodStream::new(socket, Arc::clone(exchange)), listener.accept().await.unwrap().0)

@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, Patience};
 use super::peer;
 use crate::options;
+use crate::trailers::Trailers;
 use nearside_routing::policy::Policy;
 use nearside_routing::policy::timeouts::Timeouts;
 use std::sync::Arc;
@@ -14,14 +15,15 @@ pub(super) fn of(router: &options::Timeouts, route: &Timeouts, last: bool) -> pe
     peer::Timeouts { connect: route.connect.unwrap_or(router.connect), read, send: route.send.unwrap_or(read), last }
 }
 
-/// For a request and its response, where these need more than one time limit or a bandwidth.
+/// For a request and its response, where these need more than one time limit, a bandwidth or trailers.
 pub(super) fn exchange(
     router: &options::Timeouts,
     route: &Policy,
     upgrade: bool,
     complete: bool,
+    trailers: Option<Arc<Trailers>>,
 ) -> Option<Arc<Exchange>> {
-    if complete && !upgrade && route.bandwidth.is_none() {
+    if complete && !upgrade && route.bandwidth.is_none() && trailers.is_none() {
         return None;
     }
     let patience = Patience {
@@ -29,5 +31,6 @@ pub(super) fn exchange(
         pod: route.timeouts.read.unwrap_or(router.read),
         tunnel: route.timeouts.tunnel.unwrap_or(router.tunnel),
     };
-    Some(Arc::new(Exchange::new(patience, route.bandwidth.filter(|_| !upgrade), complete)))
+    let exchange = Exchange::new(patience, route.bandwidth.filter(|_| !upgrade), complete);
+    Some(Arc::new(exchange.with_trailers(trailers)))
 }

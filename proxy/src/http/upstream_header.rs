@@ -1,8 +1,8 @@
 //! The header for the pod: the client's header, the policy of the route and the router's own settings flow in, the header as
 //! the pod gets it flows out. One of the few modules that name Pingora types.
 //!
-//! In order: what a client must not say is removed, and what the service says that let it in is written; the router's actions; who asked; host, connection and id; the actions of
-//! the route, which so have the last word; the case of names.
+//! In order: what a client must not say is removed, and what the service says that let it in is written; the router's actions;
+//! who asked; host, connection, trailers and id; the actions of the route, which so have the last word; the case of names.
 
 use super::authentication::external;
 use super::client_certificate;
@@ -14,7 +14,8 @@ use super::header_actions::{Known, apply};
 use super::header_case;
 use super::unique_id::Identified;
 use crate::server::Shared;
-use http::header::{CONNECTION, HOST, UPGRADE};
+use crate::trailers::Trailers;
+use http::header::{CONNECTION, HOST, TE, TRAILER, UPGRADE};
 use http::{HeaderName, HeaderValue, Version};
 use nearside_routing::Kind;
 use nearside_routing::header_value::Side;
@@ -102,6 +103,9 @@ pub(super) fn write(
     if http1 && to_pod.is_some_and(|to_pod| to_pod.close) && !upstream.headers.contains_key(UPGRADE) {
         upstream.set(&CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(trailers) = &ctx.trailers {
+        write_trailers(trailers, http1, upstream);
+    }
     if let Some(policy) = policy {
         apply(&policy.header_actions.request, Side::Request, known, upstream);
     }
@@ -109,6 +113,19 @@ pub(super) fn write(
         header_case::adjust_request(&config.cased, upstream)?;
     }
     Ok(())
+}
+
+/// What the proxy itself says of trailers, for the client's fields are for the proxy.
+fn write_trailers(trailers: &Trailers, http1: bool, upstream: &mut RequestHeader) {
+    if trailers.wanted() {
+        upstream.set(&TE, HeaderValue::from_static("trailers"));
+        if http1 {
+            upstream.add(&CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    if let Some(announced) = trailers.announced().filter(|_| http1) {
+        upstream.set(&TRAILER, announced.clone());
+    }
 }
 
 /// `:authority` or `Host` as the client wrote it.

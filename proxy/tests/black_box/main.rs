@@ -49,6 +49,7 @@ mod support;
 mod timeouts;
 mod tls;
 mod tls_settings;
+mod trailers;
 mod trusted_proxies;
 mod upstream;
 mod websocket_h2;
