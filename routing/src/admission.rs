@@ -5,7 +5,7 @@ mod host_rules;
 mod rules;
 
 pub use host_rules::{Domains, HostRules, HostnameTemplate};
-pub use rules::{AdmissionRules, ClassRules};
+pub use rules::{AdmissionRules, CertificateRules, ClassRules};
 
 use crate::claim::Claim;
 use crate::hostname::HostPattern;

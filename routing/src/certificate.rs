@@ -13,6 +13,7 @@ use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use x509_parser::certificate::X509Certificate;
 
 /// A certificate chain, leaf first, and its private key.
 #[derive(PartialEq, Eq)]
@@ -37,6 +38,28 @@ impl KeyPair {
     /// # Errors
     /// [`CertificateError`] says what is at fault.
     pub fn with_authority(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Self, CertificateError> {
+        let authorities = if authority.is_empty() {
+            Vec::new()
+        } else {
+            read_bundle(authority).map_err(|error| CertificateError::Authority(error.to_string()))?
+        };
+        Self::read(certificate, key, authorities, check)
+    }
+
+    /// The same without a look at who signed, and how. A CA that cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`CertificateError`] says why it cannot be served.
+    pub fn without_validation(certificate: &[u8], key: &[u8], authority: &[u8]) -> Result<Self, CertificateError> {
+        Self::read(certificate, key, read_bundle(authority).unwrap_or_default(), |chain, _| parsed(chain).map(drop))
+    }
+
+    fn read(
+        certificate: &[u8],
+        key: &[u8],
+        authorities: Vec<CertificateDer<'static>>,
+        check: impl FnOnce(&[CertificateDer<'_>], &[CertificateDer<'_>]) -> Result<(), CertificateError>,
+    ) -> Result<Self, CertificateError> {
         let blocks = pem::blocks(certificate).map_err(CertificateError::Certificate)?;
         let mut keys: Vec<Vec<u8>> = Vec::new();
         let mut chain: Vec<CertificateDer<'static>> = Vec::new();
@@ -47,11 +70,6 @@ impl KeyPair {
                 Block::PublicKey => {}
             }
         }
-        let authorities = if authority.is_empty() {
-            Vec::new()
-        } else {
-            read_bundle(authority).map_err(|error| CertificateError::Authority(error.to_string()))?
-        };
         check(&chain, &authorities)?;
         let blocks = pem::blocks(key).map_err(CertificateError::Key)?;
         keys.extend(blocks.into_iter().filter_map(|block| match block {
@@ -126,11 +144,15 @@ pub enum CertificateError {
     Key(String),
 }
 
-fn check(chain: &[CertificateDer<'_>], authorities: &[CertificateDer<'_>]) -> Result<(), CertificateError> {
+fn parsed<'c>(chain: &'c [CertificateDer<'_>]) -> Result<Vec<X509Certificate<'c>>, CertificateError> {
     if chain.is_empty() {
         return Err(CertificateError::Certificate("there is no PEM block of type CERTIFICATE".into()));
     }
-    let chain = chain::parse(chain).map_err(CertificateError::Certificate)?;
+    chain::parse(chain).map_err(CertificateError::Certificate)
+}
+
+fn check(chain: &[CertificateDer<'_>], authorities: &[CertificateDer<'_>]) -> Result<(), CertificateError> {
+    let chain = parsed(chain)?;
     chain::refuse_weak_signatures(&chain).map_err(CertificateError::Certificate)?;
     if authorities.is_empty() {
         return Ok(());

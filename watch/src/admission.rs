@@ -6,7 +6,9 @@ use crate::selector::Selector;
 use crate::{Kind, Selection, Source};
 use clap::ArgAction;
 use nearside_routing::Hostname;
-use nearside_routing::admission::{AdmissionRules, ClassRules, Domains, HostRules, HostnameTemplate, Ownership};
+use nearside_routing::admission::{
+    AdmissionRules, CertificateRules, ClassRules, Domains, HostRules, HostnameTemplate, Ownership,
+};
 use std::fmt::Display;
 
 /// The flags as they were typed.
@@ -21,6 +23,13 @@ pub struct AdmissionArguments {
     /// Whether a host belongs to one namespace (`strict`) or to one per path (`inter`).
     #[arg(long, env = "NEARSIDE_NAMESPACE_OWNERSHIP", value_name = "RULE", default_value = "strict")]
     namespace_ownership: String,
+    /// Whether certificates in Routes must be signed by their `caCertificate`, without a hash that can be forged: `true` or
+    /// `false`. What cannot be served is refused in any case.
+    #[arg(long, env = "NEARSIDE_EXTENDED_VALIDATION", value_name = "BOOLEAN", default_value = "true")]
+    extended_validation: String,
+    /// Whether Routes may name a Secret for their certificate: `true` or `false`, which refuses those that do.
+    #[arg(long, env = "NEARSIDE_EXTERNAL_CERTIFICATES", value_name = "BOOLEAN", default_value = "true")]
+    external_certificates: String,
     /// Let Routes claim every host below a domain (`wildcardPolicy: Subdomain`).
     #[arg(long, env = "NEARSIDE_ALLOW_WILDCARD_ROUTES")]
     allow_wildcard_routes: bool,
@@ -91,6 +100,10 @@ impl AdmissionArguments {
                 Ownership::Strict
             }
         };
+        let certificates = CertificateRules {
+            extended_validation: mistakes.boolean("extended-validation", &self.extended_validation),
+            external: mistakes.boolean("external-certificates", &self.external_certificates),
+        };
         let allowed = mistakes.domains("allowed-domains", &self.allowed_domains);
         let denied = mistakes.domains("denied-domains", &self.denied_domains);
         let router_domain = given(self.router_domain.as_deref())
@@ -137,6 +150,7 @@ impl AdmissionArguments {
             wildcard_routes: self.allow_wildcard_routes,
             hosts,
             classes,
+            certificates,
             selected_namespaces: namespace_labels.is_some(),
         };
         let settings = AdmissionSettings { rules, route_labels, route_fields, namespace_labels, namespace };
@@ -183,6 +197,18 @@ struct Mistakes(Vec<UnusableFlag>);
 impl Mistakes {
     fn add(&mut self, flag: &'static str, message: impl Into<String>) {
         self.0.push(UnusableFlag { flag, message: message.into() });
+    }
+
+    /// `true`, also where nothing is given.
+    fn boolean(&mut self, flag: &'static str, text: &str) -> bool {
+        match text.trim() {
+            "" | "true" => true,
+            "false" => false,
+            other => {
+                self.add(flag, format!("{other:?} is not one of true, false"));
+                true
+            }
+        }
     }
 
     fn take<T, E: Display>(&mut self, flag: &'static str, value: Result<T, E>) -> Option<T> {
@@ -253,6 +279,8 @@ mod tests {
     fn every_mistake_is_told_and_names_its_flag() {
         let mistakes = settings(&[
             "--namespace-ownership=all",
+            "--extended-validation=some",
+            "--external-certificates=some",
             "--allowed-domains=a_b,good.test",
             "--denied-domains=.test",
             "--router-domain=-x",
@@ -269,6 +297,8 @@ mod tests {
             flags,
             [
                 "--namespace-ownership",
+                "--extended-validation",
+                "--external-certificates",
                 "--allowed-domains",
                 "--denied-domains",
                 "--router-domain",

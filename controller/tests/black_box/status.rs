@@ -2,7 +2,7 @@
 
 use crate::objects::{addresses, created, ingress, route, router, service, slice};
 use crate::process::Cluster;
-use nearside_loadtest::api::ObjectRef;
+use nearside_loadtest::api::{ObjectRef, RequestMatch};
 use serde_json::{Value, json};
 
 const HOST: &str = "video.example.com";
@@ -141,4 +141,19 @@ async fn owners_are_told_by_events_once_per_change() {
     assert_eq!(times(), Value::Null);
     cluster.seed([slice("shop", "web", &[])]);
     again.until("told again", json!(2), times).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_read_is_told_on_the_route_that_names_it() {
+    let cluster = Cluster::new().await;
+    cluster.api.faults().answer(RequestMatch::any().resource("secrets"), 403, None, None);
+    let mut external = route("shop", "web", HOST, "web");
+    external["spec"]["tls"] = json!({"termination": "edge", "externalCertificate": {"name": "web-tls"}});
+    cluster.seed([service("shop", "web"), slice("shop", "web", &[1]), external]);
+    cluster.seed([route("shop", "plain", "plain.example.com", "web")]);
+    let controller = cluster.controller("controller").await;
+    let refused = (json!("False"), json!("ExternalCertificateGetFailed"));
+    controller.until("refused", refused, || admitted(&cluster, "shop", "web")).await;
+    controller.until("others", (json!("True"), Value::Null), || admitted(&cluster, "shop", "plain")).await;
+    assert!(controller.log().contains("no permission to list or watch secrets"), "{}", controller.log());
 }

@@ -114,3 +114,40 @@ async fn an_external_certificate_is_followed_and_without_it_the_route_is_not_ser
         eventually("it is served again", || async { (served(&after).await == Some(200)).then_some(()) }).await;
     }
 }
+
+/// Environment and flags, and which of three Routes are served.
+type Case = (&'static [(&'static str, &'static str)], &'static [&'static str], [bool; 3]);
+
+#[tokio::test]
+async fn what_is_looked_at_in_certificates_of_routes_is_for_the_operator_to_say() {
+    let (_pod, address) = echo_pod("web-1");
+    let (ca, stranger) = (TestCa::new("tenant").unwrap(), TestCa::new("stranger").unwrap());
+    let identity = ca.identity(&["*.example.com"]).unwrap();
+    let foreign = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
+                          "caCertificate": stranger.certificate() });
+    let external = json!({ "termination": "edge", "externalCertificate": { "name": "web-tls" } });
+    let manifests = Manifests::with(&[
+        service("web"),
+        pod("web", "web-1", address),
+        secret(&identity),
+        to_web("foreign", "foreign.example.com", foreign),
+        to_web("external", "external.example.com", external),
+        to_web("no-key", "no-key.example.com", json!({ "termination": "edge", "certificate": identity.certificate })),
+    ]);
+    let all: [Case; 5] = [
+        (&[], &[], [false, true, false]),
+        (&[], &["--extended-validation=false"], [true, true, false]),
+        (&[("EXTENDED_VALIDATION", "false")], &[], [true, true, false]),
+        (&[], &["--external-certificates=false"], [false, false, false]),
+        (&[("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", "0")], &[], [false, false, false]),
+    ];
+    for (environment, flags, expected) in all {
+        let flags = [&["--allow-endpoints=127.0.0.0/8"], flags].concat();
+        let proxy = Proxy::start_in(environment, &manifests, &flags);
+        for (name, expected) in ["foreign", "external", "no-key"].into_iter().zip(expected) {
+            let reply = get_tls(proxy.https, &ca, &format!("{name}.example.com"), "/").await;
+            let served = reply.is_ok_and(|reply| reply.status == 200);
+            assert_eq!(served, expected, "{environment:?} {flags:?}: {name}");
+        }
+    }
+}

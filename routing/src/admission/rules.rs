@@ -16,8 +16,26 @@ pub struct AdmissionRules {
     pub hosts: HostRules,
     /// Which Ingresses are ours.
     pub classes: ClassRules,
+    /// How certificates of Routes are looked at.
+    pub certificates: CertificateRules,
     /// Whether only the objects of namespaces that the source gives are ours: the source selects namespaces by label.
     pub selected_namespaces: bool,
+}
+
+/// How certificates of Routes are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateRules {
+    /// Whether a certificate in a Route must be signed by its `caCertificate` and without a hash that can be forged. One that
+    /// cannot be served is refused in any case.
+    pub extended_validation: bool,
+    /// Whether a Route may name a Secret for its certificate (`spec.tls.externalCertificate`).
+    pub external: bool,
+}
+
+impl Default for CertificateRules {
+    fn default() -> Self {
+        Self { extended_validation: true, external: true }
+    }
 }
 
 /// Which Ingresses are ours, beside those that name an IngressClass of our controller.

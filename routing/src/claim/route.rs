@@ -38,7 +38,7 @@ pub fn route_claims(route: &Route, rules: &AdmissionRules) -> Claims {
     };
     let pattern = pattern(&host, wildcard_policy, route, rules);
     claims.hosts.extend(pattern.clone().ok());
-    match pattern.and_then(|pattern| claim(route, pattern, &mut claims.problems)) {
+    match pattern.and_then(|pattern| claim(route, rules, pattern, &mut claims.problems)) {
         Ok(claim) => {
             claims.rules.push(claim);
             let check = |pattern: &HostPattern| match pattern {
@@ -60,14 +60,19 @@ pub fn route_claims(route: &Route, rules: &AdmissionRules) -> Claims {
     claims
 }
 
-fn claim(route: &Route, pattern: HostPattern, problems: &mut Vec<Problem>) -> Result<Claim, Problem> {
+fn claim(
+    route: &Route,
+    rules: &AdmissionRules,
+    pattern: HostPattern,
+    problems: &mut Vec<Problem>,
+) -> Result<Claim, Problem> {
     let spec = &route.spec;
     let bad_path = |message: String| Problem::new("spec.path", Reason::InvalidPath, message);
     if !spec.path.is_empty() && !spec.path.starts_with('/') {
         return Err(bad_path("a path starts with a slash".into()));
     }
     let path = PathRule::route(&spec.path).map_err(|error| bad_path(error.to_string()))?;
-    let Tls { termination, insecure, certificate } = Tls::read(spec.tls.as_ref());
+    let Tls { termination, insecure, certificate } = Tls::read(spec.tls.as_ref(), rules.certificates);
     if termination == Termination::Passthrough && path != PathRule::Any {
         let message = "a path is not possible with passthrough";
         return Err(Problem::new("spec.path", Reason::RouteNotAdmitted, message));

@@ -1,6 +1,7 @@
 //! The TLS part of a Route: `spec.tls` flows in, where TLS ends and with which certificate flows out. What is wrong with it
 //! keeps the Route from being served, and not from holding its host: whoever made the mistake keeps the name.
 
+use crate::admission::CertificateRules;
 use crate::certificate::{CertificateError, KeyPair, read_bundle};
 use crate::claim::ClaimedCertificate;
 use crate::object::RouteTls;
@@ -18,7 +19,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads `spec.tls`; absent means plain HTTP.
-    pub(super) fn read(tls: Option<&RouteTls>) -> Self {
+    pub(super) fn read(tls: Option<&RouteTls>, rules: CertificateRules) -> Self {
         let Some(tls) = tls else {
             return Self {
                 termination: Termination::None,
@@ -37,7 +38,7 @@ impl Tls {
         });
         let material = || match termination {
             Termination::Passthrough => without_material(tls),
-            Termination::None | Termination::Edge | Termination::Reencrypt { .. } => certificate(tls),
+            Termination::None | Termination::Edge | Termination::Reencrypt { .. } => certificate(tls, rules),
         };
         let certificate = problem.map_or_else(material, Err).unwrap_or_else(ClaimedCertificate::Unusable);
         Self { termination, insecure, certificate }
@@ -99,10 +100,13 @@ fn without_material(tls: &RouteTls) -> Result<ClaimedCertificate, Problem> {
     }
 }
 
-fn certificate(tls: &RouteTls) -> Result<ClaimedCertificate, Problem> {
+fn certificate(tls: &RouteTls, rules: CertificateRules) -> Result<ClaimedCertificate, Problem> {
     if let Some(secret) = &tls.external_certificate {
         if !tls.certificate.is_empty() {
             return Err(refuse(EXTERNAL, "excludes spec.tls.certificate".into()));
+        }
+        if !rules.external {
+            return Err(refuse(EXTERNAL, "is not allowed by this router".into()));
         }
         return Ok(ClaimedCertificate::External { secret: secret.name.as_str().into() });
     }
@@ -110,7 +114,12 @@ fn certificate(tls: &RouteTls) -> Result<ClaimedCertificate, Problem> {
         return Ok(ClaimedCertificate::Default);
     }
     let (certificate, key) = (tls.certificate.as_bytes(), tls.key.as_bytes());
-    match KeyPair::with_authority(certificate, key, tls.ca_certificate.as_bytes()) {
+    let authority = tls.ca_certificate.as_bytes();
+    let pair = match rules.extended_validation {
+        true => KeyPair::with_authority(certificate, key, authority),
+        false => KeyPair::without_validation(certificate, key, authority),
+    };
+    match pair {
         Ok(pair) => Ok(ClaimedCertificate::Inline(Arc::new(pair))),
         Err(error) => {
             let field = match error {
@@ -138,12 +147,36 @@ mod tests {
     /// The field at fault; `None` where the Route can be served as far as its TLS goes.
     fn fault(tls: Value) -> Option<String> {
         let tls: RouteTls = serde_json::from_value(tls).unwrap();
-        match Tls::read(Some(&tls)).certificate {
+        match Tls::read(Some(&tls), CertificateRules::default()).certificate {
             ClaimedCertificate::Unusable(problem) => {
                 assert_eq!(problem.reason, Reason::ExtendedValidationFailed);
                 Some(problem.field.trim_start_matches("spec.tls.").to_owned())
             }
             _ => None,
+        }
+    }
+
+    #[test]
+    fn what_is_looked_at_depends_on_the_rules_of_the_router() {
+        let make = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let signed = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap().self_signed(&key);
+            (signed.unwrap().pem(), key.serialize_pem())
+        };
+        let ((pem, key), (other, _)) = (make(), make());
+        let foreign = json!({ "termination": "edge", "certificate": pem, "key": key, "caCertificate": other });
+        let no_key = json!({ "termination": "edge", "certificate": pem });
+        let external = json!({ "termination": "edge", "externalCertificate": { "name": "s" } });
+        for (rules, expected) in [
+            (CertificateRules::default(), [true, true, false]),
+            (CertificateRules { extended_validation: false, external: true }, [false, true, false]),
+            (CertificateRules { extended_validation: true, external: false }, [true, true, true]),
+        ] {
+            let refused = [&foreign, &no_key, &external].map(|tls| {
+                let tls: RouteTls = serde_json::from_value(tls.clone()).unwrap();
+                matches!(Tls::read(Some(&tls), rules).certificate, ClaimedCertificate::Unusable(_))
+            });
+            assert_eq!(refused, expected, "{rules:?}");
         }
     }
 
