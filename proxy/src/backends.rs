@@ -208,6 +208,18 @@ impl Backends {
         (!passed_over).then_some(place)
     }
 
+    /// An endpoint of a Service that no rule need name, at its first port: the least busy of those that fare best.
+    pub(crate) fn of_service(&self, key: &ServiceKey) -> Option<Target> {
+        let service = self.services.get(key)?;
+        let (port, endpoints) = service.all.ports.iter().zip(&service.ports).next()?;
+        let now = Instant::now();
+        let local = endpoints.iter().min_by_key(|local| {
+            let tracked = &local.tracked;
+            (local.endpoint.state, tracked.health.is_ejected(now), tracked.in_flight())
+        })?;
+        Place { service, port, local }.begin(false, None)
+    }
+
     /// Whether an endpoint is left for a route besides these.
     pub(crate) fn has_more(&self, route: &CompiledRoute, besides: &[SocketAddr]) -> bool {
         let weighted = route.backends.iter().filter(|backend| backend.weight > 0);

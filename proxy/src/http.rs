@@ -14,6 +14,7 @@ mod compression;
 pub(crate) mod context;
 pub(crate) mod cookies;
 mod cors;
+mod custom_errors;
 mod decision;
 mod downstream_header;
 mod exchange;
@@ -34,6 +35,7 @@ mod public_health;
 mod queue;
 mod redirect;
 mod request;
+mod response_rewrite;
 mod retry;
 mod rewrite;
 mod selection;
@@ -53,6 +55,7 @@ use answer::{Answer, POD_BUSY};
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
+use failure::Failure;
 use gzip::GzipBuilder;
 use http::header::SERVER;
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -103,18 +106,24 @@ impl HttpService {
 
     async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
         ctx.reason = Some(answer.reason);
-        ctx.status = Some(answer.status);
-        let answer = match self.shared.config.error_pages.of(answer.status) {
-            Some(page) => answer.with_page(&page),
-            None => answer,
+        let question = custom_errors::question(session.req_header(), &answer, ctx);
+        let replaced = match &question {
+            Some(question) => custom_errors::ask(&self.shared, question, &answer).await,
+            None => None,
         };
+        let page = self.shared.config.error_pages.of(answer.status).filter(|_| replaced.is_none());
+        let answer = match page {
+            Some(page) => answer.with_page(&page),
+            None => replaced.unwrap_or(answer),
+        };
+        ctx.status = Some(answer.status);
         let answer = if grpc::is_grpc(session.req_header()) { grpc::answer(answer) } else { answer };
         if answer.close || self.shared.lifecycle().is_leaving() {
             session.set_keepalive(None);
         }
         let mut header = ResponseHeader::build(answer.status, Some(8))?;
         for (name, value) in answer.headers {
-            header.insert_header(name, value)?;
+            header.append_header(name, value)?;
         }
         header.insert_header(SERVER, OUR_NAME)?;
         // A gRPC client reads the end of the header as the end of the answer.
@@ -308,6 +317,10 @@ impl ProxyHttp for HttpService {
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
+        if ctx.replaced.is_some() {
+            error.set_retry(false);
+            return error;
+        }
         // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
         let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
         if repeatable {
@@ -354,6 +367,14 @@ impl ProxyHttp for HttpService {
             ctx.refused = true;
             return Error::e_explain(ErrorType::HTTPStatus(status), "another pod is asked");
         }
+        if custom_errors::replaces(status, ctx) {
+            if let Some(target) = &ctx.target {
+                target.health().succeeded();
+            }
+            ctx.timers.answered(Instant::now());
+            ctx.replaced = Some(status);
+            return Error::e_explain(ErrorType::HTTPStatus(status), "the answer is replaced");
+        }
         Ok(())
     }
 
@@ -370,6 +391,9 @@ impl ProxyHttp for HttpService {
             ctx.timers.answered(Instant::now());
             ctx.captured =
                 self.shared.access_log().captures().and_then(|captures| captures.of_response(&response.headers));
+            if let Some(route) = &ctx.route {
+                response_rewrite::write(&route.policy.response_rewrite, response);
+            }
             affinity::mark_response(response, &session.req_header().method, ctx)?;
             if let Some(exchange) = &ctx.exchange {
                 exchange.answered(response.status == StatusCode::SWITCHING_PROTOCOLS);
@@ -407,7 +431,10 @@ impl ProxyHttp for HttpService {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
-        let failure = failure::of(error, ctx.exchange.as_deref());
+        let failure = match ctx.replaced {
+            Some(status) => Failure { status: Some(status), reason: "custom_error" },
+            None => failure::of(error, ctx.exchange.as_deref()),
+        };
         let reason = *ctx.reason.get_or_insert(failure.reason);
         if let Some(status) = failure.status
             && session.response_written().is_none_or(|written| written.status.is_informational())

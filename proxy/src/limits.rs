@@ -128,6 +128,10 @@ pub(crate) const SUBREQUEST_POOL: usize = 128;
 pub(crate) const SUBREQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Interim responses (1xx) before such an answer. More: it is none.
 pub(crate) const SUBREQUEST_INTERIM: usize = 8;
+/// For the whole answer of an error Service. Longer: the proxy's own page is sent.
+pub(crate) const ERROR_SERVICE_TIME: Duration = Duration::from_secs(5);
+/// Bytes of its body. More: the proxy's own page is sent.
+pub(crate) const ERROR_SERVICE_BYTES: usize = 256 * 1024;
 /// Bytes of the buffer of each direction of a passed-through connection.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 /// Bytes of one part on its way through a tunnel over HTTP/2; each direction holds two of them.

@@ -13,6 +13,7 @@ pub mod body;
 pub mod canary;
 pub mod client_certificate;
 mod cors;
+pub mod errors;
 mod forwarded;
 mod header_actions;
 pub mod health;
@@ -21,6 +22,7 @@ pub mod observability;
 pub mod proxy_protocol;
 pub mod rate;
 pub(crate) mod redirect;
+pub mod response_rewrite;
 pub mod retry;
 mod rewrite;
 pub mod termination;
@@ -46,10 +48,12 @@ use bandwidth::Bandwidth;
 use body::Body;
 use canary::CanaryRules;
 use client_certificate::ClientCertificates;
+use errors::CustomErrors;
 use health::Health;
 use http::HeaderValue;
 use observability::Observability;
 use rate::RateLimits;
+use response_rewrite::ResponseRewrite;
 use retry::Retry;
 use termination::IngressTermination;
 use timeouts::Timeouts;
@@ -81,6 +85,8 @@ pub struct Policy {
     pub timeouts: Timeouts,
     /// Who may ask.
     pub access: Access,
+    /// Answers that are replaced.
+    pub errors: CustomErrors,
     /// How much one client may ask.
     pub rate: RateLimits,
     /// How large request bodies may be.
@@ -89,6 +95,8 @@ pub struct Policy {
     pub bandwidth: Option<Bandwidth>,
     /// What path the pod sees.
     pub rewrite: Rewrite,
+    /// What is changed in responses of pods.
+    pub response_rewrite: ResponseRewrite,
     /// Where requests are sent instead.
     pub redirects: Redirects,
     /// What pages of other origins may do, where the proxy decides that.
@@ -125,10 +133,12 @@ impl Policy {
             retry: Retry::read(annotations),
             timeouts: Timeouts::read(annotations),
             access: Access::read(annotations),
+            errors: CustomErrors::read(annotations),
             rate: RateLimits::read(annotations),
             body: Body::read(annotations),
             bandwidth: Bandwidth::read(annotations),
             rewrite: Rewrite::read(annotations),
+            response_rewrite: ResponseRewrite::read(annotations),
             redirects: Redirects::read(annotations),
             cors: Cors::read(annotations),
             backend: Backend::read(annotations),

@@ -118,7 +118,12 @@ impl Answer {
 
     /// The route exists and nothing can answer for it now.
     pub(crate) fn no_endpoint() -> Self {
-        Self::page(503, "no_endpoint").retrying().closing()
+        Self::page(503, NO_ENDPOINT).retrying().closing()
+    }
+
+    /// Whether there is no endpoint to ask.
+    pub(crate) fn is_without_endpoint(&self) -> bool {
+        self.status == 503 && self.reason == NO_ENDPOINT
     }
 
     /// The pods have as many requests as they may have, and more wait already than may.
@@ -240,6 +245,8 @@ fn location(scheme: &str, host: &str, port: Option<&str>, target: &RequestTarget
 /// Why a client of a host that asks for certificates is not served, for the access log.
 pub(super) const NO_CERTIFICATE: &str = "no_client_certificate";
 pub(super) const BAD_CERTIFICATE: &str = "bad_client_certificate";
+/// Why a request got no pod: there is none.
+const NO_ENDPOINT: &str = "no_endpoint";
 /// Why a request got no pod though there are some, for the access log.
 pub(super) const POD_BUSY: &str = "pod_busy";
 /// A pod that restarts or moves is usually back by then.

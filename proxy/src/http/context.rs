@@ -51,6 +51,8 @@ pub(crate) struct RequestContext {
     pub(crate) failed: Option<Target>,
     /// Whether the endpoint's response is not to be the client's, because another one is asked.
     pub(crate) refused: bool,
+    /// The status of the endpoint's response, where the route has it replaced.
+    pub(crate) replaced: Option<u16>,
     /// Endpoints that could not be reached.
     pub(crate) tried: Vec<SocketAddr>,
     /// When the present attempt to connect began.
@@ -113,6 +115,7 @@ impl RequestContext {
             queued: false,
             failed: None,
             refused: false,
+            replaced: None,
             tried: Vec::new(),
             connecting: None,
             pod_target: None,
