@@ -132,22 +132,22 @@ fn response_headers(annotations: &mut Annotations<'_>) -> Box<[HeaderName]> {
 }
 
 fn cache(annotations: &mut Annotations<'_>) -> Option<Cache> {
-    let times = first_written(annotations, &CACHE_DURATION);
+    let nothing_kept = |annotations: &mut Annotations<'_>, name, message: String| {
+        annotations.problem(name, format!("{message}; no answer is remembered"));
+    };
+    // Both are read, so that what is wrong with either is told.
+    let times = match first_written(annotations, &CACHE_DURATION) {
+        None => Some(Box::from([(200, DEFAULT_TIME), (202, DEFAULT_TIME), (401, DEFAULT_TIME)])),
+        Some((name, written)) => {
+            let times = durations(written.unwrap_or_default());
+            times.map_err(|message| nothing_kept(annotations, name, message)).ok()
+        }
+    };
     let (name, written) = first_written(annotations, &CACHE_KEY)?;
     // Who the user is follows from what the request says of it.
-    let key = written.unwrap_or_default().replace("$remote_user", "$http_authorization");
-    let key = HashKey::parse(&key).map_err(|message| (name, message));
-    let times = match times {
-        None => Ok(Box::from([(200, DEFAULT_TIME), (202, DEFAULT_TIME), (401, DEFAULT_TIME)])),
-        Some((name, written)) => durations(written.unwrap_or_default()).map_err(|message| (name, message)),
-    };
-    match (key, times) {
-        (Ok(key), Ok(times)) => Some(Cache { key, times }),
-        (Err((name, message)), _) | (_, Err((name, message))) => {
-            annotations.problem(name, format!("{message}; no answer is remembered"));
-            None
-        }
-    }
+    let key = HashKey::parse(&written.unwrap_or_default().replace("$remote_user", "$http_authorization"));
+    let key = key.map_err(|message| nothing_kept(annotations, name, message)).ok()?;
+    Some(Cache { key, times: times? })
 }
 
 /// Statuses and a time, such as `200 202 401 5m`, several with commas between.
