@@ -51,6 +51,7 @@ use crate::accept::client_stream::connection_of;
 use crate::connection::{Awaited, Connection};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
+use crate::trace::RequestEnd;
 use answer::{Answer, POD_BUSY};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -198,7 +199,11 @@ impl ProxyHttp for HttpService {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-        match decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx).await {
+        let answer = decision::decide(&self.shared, session.req_header(), session.req_header().raw_path(), ctx).await;
+        if !ctx.route.as_ref().is_some_and(|route| route.policy.observability.no_traces) {
+            ctx.trace = self.shared.tracer().begin(&session.req_header().headers, &mut ctx.random);
+        }
+        match answer {
             Some(answer) => {
                 self.send(session, answer, ctx).await?;
                 Ok(true)
@@ -278,6 +283,9 @@ impl ProxyHttp for HttpService {
         let peer = peer::peer(target, route, &state.destination_cas, &request, &timeouts);
         ctx.connecting = Some(Instant::now());
         ctx.timers.asked(waited);
+        if let (Some(trace), Some(target)) = (&mut ctx.trace, &ctx.target) {
+            trace.ask(target, &mut ctx.random);
+        }
         Ok(Box::new(peer))
     }
 
@@ -498,6 +506,20 @@ impl ProxyHttp for HttpService {
                 ctx.target.as_ref(),
             ),
         });
+        if let Some(trace) = ctx.trace.take() {
+            let end = RequestEnd {
+                header,
+                host: &ctx.host,
+                connection: ctx.connection.as_deref(),
+                origin: &ctx.origin,
+                route: ctx.route.as_deref(),
+                status,
+                answered: ctx.timers.is_answered(),
+                reason: ctx.reason,
+                duration: ctx.started.elapsed(),
+            };
+            self.shared.tracer().finish(*trace, &end);
+        }
     }
 }
 

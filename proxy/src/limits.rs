@@ -142,6 +142,14 @@ pub(crate) const CLIENT_VERIFICATION_TIME: Duration = Duration::from_secs(60);
 
 /// Lines that wait for the access log's writer. More: they are dropped and counted.
 pub(crate) const ACCESS_LOG_LINES: usize = 8 * 1024;
+/// Spans that wait for the collector. More: they are dropped and counted.
+pub(crate) const TRACE_SPANS: usize = 4096;
+/// Spans that are sent at once.
+pub(crate) const TRACE_BATCH: usize = 512;
+/// How long a span waits for others.
+pub(crate) const TRACE_INTERVAL: Duration = Duration::from_secs(1);
+/// For one attempt to send spans; and for those that are left when the process ends.
+pub(crate) const TRACE_TIME: Duration = Duration::from_secs(10);
 /// Bytes of one field in the access log; longer ones are cut.
 pub(crate) const ACCESS_LOG_FIELD: usize = 1024;
 

@@ -27,6 +27,7 @@ mod rate;
 mod server;
 mod state;
 mod tls;
+mod trace;
 mod trailers;
 mod upstream_tls;
 
@@ -48,6 +49,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tls::{Certificates, Unservable};
 use tokio::sync::watch;
+use trace::Tracer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -103,6 +105,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let registry = Registry::new();
     let metrics = Metrics::new(Arc::clone(&config.node), &registry)?;
     let access_log = access_log(&config, &registry)?;
+    let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
     let not_synced = readiness.block("the objects are not read completely yet");
     let started = admin::Started::default();
@@ -157,7 +160,15 @@ async fn run(config: Config) -> Result<(), Failure> {
     tokio::spawn(config.error_pages.clone().follow());
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let verifier = Verifier::new()?;
-    let shared = Arc::new(Shared::new(config, current, lifecycle.clone(), metrics.clone(), access_log, verifier));
+    let shared = Arc::new(Shared::new(
+        config,
+        current,
+        lifecycle.clone(),
+        metrics.clone(),
+        access_log,
+        tracer.clone(),
+        verifier,
+    ));
     let server = Arc::new(Server::new(shared));
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {
         for listener in listeners {
@@ -172,6 +183,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     let _leaving = readiness.block("shutting down");
     metrics.ready(false);
     drain(&server, &lifecycle).await;
+    // What is not sent by then is not worth a longer end.
+    drop(tokio::time::timeout(limits::TRACE_TIME, tracer.flush()).await);
     Ok(())
 }
 

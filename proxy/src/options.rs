@@ -11,11 +11,13 @@ mod health;
 mod proxy_protocol;
 mod timeouts;
 mod tls;
+mod trace;
 mod trusted_proxies;
 
 use crate::access_log::AccessLogConfig;
 use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
+use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
 use balance::BalanceArguments;
 use clap::Parser;
@@ -39,6 +41,7 @@ use timeouts::TimeoutArguments;
 pub(crate) use timeouts::Timeouts;
 use tls::TlsArguments;
 pub(crate) use tls::TlsConfig;
+use trace::TraceArguments;
 use trusted_proxies::TrustedProxyArguments;
 
 /// Answers requests for Routes and Ingresses from the pods of its own node.
@@ -112,6 +115,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: String,
     #[command(flatten)]
+    trace: TraceArguments,
+    #[command(flatten)]
     headers: HeaderArguments,
     #[command(flatten)]
     clients: ClientArguments,
@@ -150,6 +155,7 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Duration,
     pub(crate) access_log: AccessLogConfig,
     pub(crate) log_format: LogFormat,
+    pub(crate) trace: TraceConfig,
     pub(crate) headers: HeaderConfig,
     pub(crate) clients: ClientConfig,
     pub(crate) tls: TlsConfig,
@@ -210,6 +216,7 @@ impl Arguments {
             shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
             log_format,
+            trace: self.trace.check(&mut mistakes),
             headers: self.headers.into_config(&mut mistakes),
             clients: self.clients.check(&mut mistakes),
             admission: mistakes.admission(self.admission),

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
 use crate::state::{CurrentState, State};
+use crate::trace::Tracer;
 use nearside_routing::table::CompiledRoute;
 use nearside_routing::{NodeId, Scheme};
 use pingora::apps::HttpServerOptions;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     metrics: Metrics,
     access_log: AccessLog,
+    tracer: Tracer,
     requests: AtomicU64,
     rates: RateLimiter,
     verifier: Verifier,
@@ -54,6 +56,7 @@ impl Shared {
         lifecycle: Lifecycle,
         metrics: Metrics,
         access_log: AccessLog,
+        tracer: Tracer,
         verifier: Verifier,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
@@ -64,6 +67,7 @@ impl Shared {
             lifecycle,
             metrics,
             access_log,
+            tracer,
             requests: AtomicU64::new(0),
             rates: RateLimiter::new(),
             verifier,
@@ -109,6 +113,11 @@ impl Shared {
     /// Who makes requests of the proxy's own.
     pub(crate) fn subrequests(&self) -> &Subrequests {
         &self.subrequests
+    }
+
+    /// Who makes traces.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// How busy the proxy is, where the access log shows it.

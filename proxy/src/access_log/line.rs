@@ -57,6 +57,8 @@ pub(super) struct Line<'l> {
     connect: Option<Duration>,
     #[serde(serialize_with = "maybe_milliseconds", rename = "response_ms", skip_serializing_if = "Option::is_none")]
     response: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     request_headers: Captured<'l>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -108,6 +110,7 @@ impl<'l> Line<'l> {
             wait: steps.wait.filter(|wait| !wait.is_zero()),
             connect: steps.connect,
             response: steps.response,
+            trace_id: ctx.trace.as_ref().map(|trace| trace.id()),
             request_headers: sent.filter_map(there).collect(),
             response_headers: answered_fields.filter_map(there).collect(),
             request_cookie: captures.request_cookie(&header.headers).map(String::from_utf8_lossy),
@@ -140,6 +143,7 @@ impl<'l> Line<'l> {
             wait: line.steps.wait.filter(|wait| !wait.is_zero()),
             connect: line.steps.connect,
             response: None,
+            trace_id: None,
             request_headers: Captured::new(),
             response_headers: Captured::new(),
             request_cookie: None,
@@ -183,6 +187,7 @@ impl<'l> Line<'l> {
         field("pod", self.pod);
         field("address", &self.address);
         field("reason", self.reason.unwrap_or_default());
+        field("trace_id", self.trace_id.as_deref().unwrap_or_default());
         if self.retries > 0 {
             field("retries", &self.retries.to_string());
         }

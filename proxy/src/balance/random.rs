@@ -29,6 +29,11 @@ impl Random {
         mix(self.0)
     }
 
+    /// 64 bits.
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.next()
+    }
+
     /// A number below `bound`, which is not 0; each about equally often.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let wide = u128::from(self.next()) * bound as u128;

@@ -11,6 +11,7 @@ use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::Connection;
 use crate::rate::Permit;
 use crate::state::State;
+use crate::trace::RequestTrace;
 use crate::trailers::Trailers;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
@@ -85,6 +86,8 @@ pub(crate) struct RequestContext {
     pub(super) exchange: Option<Arc<Exchange>>,
     /// The status of the answer where it is ours. A gRPC client gets 200 instead, and the status in its own words.
     pub(crate) status: Option<u16>,
+    /// The trace that it is a part of.
+    pub(crate) trace: Option<Box<RequestTrace>>,
     /// What the access log shows of the pod's response.
     pub(crate) captured: Option<CapturedResponse>,
     /// Why the request was not answered by a pod, in one word.
@@ -132,6 +135,7 @@ impl RequestContext {
             trailers: None,
             exchange: None,
             status: None,
+            trace: None,
             captured: None,
             reason: None,
             random: Random::fresh(),

@@ -21,7 +21,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Of a request of which nothing is known.
-    pub(super) const UNKNOWN: Self = Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), scheme: Scheme::Http, port: 80 };
+    pub(crate) const UNKNOWN: Self = Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), scheme: Scheme::Http, port: 80 };
 
     /// Of a request on a connection, with these proxies trusted.
     pub(super) fn of(connection: &Connection, headers: &HeaderMap, trusted: &[IpNet]) -> Self {

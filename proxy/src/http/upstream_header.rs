@@ -1,8 +1,9 @@
 //! The header for the pod: the client's header, the policy of the route and the router's own settings flow in, the header as
 //! the pod gets it flows out. One of the few modules that name Pingora types.
 //!
-//! In order: what a client must not say is removed, and what the service says that let it in is written; the router's actions;
-//! who asked; host, connection, trailers and id; the actions of the route, which so have the last word; the case of names.
+//! In order: what a client must not say is removed, and what the service says that let it in is written; the router's
+//! actions; who asked; host, connection, trailers, id and trace; the actions of the route, which so have the last word; the case of
+//! names.
 
 use super::authentication::external;
 use super::client_certificate;
@@ -14,6 +15,7 @@ use super::header_actions::{Known, apply};
 use super::header_case;
 use super::unique_id::Identified;
 use crate::server::Shared;
+use crate::trace::context::{TRACEPARENT, TRACESTATE};
 use crate::trailers::Trailers;
 use http::header::{CONNECTION, HOST, TE, TRAILER, UPGRADE};
 use http::{HeaderName, HeaderValue, Version};
@@ -91,6 +93,13 @@ pub(super) fn write(
             if let Ok(id) = HeaderValue::from_str(id) {
                 upstream.set(name, id);
             }
+        }
+    }
+    if let Some(trace) = &ctx.trace {
+        upstream.set(&TRACEPARENT, trace.parent_for_pod());
+        match trace.state_for_pod() {
+            Some(state) => upstream.set(&TRACESTATE, state.clone()),
+            None => upstream.remove(&TRACESTATE),
         }
     }
     if let Some(host) = to_pod.and_then(|to_pod| to_pod.host.clone()) {

@@ -51,6 +51,7 @@ mod support;
 mod timeouts;
 mod tls;
 mod tls_settings;
+mod traces;
 mod trailers;
 mod trusted_proxies;
 mod upstream;
