@@ -407,6 +407,7 @@ mod tests {
             canary: None,
             credentials: None,
             closed: false,
+            pod_tls: None,
         };
         let table = Arc::new([(service, Arc::new(endpoints))].into());
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());

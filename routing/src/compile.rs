@@ -12,8 +12,9 @@ use crate::hostname::HostPattern;
 use crate::known_secret::KnownSecret;
 use crate::object::ObjectKey;
 use crate::path::PathRule;
+use crate::policy::backend::SECRET as SECRET_OF_PODS;
 use crate::policy::termination::DESTINATION_CA;
-use crate::table::{CompiledRoute, HostRoutes, Termination};
+use crate::table::{CompiledRoute, HostRoutes, PodTls, Termination};
 use crate::verdict::{Outcome, Problem, Reason, Verdict, shown};
 use host_guard::HostGuard;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -98,6 +99,7 @@ pub fn compile_host(
                 // Several Routes of one host: the oldest that brings a certificate decides.
                 certificate = certificate.or(own);
                 let route = out.with_credentials(rule, route, secrets);
+                let route = out.with_pod_tls(rule, route, secrets);
                 routes.push(out.guarded(rule, route, &guards));
             }
             Err(problem) => out.reject(rule, *place, problem),
@@ -176,6 +178,41 @@ impl CompiledHost {
         }
         let credentials = found.filter(|credentials| !credentials.is_empty());
         Arc::new(CompiledRoute { credentials, ..CompiledRoute::clone(&route) })
+    }
+
+    /// The rule with what its pods are shown. Where that cannot be had, no pod is asked: it would serve somebody it does not
+    /// know, or the proxy a pod that nobody vouches for.
+    fn with_pod_tls(
+        &mut self,
+        rule: &Claim,
+        route: Arc<CompiledRoute>,
+        secrets: SecretLookup<'_>,
+    ) -> Arc<CompiledRoute> {
+        let Some(name) = &rule.route.policy.backend.secret else { return route };
+        let closed = |route: &CompiledRoute| Arc::new(CompiledRoute { closed: true, ..route.clone() });
+        // What is not understood was told.
+        let Some(name) = name else { return closed(&route) };
+        let material = match secrets(rule.namespace(), name) {
+            None => Err("it is not there".to_owned()),
+            Some(known) => match (&known.pair, &known.authority) {
+                (Ok(pair), Ok(authority)) => Ok(PodTls { pair: Arc::clone(pair), authority: Arc::clone(authority) }),
+                (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+            },
+        };
+        match material {
+            Ok(material) => {
+                Arc::new(CompiledRoute { pod_tls: Some(Arc::new(material)), ..CompiledRoute::clone(&route) })
+            }
+            Err(message) => {
+                let message = format!("Secret {name} for pods: {message}; requests are refused with 503");
+                let problem = Problem::new(field(SECRET_OF_PODS[0]), Reason::SecretNotUsable, message);
+                let known = &mut self.findings.entry(rule.route.source.clone()).or_default().secrets;
+                if !known.contains(&problem) {
+                    known.push(problem);
+                }
+                closed(&route)
+            }
+        }
     }
 
     /// The rule, closed where what its object asks of clients cannot be kept: a broader rule must not answer in its place.

@@ -155,7 +155,8 @@ impl Policy {
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         let of_users = self.authentication.basic.iter().map(|basic| &*basic.secret);
         let of_clients = self.client_certificates.guard.iter().filter_map(|guard| guard.secret.as_deref());
-        of_users.chain(of_clients).chain(self.destination_ca.as_deref())
+        let of_pods = self.backend.secret.iter().filter_map(|secret| secret.as_deref());
+        of_users.chain(of_clients).chain(of_pods).chain(self.destination_ca.as_deref())
     }
 
     /// What holds of it where the proxy sees connections and nothing of requests.

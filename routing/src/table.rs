@@ -95,8 +95,19 @@ pub struct CompiledRoute {
     pub credentials: Option<Arc<Credentials>>,
     /// Whether nobody is served, because what the object asks of clients cannot be kept.
     pub closed: bool,
+    /// What pods over TLS are shown, where the object names a Secret for that.
+    pub pod_tls: Option<Arc<PodTls>>,
     /// What answers some of its requests instead.
     pub canary: Option<Arc<Canary>>,
+}
+
+/// What pods over TLS are shown, and who vouches for them where they are verified.
+#[derive(Debug, PartialEq)]
+pub struct PodTls {
+    /// The certificate and its key.
+    pub pair: Arc<KeyPair>,
+    /// The CAs.
+    pub authority: Arc<Authority>,
 }
 
 /// What stands beside a rule and answers some of its requests.

@@ -55,6 +55,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
         canary: None,
         credentials: None,
         closed: false,
+        pod_tls: None,
     }
 }
 

@@ -140,6 +140,7 @@ mod tests {
             canary: None,
             credentials: None,
             closed: false,
+            pod_tls: None,
         };
         let name = CookieName::parse("c").unwrap();
         AffinityCookie::of(&route, &route.source, Some(&name))

@@ -65,7 +65,7 @@ pub(super) fn peer(
     };
     let mut peer = HttpPeer::new(target.address, tls, server_name);
     let options = &mut peer.options;
-    let named = backend.verify == Some(true) && backend.server_name.is_some();
+    let named = backend.verify == Some(true) && (backend.server_name.is_some() || route.pod_tls.is_some());
     options.verify_hostname = ca.is_some_and(|ca| ca.names || named);
     options.verify_cert = ca.is_some();
     options.ca = ca.map(|ca| ca.bundle.clone());
@@ -110,9 +110,14 @@ pub(super) fn peer(
             options.idle_timeout = Some(UPSTREAM_IDLE);
         }
     }
+    // Pingora tells certificates apart by their serial numbers alone.
+    let shown = if tls { cas.shown(route) } else { None };
+    let shown_identity = shown.as_ref().map(|(_, fingerprint)| *fingerprint);
+    peer.client_cert_key = shown.map(|(shown, _)| shown);
     // Neither CA, ALPN, the pod behind an address nor who that was told is connected is part of Pingora's own key.
     let mut key = DefaultHasher::new();
-    (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own, request.client).hash(&mut key);
+    (target.identity(), tls, ca.map(|ca| (ca.identity, ca.names || named)), h2, own, request.client, shown_identity)
+        .hash(&mut key);
     peer.group_key = key.finish();
     if let Some(exchange) = &request.exchange {
         // What passes above TLS is seen where Pingora is given a connection that has TLS already.

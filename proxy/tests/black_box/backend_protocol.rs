@@ -3,10 +3,16 @@
 use super::support::client::get_tls;
 use super::support::manifests::{ingress, ingress_class, pod, route, service};
 use super::support::pods::echo_pod_with;
+use super::support::tls_clients::Clients;
 use super::support::{Manifests, Proxy, get};
 use nearside_loadtest::certificates::TestCa;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, crypto};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 const HOST: &str = "web.example.com";
 const NGINX: &str = "nginx.ingress.kubernetes.io";
@@ -89,5 +95,48 @@ async fn a_certificate_of_a_pod_is_verified_where_that_is_asked_for_and_never_ha
         if expected != 200 {
             assert_eq!(proxy.access_line(HOST).await["reason"], "pod_tls");
         }
+    }
+}
+
+#[tokio::test]
+async fn pods_are_shown_the_certificate_of_the_objects_secret_and_verified_by_its_ca() {
+    let (pods, others) = (TestCa::new("pods").unwrap(), TestCa::new("others").unwrap());
+    let clients = Clients::new("clients");
+    // The pod lets in those alone that show a certificate of this CA.
+    let server = |of: &TestCa| {
+        let identity = of.identity(&["web.shop.svc"]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(clients.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_client_cert_verifier(verifier.unwrap()).with_single_cert(chain, key).unwrap())
+    };
+    let secret = |name: &str, of: &Clients, ca: &TestCa| {
+        let (certificate, key) = of.client_pem("proxy", 1);
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "namespace": "shop", "name": name }, "type": "Opaque",
+                "stringData": { "tls.crt": certificate, "tls.key": key, "ca.crt": ca.certificate() } })
+    };
+    let stranger = Clients::new("strangers");
+    let (own, verify) = (format!("{NGINX}/proxy-ssl-secret"), format!("{NGINX}/proxy-ssl-verify"));
+    let https = ("nearside.dev/backend-protocol", "HTTPS");
+    for (of, named, expected) in [
+        (&pods, "shop/good", 200),
+        (&pods, "good", 200),
+        (&pods, "stranger", 502),
+        (&others, "good", 503),
+        (&pods, "gone", 503),
+        (&pods, "other/good", 503),
+    ] {
+        let (_pod, address) = echo_pod_with("web-1", Some(server(of)));
+        let objects = manifests("Ingress", &[https, (&own, named), (&verify, "on")], address, &pods);
+        objects.put(&secret("good", &clients, &pods));
+        objects.put(&secret("stranger", &stranger, &pods));
+        let proxy = Proxy::start(&objects, &[]);
+        let status = get(proxy.http, HOST, "/").await.status;
+        let refused = [502, 503].contains(&expected) && [502, 503].contains(&status);
+        assert!(status == expected || refused, "{named}: {status}");
     }
 }

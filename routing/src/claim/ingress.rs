@@ -281,6 +281,7 @@ impl Builder<'_> {
             canary: None,
             credentials: None,
             closed: false,
+            pod_tls: None,
         };
         self.rules.push(Claim {
             route: Arc::new(route),

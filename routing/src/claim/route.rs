@@ -122,6 +122,7 @@ fn claim(
             canary: None,
             credentials: None,
             closed: false,
+            pod_tls: None,
         }),
         age: route.metadata.age(),
         field: "spec.host".into(),

@@ -1,5 +1,6 @@
 //! How pods are spoken to: annotations flow in, the protocol and what is asked of a pod's certificate flow out.
 
+use super::client_certificate::{secret, strict};
 use crate::annotation::{Annotations, Spelling};
 use crate::hostname::Hostname;
 use crate::table::Scheme;
@@ -14,6 +15,9 @@ pub struct Backend {
     pub verify: Option<bool>,
     /// The name that a pod is asked for and that its certificate is for; `None` means `SERVICE.NAMESPACE.svc`.
     pub server_name: Option<Hostname>,
+    /// The Secret of the object's namespace with what pods over TLS are shown and who vouches for them. The inner `None`: it
+    /// is not understood which, and no pod is asked.
+    pub(crate) secret: Option<Option<Box<str>>>,
 }
 
 /// What pods speak (`backend-protocol`).
@@ -49,7 +53,9 @@ impl BackendProtocol {
 
 impl Backend {
     pub(super) fn read(annotations: &mut Annotations<'_>) -> Self {
+        let namespace = annotations.namespace();
         let backend = Self {
+            secret: strict(annotations, &SECRET, |text| secret(text, namespace)),
             protocol: annotations.first(&[
                 Spelling { name: "nearside.dev/backend-protocol", parse: protocol },
                 Spelling { name: "nginx.ingress.kubernetes.io/backend-protocol", parse: protocol },
@@ -70,6 +76,10 @@ impl Backend {
         backend
     }
 }
+
+/// For problems with the Secret.
+pub(crate) const SECRET: [&str; 2] =
+    ["nearside.dev/backend-tls-secret", "nginx.ingress.kubernetes.io/proxy-ssl-secret"];
 
 fn protocol(text: &str) -> Result<BackendProtocol, String> {
     match text.trim().to_ascii_uppercase().as_str() {
@@ -149,5 +159,17 @@ mod tests {
             read(&[("nearside.dev/backend-tls-verify", "false"), ("nearside.dev/backend-tls-name", "a_b")]);
         assert_eq!((backend.verify, backend.server_name, problems), (Some(false), None, 1));
         assert_eq!(read(&[("nginx.ingress.kubernetes.io/proxy-ssl-server-name", "off")]).1, 1);
+        for (text, expected, told) in [
+            ("pods", Some(Some("pods")), 0),
+            ("shop/pods", Some(Some("pods")), 0),
+            ("other/pods", Some(None), 1),
+            ("", None, 0),
+        ] {
+            for name in SECRET {
+                let (backend, problems) = read(&[(name, text)]);
+                let secret = backend.secret.as_ref().map(|secret| secret.as_deref());
+                assert_eq!((secret, problems), (expected, told), "{name}: {text}");
+            }
+        }
     }
 }

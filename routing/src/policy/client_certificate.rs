@@ -73,7 +73,7 @@ impl ClientCertificates {
 }
 
 /// The first of these annotations that is written and not empty; the inner value is `None` where it is not understood.
-fn strict<T>(
+pub(super) fn strict<T>(
     annotations: &mut Annotations<'_>,
     names: &[&'static str; 2],
     parse: impl Fn(&str) -> Result<T, String>,
@@ -126,7 +126,7 @@ fn error_page(text: &str) -> Result<Box<str>, String> {
 }
 
 /// `name` or, as ingress-nginx writes it, `namespace/name`.
-fn secret(text: &str, namespace: &str) -> Result<Box<str>, String> {
+pub(super) fn secret(text: &str, namespace: &str) -> Result<Box<str>, String> {
     let (stated, name) = text.split_once('/').unwrap_or((namespace, text));
     if stated != namespace {
         return Err("names a Secret of another namespace".into());

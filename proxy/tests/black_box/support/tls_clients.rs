@@ -32,6 +32,13 @@ impl Clients {
 
     /// A certificate for a client, with its key.
     pub(crate) fn client(&self, name: &str, serial: u8) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let (certificate, key) = self.client_pem(name, serial);
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        (certificate, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+    }
+
+    /// The same as PEM.
+    pub(crate) fn client_pem(&self, name: &str, serial: u8) -> (String, String) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CountryName, "DE");
@@ -40,7 +47,7 @@ impl Clients {
         params.not_after = rcgen::date_time_ymd(2090, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.der().clone(), PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap())
+        (certificate.pem(), key.serialize_pem())
     }
 
     pub(crate) fn revoking(&self, serials: &[u8]) -> String {
