@@ -10,6 +10,7 @@ pub(crate) use builder::BackendsBuilder;
 
 use crate::balance::{Candidate, CookieValue, Method, Random, RouteBalance, choose};
 use crate::health::Health;
+use crate::metrics::{Exchanging, Series};
 use nearside_routing::endpoints::{Endpoint, EndpointState, PortEndpoints, ServiceEndpoints, ServiceKey};
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
 use slots::{InFlight, Ticket};
@@ -102,6 +103,7 @@ pub(crate) struct Target {
     tracked: Arc<Tracked>,
     /// `None` while the request waits for room.
     in_flight: Option<InFlight>,
+    exchanging: Option<Exchanging>,
 }
 
 impl Target {
@@ -113,6 +115,19 @@ impl Target {
     /// The endpoint is not busy with the request any more.
     pub(crate) fn leave(&mut self) {
         self.in_flight = None;
+        self.exchanging = None;
+    }
+
+    /// Counts from now on what the endpoint does with the request.
+    #[must_use]
+    pub(crate) fn counted(mut self, series: &Series, route: &CompiledRoute) -> Self {
+        self.exchanging = Some(series.begin(route, self.identity()));
+        self
+    }
+
+    /// Where that is counted.
+    pub(crate) fn exchanging(&self) -> Option<&Exchanging> {
+        self.exchanging.as_ref()
     }
 
     /// Requests and passed-through connections that the endpoint is busy with.
@@ -241,6 +256,14 @@ impl Backends {
         self.places(backend).map(|place| (place.port, place.local))
     }
 
+    /// Every local endpoint of a backend, also those that end, with the Service.
+    pub(crate) fn endpoints<'b>(
+        &'b self,
+        backend: &'b WeightedBackend,
+    ) -> impl Iterator<Item = (&'b Arc<ServiceKey>, &'b LocalEndpoint)> {
+        self.selected(backend).map(|place| (&place.service.key, place.local))
+    }
+
     fn places<'b>(&'b self, backend: &'b WeightedBackend) -> impl Iterator<Item = Place<'b>> {
         let is_ready = |place: &Place<'_>| place.local.endpoint.state == EndpointState::Ready;
         let any_ready = self.selected(backend).any(|place| is_ready(&place));
@@ -356,6 +379,7 @@ impl Place<'_> {
             kept,
             tracked: Arc::clone(&self.local.tracked),
             in_flight: None,
+            exchanging: None,
         }
     }
 }

@@ -48,8 +48,9 @@ mod upstream_header;
 mod websocket;
 
 use crate::accept::client_stream::connection_of;
+use crate::backends::Target;
 use crate::connection::{Awaited, Connection};
-use crate::metrics::QueueEnd;
+use crate::metrics::{Exchanging, QueueEnd};
 use crate::server::Shared;
 use crate::trace::RequestEnd;
 use answer::{Answer, POD_BUSY};
@@ -60,6 +61,7 @@ use failure::Failure;
 use gzip::GzipBuilder;
 use http::header::SERVER;
 use http::{HeaderMap, Method, StatusCode, Version};
+use nearside_routing::Scheme;
 use origin::Origin;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -95,11 +97,15 @@ impl HttpService {
         if let Some(exchange) = &ctx.exchange {
             exchange.connected();
         }
+        let now = Instant::now();
+        ctx.asked = Some(now);
         if let Some(since) = ctx.connecting.take() {
-            let now = Instant::now();
             let took = now.saturating_duration_since(since);
             if !reused {
                 self.shared.metrics().connected(took);
+                if let Some(exchanging) = ctx.target.as_ref().and_then(Target::exchanging) {
+                    exchanging.connected(took);
+                }
             }
             ctx.timers.connected(if reused { Duration::ZERO } else { took }, now);
         }
@@ -245,13 +251,18 @@ impl ProxyHttp for HttpService {
             let since = Instant::now();
             ctx.queued = true;
             let _counted = self.shared.metrics().waiting();
+            let known = ctx.state.as_ref().zip(ctx.route.as_ref());
+            let _by_route = known.and_then(|(state, route)| state.series.of(route)).map(|counts| counts.waits());
             let own = ctx.route.as_ref().and_then(|route| route.policy.timeouts.connect);
             let abort = self.shared.config.clients.abort_on_close;
             match queue::wait(session, waiting, own.unwrap_or_else(|| self.shared.timeouts().connect), abort).await {
                 Ok(target) => {
                     self.shared.metrics().queued(QueueEnd::Served);
-                    ctx.target = Some(target);
                     waited = since.elapsed();
+                    ctx.target = Some(match known {
+                        Some((state, route)) => target.counted(&state.series, route),
+                        None => target,
+                    });
                 }
                 Err(end) => {
                     self.shared.metrics().queued(end);
@@ -345,6 +356,7 @@ impl ProxyHttp for HttpService {
             let failure = failure::of(&error, ctx.exchange.as_deref());
             if failure.blames_pod() {
                 self.shared.pod_failed(target, &mut ctx.random);
+                target.exchanging().into_iter().for_each(Exchanging::failed);
             }
             if repeatable && retry::after(&failure, refused, ctx) {
                 error.set_retry(selection::give_up(ctx));
@@ -395,6 +407,9 @@ impl ProxyHttp for HttpService {
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(target) = &ctx.target {
                 target.health().succeeded();
+                if let (Some(exchanging), Some(since)) = (target.exchanging(), ctx.asked.take()) {
+                    exchanging.responded(response.status.as_u16(), since.elapsed());
+                }
             }
             ctx.timers.answered(Instant::now());
             ctx.captured =
@@ -484,10 +499,17 @@ impl ProxyHttp for HttpService {
         let received = session.body_bytes_read() as u64;
         let header = session.req_header();
         self.shared.metrics().request(&crate::metrics::RequestSeen {
-            route: ctx.route.as_deref(),
+            route: ctx
+                .state
+                .as_ref()
+                .zip(ctx.route.as_ref())
+                .and_then(|(state, route)| state.series.of(route))
+                .map(Arc::as_ref),
+            scheme: ctx.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme),
             target: ctx.target.as_ref(),
             method: &header.method,
             status,
+            received,
             sent,
             duration: ctx.started.elapsed(),
         });

@@ -103,7 +103,12 @@ enum Failure {
 async fn run(config: Config) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
     let registry = Registry::new();
-    let metrics = Metrics::new(Arc::clone(&config.node), &registry)?;
+    let metrics = Metrics::new(
+        Arc::clone(&config.node),
+        config.metrics.pod_series,
+        config.metrics.openshift.then(|| descriptors::connections(config.max_connections)),
+        &registry,
+    )?;
     let access_log = access_log(&config, &registry)?;
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
@@ -130,7 +135,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     let certificates = Certificates::new(Arc::clone(&config.tls.agreement), material.clone())?;
     let node = Arc::clone(&config.node);
     let balance = config.balance.clone();
-    let fresh = move || StateBuilder::new(Arc::clone(&node), certificates.clone(), balance.clone());
+    let series = metrics.series().clone();
+    let fresh = move || StateBuilder::new(Arc::clone(&node), certificates.clone(), balance.clone(), series.clone());
     let mut builder = fresh();
     let state = builder.build(first, &material);
     metrics.follow(&state);

@@ -1,20 +1,28 @@
 //! What the proxy counts: requests, connections and changes of the routes flow in, Prometheus series flow out by the
-//! admin port. Labels are bounded by what is served: a series ends with its route.
+//! admin port. Labels are bounded by what is served: a series ends with its route, and those of pods have a limit besides.
 
-mod routes;
+mod counts;
+mod family;
+mod haproxy;
+mod process;
+mod series;
 
 use crate::accept::Refused;
 use crate::backends::Target;
 use crate::state::State;
+use counts::Request;
+pub(crate) use counts::{Exchanging, RouteCounts};
+use haproxy::{HaproxySeries, Sessions};
 use http::Method;
-use nearside_routing::table::{CompiledRoute, MissPolicy};
+use nearside_routing::table::MissPolicy;
 use nearside_routing::{HostPattern, Scheme};
 use nearside_watch::SyncState;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
-use routes::RouteSeries;
+use series::scheme_name;
+pub(crate) use series::{AllSeries, Series};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,8 +31,8 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     node: Arc<str>,
-    routes: RouteSeries,
-    duration: Histogram,
+    series: AllSeries,
+    sessions: Arc<[Sessions; 2]>,
     connect: Histogram,
     connect_failures: IntCounter,
     ejections: IntCounter,
@@ -48,14 +56,18 @@ pub(crate) struct Metrics {
 
 /// A request that is over.
 pub(crate) struct RequestSeen<'r> {
-    /// The route that answered, if one did.
-    pub(crate) route: Option<&'r CompiledRoute>,
+    /// The counts of the route that answered, if one did.
+    pub(crate) route: Option<&'r RouteCounts>,
+    /// How the client came.
+    pub(crate) scheme: Scheme,
     /// The endpoint that answered, if one did.
     pub(crate) target: Option<&'r Target>,
     /// The method.
     pub(crate) method: &'r Method,
     /// The status; 0 where no response was begun.
     pub(crate) status: u16,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
     /// From its header to its end.
@@ -138,11 +150,18 @@ impl Authenticated {
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers everything, with series of so many pods; `max_connections` where the names of an OpenShift router are wanted,
+    /// too.
     ///
     /// # Errors
     /// Prometheus', if two series have one name.
-    pub(crate) fn new(node: Arc<str>, registry: &Registry) -> prometheus::Result<Self> {
+    pub(crate) fn new(
+        node: Arc<str>,
+        pod_series: usize,
+        max_connections: Option<u32>,
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        let (series, sessions) = (AllSeries::new(pod_series)?, Arc::<[Sessions; 2]>::default());
         let seconds = |name, help| {
             let buckets = exponential_buckets(0.000_5, 2.0, 18)?;
             registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
@@ -153,13 +172,17 @@ impl Metrics {
         let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
         let gauges =
             |name, help, labels: &[&str]| registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
+        let connections = gauges("nearside_connections", "Client connections at present.", &["scheme"])?;
+        let connections_total = counters("nearside_connections_total", "Client connections.", &["scheme"])?;
+        if let Some(most) = max_connections {
+            let of_scheme = (connections.clone(), connections_total.clone());
+            let collector = HaproxySeries::new(series.clone(), Arc::clone(&sessions), of_scheme, most)?;
+            registry.register(Box::new(collector))?;
+        }
         Ok(Self {
             node,
-            routes: registered(registry, RouteSeries::new()?)?,
-            duration: seconds(
-                "nearside_http_request_duration_seconds",
-                "From a request's header to the end of its response.",
-            )?,
+            series: registered(registry, series)?,
+            sessions,
             connect: seconds("nearside_upstream_connect_seconds", "Time to connect to a pod.")?,
             ejections: counter(
                 "nearside_endpoint_ejections_total",
@@ -196,8 +219,8 @@ impl Metrics {
                 "nearside_cross_node_response_bytes_total",
                 "Bytes of response bodies that came from a pod on another node.",
             )?,
-            connections: gauges("nearside_connections", "Client connections at present.", &["scheme"])?,
-            connections_total: counters("nearside_connections_total", "Client connections.", &["scheme"])?,
+            connections,
+            connections_total,
             tls_failures: counters(
                 "nearside_tls_failures_total",
                 "TLS connections that were not served.",
@@ -217,15 +240,29 @@ impl Metrics {
 
     /// A request is over.
     pub(crate) fn request(&self, seen: &RequestSeen<'_>) {
-        self.routes.request(seen.route.map(|route| &route.source), seen.method, seen.status, seen.sent);
-        self.duration.observe(seen.duration.as_secs_f64());
-        self.crossed(seen.target, seen.sent);
+        let RequestSeen { scheme, method, status, received, sent, duration, .. } = *seen;
+        let counts = seen.route.unwrap_or_else(|| self.series.unmatched());
+        counts.request(&Request { scheme, method, status, received, sent, duration });
+        if let Some(exchanging) = seen.target.and_then(Target::exchanging) {
+            exchanging.moved(received, sent);
+        }
+        self.crossed(seen.target, sent);
     }
 
     /// A passed-through connection is over.
-    pub(crate) fn passed_through(&self, route: &CompiledRoute, target: &Target, sent: u64) {
-        self.routes.passed_through(&route.source, sent);
+    pub(crate) fn passed_through(&self, route: Option<&RouteCounts>, target: &Target, received: u64, sent: u64) {
+        if let Some(counts) = route {
+            counts.passed_through(received, sent);
+        }
+        if let Some(exchanging) = target.exchanging() {
+            exchanging.moved(received, sent);
+        }
         self.crossed(Some(target), sent);
+    }
+
+    /// What is counted by route and pod.
+    pub(crate) fn series(&self) -> &AllSeries {
+        &self.series
     }
 
     fn crossed(&self, target: Option<&Target>, bytes: u64) {
@@ -294,6 +331,7 @@ impl Metrics {
         self.connections_total.with_label_values(&labels).inc();
         let gauge = self.connections.with_label_values(&labels);
         gauge.inc();
+        self.sessions[counts::index(scheme)].begun(gauge.get());
         Open(gauge)
     }
 
@@ -318,7 +356,6 @@ impl Metrics {
     pub(crate) fn follow(&self, state: &State) {
         self.generation.set(i64::try_from(state.snapshot.generation).unwrap_or(i64::MAX));
         self.hosts.set(i64::try_from(state.routes().hosts().count()).unwrap_or(i64::MAX));
-        self.routes.follow(&state.snapshot.routes);
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         if !missed.is_empty() {
             let served: HashSet<String> = state.routes().hosts().map(|host| host.pattern.to_string()).collect();
@@ -365,13 +402,6 @@ fn policy_name(policy: MissPolicy) -> &'static str {
     }
 }
 
-fn scheme_name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,7 +412,7 @@ mod tests {
         Endpoint, EndpointState, PortEndpoints, PortSelector, ServiceEndpoints, ServiceKey,
     };
     use nearside_routing::policy::balance::Algorithm;
-    use nearside_routing::table::{InsecurePolicy, Termination, WeightedBackend};
+    use nearside_routing::table::{CompiledRoute, InsecurePolicy, Termination, WeightedBackend};
     use nearside_routing::{Kind, ObjectKey, PathRule};
     use std::time::Instant;
 
@@ -423,13 +453,15 @@ mod tests {
         let Picked::Target(target) = backends.pick(&demand, std::iter::empty(), &mut Random::seeded(1)) else {
             panic!("there is an endpoint");
         };
-        let metrics = Metrics::new("n1".into(), &Registry::new()).unwrap();
+        let metrics = Metrics::new("n1".into(), 10, None, &Registry::new()).unwrap();
         let (method, duration) = (&Method::GET, Duration::ZERO);
         metrics.request(&RequestSeen {
-            route: Some(&route),
+            route: None,
+            scheme: Scheme::Http,
             target: Some(&target),
             method,
             status: 200,
+            received: 0,
             sent: 7,
             duration,
         });

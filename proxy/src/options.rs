@@ -8,6 +8,7 @@ mod duration;
 mod error_pages;
 pub(crate) mod headers;
 mod health;
+mod metrics;
 mod proxy_protocol;
 mod timeouts;
 mod tls;
@@ -26,6 +27,8 @@ use duration::parse_duration;
 use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
+use metrics::MetricsArguments;
+pub(crate) use metrics::MetricsConfig;
 use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
@@ -65,6 +68,8 @@ pub(crate) struct Arguments {
     admin_listen: String,
     #[command(flatten)]
     admin_security: AdminArguments,
+    #[command(flatten)]
+    metrics: MetricsArguments,
     #[command(flatten)]
     admission: AdmissionArguments,
     /// The name under which this router reports in the status of Routes.
@@ -133,6 +138,7 @@ pub(crate) struct Config {
     pub(crate) https: Vec<ListenAddress>,
     pub(crate) admin: SocketAddr,
     pub(crate) admin_security: AdminSecurity,
+    pub(crate) metrics: MetricsConfig,
     pub(crate) admission: AdmissionSettings,
     pub(crate) router_name: String,
     pub(crate) addresses: AddressPolicy,
@@ -197,6 +203,7 @@ impl Arguments {
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),
             admin_security: mistakes
                 .admin_security(self.admin_security.clone(), given(&self.manifests).next().is_none()),
+            metrics: self.metrics.check(&mut mistakes),
             on_miss: mistakes.one_of(
                 "on-miss",
                 &self.on_miss,

@@ -12,7 +12,7 @@ use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
-use crate::metrics::Metrics;
+use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
 use crate::state::{CurrentState, State};
@@ -166,6 +166,7 @@ impl Shared {
     /// Notes that a pod could not be reached.
     pub(crate) fn connect_failed(&self, target: &Target, random: &mut Random, error: &dyn fmt::Display) {
         self.metrics.connect_failed();
+        target.exchanging().into_iter().for_each(Exchanging::connect_failed);
         self.pod_failed(target, random);
         tracing::debug!(
             service = %target.service, pod = &*target.pod, address = %target.address, %error,

@@ -3,6 +3,7 @@
 
 use crate::backends::{Backends, BackendsBuilder};
 use crate::balance::{BalanceDefaults, RouteBalances};
+use crate::metrics::{AllSeries, Series};
 use crate::tls::{Certificates, TlsMaterial};
 use crate::upstream_tls::DestinationCas;
 use arc_swap::ArcSwap;
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) backends: Arc<Backends>,
     /// How each rule chooses among them.
     pub(crate) balances: RouteBalances,
+    /// Where what they do is counted.
+    pub(crate) series: Series,
 }
 
 impl State {
@@ -61,17 +64,19 @@ pub(crate) struct StateBuilder {
     certificates: Certificates,
     destination_cas: DestinationCas,
     balances: RouteBalances,
+    series: AllSeries,
 }
 
 impl StateBuilder {
-    /// For the pods of this node, with these certificates to begin with and these settings of routes that say nothing.
-    pub(crate) fn new(node: Arc<str>, certificates: Certificates, balance: BalanceDefaults) -> Self {
+    /// For the pods of this node, with these certificates to begin with and these settings of routes that say nothing. What happens is counted in `series`.
+    pub(crate) fn new(node: Arc<str>, certificates: Certificates, balance: BalanceDefaults, series: AllSeries) -> Self {
         Self {
             backends: BackendsBuilder::new(node),
             routes: None,
             certificates,
             destination_cas: DestinationCas::default(),
             balances: RouteBalances::new(balance),
+            series,
         }
     }
 
@@ -91,8 +96,10 @@ impl StateBuilder {
             self.balances = self.balances.follow(&snapshot.routes);
             self.routes = Some(Arc::clone(&snapshot.routes));
         }
+        let backends = self.backends.build(&snapshot.endpoints, Instant::now());
         State {
-            backends: self.backends.build(&snapshot.endpoints, Instant::now()),
+            series: self.series.follow(&snapshot.routes, &backends, &self.balances),
+            backends,
             certificates: self.certificates.clone(),
             destination_cas: self.destination_cas.clone(),
             balances: self.balances.clone(),
@@ -139,7 +146,8 @@ mod tests {
         let agreement = Agreement::new((Version::Tls12, Version::Tls13), vec![], vec![], true).unwrap();
         let material = TlsFiles::default().read().unwrap();
         let certificates = Certificates::new(Arc::new(agreement), material.clone()).unwrap();
-        let mut builder = StateBuilder::new("n1".into(), certificates, BalanceDefaults::default());
+        let mut builder =
+            StateBuilder::new("n1".into(), certificates, BalanceDefaults::default(), AllSeries::new(10).unwrap());
         let mut after = |changes: Vec<Change>| {
             changes.into_iter().for_each(|change| index.apply(change));
             builder.build(index.publish(), &material)

@@ -121,6 +121,11 @@ pub(super) fn connections(text: &str) -> Result<Vec<String>, String> {
     one(if text.bytes().all(|byte| byte.is_ascii_digit()) { text } else { "auto" })
 }
 
+/// The only kind of metrics that the OpenShift router knows.
+pub(super) fn haproxy(text: &str) -> Result<Vec<String>, String> {
+    if text == "haproxy" { one("true") } else { Err("is not haproxy".to_owned()) }
+}
+
 /// A boolean of Go.
 pub(super) fn truth(text: &str) -> Result<bool, String> {
     match text {

@@ -2,8 +2,8 @@
 //! docs/openshift-environment.md are made from.
 
 use super::grammar::{
-    Grammar, boolean, connections, list, not, number_or_auto, probes, projects, proxy_headers, seconds, shared_hosts,
-    text, time, words,
+    Grammar, boolean, connections, haproxy, list, not, number_or_auto, probes, projects, proxy_headers, seconds,
+    shared_hosts, text, time, words,
 };
 
 /// One variable.
@@ -176,7 +176,7 @@ pub const SETTINGS: &[Setting] = &[
     guard("STATS_PASSWORD", "admin-password", Proxy, text),
     guard("STATS_USERNAME_FILE", "admin-username-file", Proxy, text),
     guard("STATS_PASSWORD_FILE", "admin-password-file", Proxy, text),
-    ignored("ROUTER_METRICS_TYPE", MISSING),
+    flag("ROUTER_METRICS_TYPE", "openshift-metrics", Proxy, haproxy),
     flag("ROUTER_METRICS_TLS_CERT_FILE", "admin-tls-cert", Proxy, text),
     flag("ROUTER_METRICS_TLS_KEY_FILE", "admin-tls-key", Proxy, text),
     ignored("ROUTER_METRICS_TLS_CIPHERS", ADMIN_TLS),
@@ -185,7 +185,7 @@ pub const SETTINGS: &[Setting] = &[
     ignored("ROUTER_METRICS_TLS_CURVES", ADMIN_TLS),
     ignored("ROUTER_METRICS_HAPROXY_TIMEOUT", SCRAPE),
     ignored("ROUTER_METRICS_HAPROXY_BASE_SCRAPE_INTERVAL", SCRAPE),
-    ignored("ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD", SCRAPE),
+    flag("ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD", "pod-series", Proxy, text),
     ignored("ROUTER_METRICS_HAPROXY_EXPORTED", SCRAPE),
     ignored("ROUTER_METRICS_HAPROXY_SCRAPE_URI", SCRAPE),
     ignored("ROUTER_METRICS_HAPROXY_PID_FILE", SCRAPE),
@@ -210,7 +210,6 @@ pub const SETTINGS: &[Setting] = &[
 
 const PROXY: &str = "nearside-proxy";
 const CONTROLLER: &str = "nearside-controller";
-const MISSING: &str = "there is no such setting here";
 const ADMIN_TLS: &str = "the admin port offers every suite and group that has no known weakness";
 const TEST_SWITCH: &str = "a switch for tests of the OpenShift router";
 const AFTER_SYNC: &str = "ports are always bound after the first full sync";

@@ -9,7 +9,7 @@ use crate::balance::Random;
 use crate::connection::Connection;
 use crate::http::timers::{Steps, Timers};
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
-use crate::metrics::QueueEnd;
+use crate::metrics::{QueueEnd, RouteCounts};
 use crate::proxy_protocol::encode_v2;
 use crate::rate::Unit;
 use crate::server::Server;
@@ -77,7 +77,8 @@ pub(super) async fn serve(
         }
         Err(_) => "pod_failed",
     };
-    server.metrics().passed_through(route, &target, moved.to_client);
+    let counts = state.series.of(route).map(Arc::as_ref);
+    server.metrics().passed_through(counts, &target, moved.to_pod, moved.to_client);
     server.access_log().connection(&ConnectionLine {
         connection,
         route,
@@ -121,7 +122,10 @@ async fn connect(
         let since = Instant::now();
         let target = match state.backends.pick(&demand, std::iter::empty(), &mut random) {
             Picked::Target(target) => target,
-            Picked::Waiting(waiting) => wait(client, waiting, whole, server).await?,
+            Picked::Waiting(waiting) => {
+                let _by_route = state.series.of(route).map(RouteCounts::waits);
+                wait(client, waiting, whole, server).await?
+            }
             Picked::Full => {
                 server.metrics().queued(QueueEnd::Full);
                 return None;
@@ -129,6 +133,7 @@ async fn connect(
             Picked::Nothing => return None,
         };
         timers.asked(since.elapsed());
+        let target = target.counted(&state.series, route);
         tried.push(target.address);
         let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
         let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
@@ -136,8 +141,12 @@ async fn connect(
         match timeout(time, TcpStream::connect(target.address)).await {
             Ok(Ok(socket)) => {
                 let now = Instant::now();
-                server.metrics().connected(now.saturating_duration_since(started));
-                timers.connected(now.saturating_duration_since(started), now);
+                let took = now.saturating_duration_since(started);
+                server.metrics().connected(took);
+                timers.connected(took, now);
+                if let Some(exchanging) = target.exchanging() {
+                    exchanging.connected(took);
+                }
                 target.health().succeeded();
                 // Fails only on a socket that is gone already, and then the next write says so.
                 drop(socket.set_nodelay(true));

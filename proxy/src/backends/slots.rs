@@ -86,6 +86,11 @@ impl Slots {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Requests that wait for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     fn claim(&self, limit: usize) -> bool {
         let one_more = |count| (count < limit).then_some(count + 1);
         self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()

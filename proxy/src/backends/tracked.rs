@@ -39,6 +39,11 @@ impl Tracked {
         self.slots.in_flight()
     }
 
+    /// Requests that wait for it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.slots.waiting()
+    }
+
     /// It was away and has come back.
     pub(super) fn came(&self, now: Instant) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);

@@ -58,6 +58,8 @@ pub(crate) struct RequestContext {
     pub(crate) tried: Vec<SocketAddr>,
     /// When the present attempt to connect began.
     pub(crate) connecting: Option<Instant>,
+    /// When the pod was connected to, until it answers.
+    pub(crate) asked: Option<Instant>,
     /// The request target for the pod where it is not the client's: in origin form (RFC 9112 §3.2.1), or with another path.
     pub(crate) pod_target: Option<Vec<u8>>,
     /// `X-Forwarded-Prefix` for the pod.
@@ -121,6 +123,7 @@ impl RequestContext {
             replaced: None,
             tried: Vec::new(),
             connecting: None,
+            asked: None,
             pod_target: None,
             forwarded_prefix: None,
             unique_id: None,

@@ -83,7 +83,7 @@ fn choose<'v>(ctx: &mut RequestContext, cookies: impl Iterator<Item = &'v [u8]>)
     };
     let demand = Demand { route, balance, method: *method, tried: &ctx.tried, now: Instant::now() };
     match state.backends.pick(&demand, cookies, &mut ctx.random) {
-        Picked::Target(target) => ctx.target = Some(target),
+        Picked::Target(target) => ctx.target = Some(target.counted(&state.series, route)),
         Picked::Waiting(waiting) => ctx.waiting = Some(waiting),
         Picked::Full => return Choice::Full,
         Picked::Nothing => {

@@ -80,6 +80,8 @@ fn single_variables_become_flags() {
         ("ROUTER_CAPTURE_HTTP_REQUEST_HEADERS", "Host:15,Referer:9", "--capture-request-headers=Host:15,Referer:9"),
         ("ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS", "Location:9", "--capture-response-headers=Location:9"),
         ("ROUTER_CAPTURE_HTTP_COOKIE", "session=:32", "--capture-cookie=session=:32"),
+        ("ROUTER_METRICS_TYPE", "haproxy", "--openshift-metrics=true"),
+        ("ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD", "500", "--pod-series=500"),
         ("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1m30s", "--shutdown-delay=90000ms"),
         ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "30", "--drain-timeout=30000ms"),
     ] {
