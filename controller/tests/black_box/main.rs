@@ -9,6 +9,7 @@ mod conflicts;
 mod leadership;
 mod manifests;
 mod objects;
+mod permissions;
 mod placement;
 mod process;
 mod status;
