@@ -119,6 +119,13 @@ impl<S> PodStream<S> {
         self.silence.clear();
     }
 
+    /// Who writes may read again only when it is woken (HTTP/2), so the silence from now on must wake it.
+    fn wrote(&mut self, cx: &mut Context<'_>) {
+        self.moved();
+        // Has just begun, so it is not over; the next read asks again.
+        let _ = self.poll_silence(cx);
+    }
+
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (silence, limit) = self.exchange.awaited();
         if self.silent != Some(silence) {
@@ -198,7 +205,7 @@ impl<S: Socket> AsyncWrite for PodStream<S> {
             Some(trailers) => trailers.poll_write(cx, socket, buf),
             None => socket.poll_write(cx, buf),
         });
-        this.moved();
+        this.wrote(cx);
         Poll::Ready(written)
     }
 
@@ -214,7 +221,7 @@ impl<S: Socket> AsyncWrite for PodStream<S> {
             Some(trailers) => trailers.poll_write_vectored(cx, socket, bufs),
             None => socket.poll_write_vectored(cx, bufs),
         });
-        this.moved();
+        this.wrote(cx);
         Poll::Ready(written)
     }
 
@@ -267,6 +274,27 @@ mod tests {
         exchange.request_sent();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() >= PATIENCE.pod * 4 && start.elapsed() < PATIENCE.client);
+        assert_eq!(exchange.failure().unwrap().reason, "pod_timeout");
+    }
+
+    #[tokio::test]
+    async fn the_pods_silence_counts_where_nothing_is_read_after_the_last_write() {
+        let exchange = Arc::new(Exchange::new(PATIENCE, None, false));
+        let (mut stream, _pod) = connected(&exchange).await;
+        tokio::time::pause();
+        let mut written = false;
+        let reading = std::future::poll_fn(|cx| {
+            let mut byte = [0];
+            let read = Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            if read.is_pending() && !written {
+                written = true;
+                exchange.request_sent();
+                assert!(Pin::new(&mut stream).poll_write(cx, b"rest").is_ready());
+            }
+            read
+        });
+        let ended = timeout(PATIENCE.client / 2, reading).await.expect("the silence ends the exchange");
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(exchange.failure().unwrap().reason, "pod_timeout");
     }
 

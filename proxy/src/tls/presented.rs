@@ -214,15 +214,16 @@ mod tests {
 
     #[test]
     fn other_cas_are_asked_anew_and_the_same_ones_after_a_while() {
-        let authority = || {
+        let authority = |name: &str| {
             let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let key = KeyPair::generate().unwrap();
             let pem = params.self_signed(&key).unwrap().pem();
             let read = Authority::from_pem(pem.as_bytes(), b"").unwrap();
             (HostAuthority::new(&read, true).unwrap(), Issuer::new(params, key))
         };
-        let ((own, issuer), (other, _)) = (authority(), authority());
+        let ((own, issuer), (other, _)) = (authority("own"), authority("other"));
         let leaf = CertificateParams::new(Vec::new()).unwrap();
         let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
         let shown = Presented::new(Some(&[leaf.der().clone()]));

@@ -41,8 +41,12 @@ async fn hostile_values_cost_only_their_own_object() {
             "apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata("marker"),
             "spec": { "host": host, "to": { "kind": "Service", "name": "web" } }
         });
-        manifests.put_list("routes.json", &corpus(&full_route(), &names, value));
-        manifests.put_list("zz-ingresses.json", &[corpus(&full_ingress(), &names, value), vec![marker]].concat());
+        let hostile = [corpus(&full_route(), &names, value), corpus(&full_ingress(), &names, value)].concat();
+        // Together the largest values are more than a file may hold.
+        for (number, part) in hostile.chunks(PART).enumerate() {
+            manifests.put_list(&format!("hostile-{number}.json"), part);
+        }
+        manifests.put_list("zz-marker.json", &[marker]);
         eventually("the corpus is read", || async {
             for host in ["good.example.com", "also.example.com"] {
                 assert_eq!(get(proxy.http, host, "/").await.pod(), Some("web-1"), "{host} with {}", short(value));
@@ -248,3 +252,6 @@ fn hostile() -> Vec<Value> {
         json!({ "a": { "b": "c" } }),
     ]
 }
+
+/// Objects a file.
+const PART: usize = 64;

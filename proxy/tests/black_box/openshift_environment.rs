@@ -227,9 +227,5 @@ const PASTED: &[(&str, &str)] = &[
 ];
 
 /// Those of [`PASTED`] that mean nothing to the proxy.
-const IGNORED: &[&str] = &[
-    "RELOAD_INTERVAL",
-    "ROUTER_CANONICAL_HOSTNAME",
-    "ROUTER_IDLE_CLOSE_ON_RESPONSE",
-    "ROUTER_SERVICE_NAMESPACE",
-];
+const IGNORED: &[&str] =
+    &["RELOAD_INTERVAL", "ROUTER_CANONICAL_HOSTNAME", "ROUTER_IDLE_CLOSE_ON_RESPONSE", "ROUTER_SERVICE_NAMESPACE"];
