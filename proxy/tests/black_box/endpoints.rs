@@ -1,10 +1,11 @@
 //! Which pods are asked: ready ones of this node, as readiness changes.
 
-use super::support::manifests::{pod, pod_on, route, service, terminating, with_readiness};
-use super::support::pods::Refusing;
+use super::support::manifests::{annotated, pod, pod_on, route, service, terminating, with_readiness};
+use super::support::pods::{Refusing, echo_pod_on};
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
 
 const HOST: &str = "web.example.com";
 
@@ -126,4 +127,67 @@ async fn endpoints_that_no_pod_may_have_are_refused() {
     assert_eq!(get(proxy.http, HOST, "/").await.status, 503);
     assert!(proxy.log().contains("loopback"), "{}", proxy.log());
     assert_eq!(server.requests(), 0);
+}
+
+/// A slice of the Service `web`, which has no selector, with these addresses of one port.
+fn slice(name: &str, addresses: &[&str], port: u16) -> Value {
+    let endpoint =
+        |address: &&str| json!({ "addresses": [address], "nodeName": "n1", "conditions": { "ready": true } });
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": "shop", "name": name, "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": { "kubernetes.io/service-name": "web" }
+        },
+        "addressType": "IPv4", "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+        "endpoints": addresses.iter().map(endpoint).collect::<Vec<_>>()
+    })
+}
+
+#[tokio::test]
+async fn an_endpoint_that_several_slices_name_counts_once() {
+    let (one, address) = echo_pod("web-1");
+    let two = echo_pod_on(TcpListener::bind(("127.0.0.2", address.port())).unwrap(), "web-2");
+    let mut service = service("web");
+    service["spec"].as_object_mut().unwrap().remove("selector");
+    let port = address.port();
+    let manifests = Manifests::with(&[
+        annotated(route("web", HOST, json!({})), &[("haproxy.router.openshift.io/balance", "roundrobin")]),
+        service,
+        slice("first", &["127.0.0.1", "127.0.0.1"], port),
+        slice("again", &["127.0.0.1", "127.0.0.2"], port),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let mut answers = BTreeMap::<String, usize>::new();
+    for _ in 0..8 {
+        let reply = get(proxy.http, HOST, "/").await;
+        *answers.entry(reply.pod().unwrap().to_owned()).or_default() += 1;
+    }
+    assert_eq!(answers, BTreeMap::from([("web-1".into(), 4), ("web-2".into(), 4)]));
+    drop((one, two));
+}
+
+#[tokio::test]
+async fn a_pod_with_two_families_is_asked_by_the_first_one_of_its_service() {
+    let (six, address) = {
+        let listener = TcpListener::bind("[::1]:0").expect("the loopback device has its IPv6 address");
+        let address = listener.local_addr().unwrap();
+        (echo_pod_on(listener, "web-1"), address)
+    };
+    let mut pod = pod("web", "web-1", SocketAddr::new("127.0.0.1".parse().unwrap(), address.port()));
+    pod["status"]["podIPs"] = json!([{ "ip": "127.0.0.1" }, { "ip": "::1" }]);
+    let families = |families: Value| {
+        let mut service = service("web");
+        service["spec"]["ipFamilies"] = families;
+        service
+    };
+    let manifests = Manifests::with(&[route("web", HOST, json!({})), families(json!(["IPv6", "IPv4"])), pod]);
+    let proxy = Proxy::start(&manifests, &["--allow-endpoints=::1/128"]);
+    for _ in 0..4 {
+        assert_eq!(get(proxy.http, HOST, "/").await.pod(), Some("web-1"));
+    }
+    manifests.put(&families(json!(["IPv4", "IPv6"])));
+    // Nothing listens at the pod's IPv4 address.
+    eventually("IPv4 comes first", || async { (get(proxy.http, HOST, "/").await.status == 503).then_some(()) }).await;
+    drop(six);
 }

@@ -233,3 +233,23 @@ async fn a_response_with_a_bandwidth_ends_after_one_without() {
     let reply = request(proxy.http, Request::get("/media/900000").header("host", HOST)).await;
     assert_eq!(reply.body.len(), 900_000, "at 1 KiB/s this would take a quarter of an hour");
 }
+
+#[tokio::test]
+async fn a_burst_beyond_the_rate_of_connections_is_refused() {
+    let (_pod, address) = echo_pod("web-1");
+    let annotations = [
+        ("haproxy.router.openshift.io/rate-limit-connections", "true"),
+        ("haproxy.router.openshift.io/rate-limit-connections.rate-tcp", "3"),
+    ];
+    let manifests = limited(address, &annotations);
+    let proxy = Proxy::start(&manifests, &[]);
+    for _ in 0..3 {
+        assert_eq!(get(proxy.http, HOST, "/").await.status, 200, "as many as may be in three seconds");
+    }
+    // On a machine that is slow enough the first ones do not count any more, but never for all.
+    let reply = eventually("one is too many", || async {
+        Some(get(proxy.http, HOST, "/").await).filter(|reply| reply.status == 429)
+    })
+    .await;
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+}

@@ -17,11 +17,19 @@ pub(crate) fn echo_pod(name: &str) -> (PodServer, SocketAddr) {
 
 /// The same over TLS.
 pub(crate) fn echo_pod_with(name: &str, tls: Option<Arc<ServerConfig>>) -> (PodServer, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let identity = PodIdentity { namespace: "shop".into(), name: name.into(), node: NODE.into() };
-    let pod = PodServer::start(identity, vec![Socket { listener, tls }]).unwrap();
+    let pod = start(TcpListener::bind("127.0.0.1:0").unwrap(), name, tls);
     let address = pod.addresses()[0];
     (pod, address)
+}
+
+/// The same at an address of the test's choice.
+pub(crate) fn echo_pod_on(listener: TcpListener, name: &str) -> PodServer {
+    start(listener, name, None)
+}
+
+fn start(listener: TcpListener, name: &str, tls: Option<Arc<ServerConfig>>) -> PodServer {
+    let identity = PodIdentity { namespace: "shop".into(), name: name.into(), node: NODE.into() };
+    PodServer::start(identity, vec![Socket { listener, tls }]).unwrap()
 }
 
 /// An address at which nothing listens. The listener is kept bound but not listening, so that nobody else gets the port.
