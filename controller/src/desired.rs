@@ -14,7 +14,7 @@ pub(crate) use route_status::{RouteIntent, RouterIdentity, next_entries};
 use nearside_routing::endpoints::EndpointState;
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, HostPlacement, RecordPolicy, dns_endpoint_name, records};
-use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Snapshot, place};
+use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Reason, Snapshot, place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub(crate) struct Desired {
     pub(crate) placement: Placement,
     /// Hosts whose published records are kept although the snapshot gives none.
     pub(crate) held: BTreeMap<HostPattern, HoldReason>,
+    /// How many parts of Routes and Ingresses are not served, or not as written.
+    pub(crate) problems: BTreeMap<(Kind, Reason), usize>,
 }
 
 /// Turns snapshots into [`Desired`], and remembers what was good last.
@@ -115,6 +117,9 @@ impl Planner {
         let hosts = hosts_by_source(snapshot);
         for (key, verdict) in &*snapshot.verdicts {
             let own = hosts.get(key).cloned().unwrap_or_default();
+            for problem in verdict.all_problems() {
+                *desired.problems.entry((key.kind, problem.reason)).or_insert(0) += 1;
+            }
             let events = event::events(verdict, &own, &placement);
             let intent = match key.kind {
                 Kind::Route => Intent::Route(route_status::intent(verdict, &own, &placement, &desired.held, events)),

@@ -1,10 +1,12 @@
 //! The controller's metrics: counts and states flow in from its tasks, Prometheus reads them on the admin port.
 
 use crate::desired::Desired;
+use nearside_routing::{Kind, Reason};
 use prometheus::{
     Error, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Handles of every metric; clones count into the same.
@@ -14,6 +16,9 @@ pub(crate) struct Metrics {
     generation: IntGauge,
     hosts: IntGaugeVec,
     held: IntGauge,
+    problems: IntGaugeVec,
+    /// Of which there is a series.
+    told: Arc<Mutex<BTreeSet<(Kind, Reason)>>>,
     writes: IntCounterVec,
     placement: Histogram,
 }
@@ -35,6 +40,14 @@ impl Metrics {
                 "nearside_controller_held_hosts",
                 "Hosts whose published records are kept because the snapshot gives none.",
             )?,
+            problems: IntGaugeVec::new(
+                Opts::new(
+                    "nearside_controller_problems",
+                    "Parts of Routes and Ingresses that are not served, or not as written, by the reason in their status.",
+                ),
+                &["kind", "reason"],
+            )?,
+            told: Arc::default(),
             writes: IntCounterVec::new(
                 Opts::new("nearside_controller_writes_total", "Attempts to bring an object up to date, by result."),
                 &["kind", "result"],
@@ -48,6 +61,7 @@ impl Metrics {
         registry.register(Box::new(metrics.generation.clone()))?;
         registry.register(Box::new(metrics.hosts.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;
+        registry.register(Box::new(metrics.problems.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         registry.register(Box::new(metrics.placement.clone()))?;
         Ok(metrics)
@@ -62,6 +76,7 @@ impl Metrics {
     pub(crate) fn placed(&self, desired: &Desired, took: Duration) {
         self.placement.observe(took.as_secs_f64());
         self.generation.set(desired.generation.try_into().unwrap_or(i64::MAX));
+        self.set_problems(&desired.problems);
         self.held.set(desired.held.len().try_into().unwrap_or(i64::MAX));
         let mut by_basis: BTreeMap<&str, i64> = BASES.into_iter().map(|basis| (basis, 0)).collect();
         for host in desired.placement.hosts.values() {
@@ -69,6 +84,17 @@ impl Metrics {
         }
         for (basis, hosts) in by_basis {
             self.hosts.with_label_values(&[basis]).set(hosts);
+        }
+    }
+
+    /// A series that is there once stays, at 0 where nothing is wrong any more.
+    fn set_problems(&self, problems: &BTreeMap<(Kind, Reason), usize>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(problems.keys());
+        for (kind, reason) in &*told {
+            let count = problems.get(&(*kind, *reason)).copied().unwrap_or_default();
+            let series = self.problems.with_label_values(&[kind.name(), reason.as_str()]);
+            series.set(count.try_into().unwrap_or(i64::MAX));
         }
     }
 

@@ -19,6 +19,17 @@ pub struct Verdict {
     pub problems: Vec<Problem>,
 }
 
+impl Verdict {
+    /// What is wrong with the object: why nothing of it is served, if so, and then its parts.
+    pub fn all_problems(&self) -> impl Iterator<Item = &Problem> {
+        let rejected = match &self.outcome {
+            Outcome::Rejected(problem) => Some(problem),
+            Outcome::Admitted => None,
+        };
+        rejected.into_iter().chain(&self.problems)
+    }
+}
+
 /// Whether an object is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

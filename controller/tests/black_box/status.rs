@@ -157,3 +157,19 @@ async fn a_secret_that_may_not_be_read_is_told_on_the_route_that_names_it() {
     controller.until("others", (json!("True"), Value::Null), || admitted(&cluster, "shop", "plain")).await;
     assert!(controller.log().contains("no permission to list or watch secrets"), "{}", controller.log());
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_objects_is_counted_by_reason_until_it_is_put_right() {
+    let cluster = Cluster::new().await;
+    let annotated = |value: &str| {
+        let mut object = ingress("shop", "site", &[(HOST, "/", "web")]);
+        object["metadata"]["annotations"] = json!({"nearside.dev/on-miss": value});
+        object
+    };
+    cluster.seed([service("shop", "web"), slice("shop", "web", &[1]), annotated("sometimes")]);
+    let mut controller = cluster.controller("controller").await;
+    let annotations = r#"nearside_controller_problems{kind="Ingress",reason="InvalidAnnotation"}"#;
+    controller.until_metric(annotations, 1.0).await;
+    cluster.seed([annotated("reject")]);
+    controller.until_metric(annotations, 0.0).await;
+}
