@@ -256,7 +256,10 @@ async fn answering(answer: &'static str) -> (Scripted, Arc<AtomicUsize>) {
     let pod = Scripted::start(move |mut stream| {
         let counted = Arc::clone(&counted);
         async move {
-            read_header(&mut stream).await;
+            // A check of the proxy's is a connection without a request.
+            if read_header(&mut stream).await.is_empty() {
+                return;
+            }
             counted.fetch_add(1, Ordering::Relaxed);
             drop(stream.write_all(answer.as_bytes()).await);
         }
