@@ -398,26 +398,33 @@ fn seen(snapshot: &Snapshot) -> String {
     [hosts, verdicts, claimed].concat().join("\n")
 }
 
+/// Plays a history: each object is applied, or deleted where the first flag says so, and the index publishes where the second one
+/// does. Gives the objects that are there at the end.
+fn play(index: &mut Index, history: &[(String, bool, bool)]) -> BTreeMap<ObjectKey, Object> {
+    let mut present = BTreeMap::new();
+    for (yaml, delete, publish) in history {
+        let object = objects(yaml).remove(0);
+        if *delete {
+            present.remove(&object.key());
+            index.apply(Change::Delete(object.key()));
+        } else {
+            present.insert(object.key(), object.clone());
+            index.apply(Change::Apply(object));
+        }
+        if *publish {
+            index.publish();
+        }
+    }
+    present
+}
+
 proptest! {
     #[test]
     fn any_history_ends_where_a_fresh_start_would(
         history in proptest::collection::vec((any_object(), proptest::bool::weighted(0.25), any::<bool>()), 1..24),
     ) {
         let mut index = Index::new(config());
-        let mut present: BTreeMap<ObjectKey, Object> = BTreeMap::new();
-        for (yaml, delete, publish) in history {
-            let object = objects(&yaml).remove(0);
-            if delete {
-                present.remove(&object.key());
-                index.apply(Change::Delete(object.key()));
-            } else {
-                present.insert(object.key(), object.clone());
-                index.apply(Change::Apply(object));
-            }
-            if publish {
-                index.publish();
-            }
-        }
+        let present = play(&mut index, &history);
         let mut fresh = Index::new(config());
         for kind in Kind::ALL {
             let objects = present.values().filter(|object| object.kind() == kind).cloned().collect();

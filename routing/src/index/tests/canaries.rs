@@ -1,15 +1,14 @@
 //! Canaries and aliases: what stands beside which rule, what is told, and that histories of both end where a fresh start
 //! would.
 
-use super::{reason, seen, with_annotation};
+use super::{play, reason, seen, with_annotation};
 use crate::hostname::HostPattern;
 use crate::index::{Change, Index, Snapshot};
-use crate::object::{Kind, Object, ObjectKey};
+use crate::object::{Kind, ObjectKey};
 use crate::policy::balance::Algorithm;
-use crate::testing::{CLASS, apply, config, ingress, objects, owned, route, rule, snapshot};
+use crate::testing::{CLASS, apply, config, ingress, owned, route, rule, snapshot};
 use crate::verdict::{Outcome, Reason};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 fn main_rule(namespace: &str, name: &str, second: u8, paths: &[(&str, &str, &str)]) -> String {
     ingress(namespace, name, second, &format!("rules: [{}]", rule("h.test", paths)))
@@ -196,20 +195,7 @@ proptest! {
     ) {
         let mut index = Index::new(config());
         apply(&mut index, CLASS);
-        let mut present: BTreeMap<ObjectKey, Object> = BTreeMap::new();
-        for (yaml, delete, publish) in history {
-            let object = objects(&yaml).remove(0);
-            if delete {
-                present.remove(&object.key());
-                index.apply(Change::Delete(object.key()));
-            } else {
-                present.insert(object.key(), object.clone());
-                index.apply(Change::Apply(object));
-            }
-            if publish {
-                index.publish();
-            }
-        }
+        let present = play(&mut index, &history);
         let mut fresh = Index::new(config());
         apply(&mut fresh, CLASS);
         fresh.apply(Change::Reset { kind: Kind::Ingress, objects: present.into_values().collect() });

@@ -1,11 +1,11 @@
 //! Histories of every kind that is not a claim: Services, pods, slices, nodes, Secrets, classes and DNSEndpoints come, change
 //! and go, and the index ends where a fresh start would.
 
+use super::play;
 use crate::index::{Change, EndpointSource, Index, IndexConfig, Snapshot};
-use crate::object::{Kind, Object, ObjectKey};
-use crate::testing::{CLASS, config, ingress, objects, route, rule};
+use crate::object::Kind;
+use crate::testing::{CLASS, config, ingress, route, rule};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Two Secrets' worth of valid material; making keys is slow.
@@ -116,20 +116,7 @@ proptest! {
     ) {
         let config = IndexConfig { endpoints, ..config() };
         let mut index = Index::new(config.clone());
-        let mut present: BTreeMap<ObjectKey, Object> = BTreeMap::new();
-        for (yaml, delete, publish) in history {
-            let object = objects(&yaml).remove(0);
-            if delete {
-                present.remove(&object.key());
-                index.apply(Change::Delete(object.key()));
-            } else {
-                present.insert(object.key(), object.clone());
-                index.apply(Change::Apply(object));
-            }
-            if publish {
-                index.publish();
-            }
-        }
+        let present = play(&mut index, &history);
         let mut fresh = Index::new(config);
         for kind in Kind::ALL {
             let objects = present.values().filter(|object| object.kind() == kind).cloned().collect();
