@@ -6,6 +6,7 @@
 mod access;
 mod arguments;
 mod command_line;
+pub mod file_stamp;
 mod log;
 pub mod openshift;
 mod readiness;

@@ -1,11 +1,11 @@
 //! TLS on the admin port: a certificate and its key in files flow in, a configuration for each handshake flows out, with
 //! what the files hold now. One of the few modules that name rustls.
 
+use crate::file_stamp::{Stamp, stamp};
 use rustls::crypto::ring;
 use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,11 +59,8 @@ impl TlsFiles {
     }
 
     /// What tells one content of the files from another without reading them.
-    fn stamps(&self) -> Stamps {
-        [&self.certificate, &self.key].map(|path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-        })
+    fn stamps(&self) -> [Stamp; 2] {
+        [&self.certificate, &self.key].map(|path| stamp(path))
     }
 }
 
@@ -71,7 +68,7 @@ impl TlsFiles {
 #[derive(Debug)]
 pub(crate) struct FollowedTls {
     files: TlsFiles,
-    last: Mutex<(Stamps, Arc<ServerConfig>)>,
+    last: Mutex<([Stamp; 2], Arc<ServerConfig>)>,
 }
 
 impl FollowedTls {
@@ -99,6 +96,3 @@ impl FollowedTls {
         Arc::clone(&last.1)
     }
 }
-
-/// Of the certificate and of the key.
-type Stamps = [Option<(u64, u64, i64, i64)>; 2];

@@ -6,9 +6,9 @@ mod page;
 
 pub(crate) use page::{ErrorPage, html_fields};
 
-use crate::file_stamp::{Stamp, stamp};
 use crate::limits::{ERROR_PAGE_BYTES, PAGE_FILE_CHECK};
 use arc_swap::ArcSwap;
+use nearside_admin::file_stamp::{Stamp, stamp};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};

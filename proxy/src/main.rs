@@ -15,7 +15,6 @@ mod deadline;
 mod descriptors;
 mod error_pages;
 mod feed;
-mod file_stamp;
 mod health;
 mod http;
 mod lifecycle;

@@ -3,8 +3,8 @@
 
 use super::client_authority::{ClientAuthority, Demand};
 use super::default::self_signed;
-use crate::file_stamp::{Stamp, stamp};
 use crate::limits::TLS_FILE_CHECK;
+use nearside_admin::file_stamp::{Stamp, stamp};
 use nearside_routing::certificate::{KeyPair, read_bundle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
