@@ -93,10 +93,10 @@ async fn run(options: Options) -> Result<(), StartError> {
         Place::Cluster => {
             let source = Source::from_options(&[]).await?;
             let client = source.client().expect("a source without manifests is a cluster");
-            (source, Writer::Api(Box::new(ApiWriter::new(client, &options.namespace, router, &identity))))
+            (source, Writer::Api(Box::new(ApiWriter::new(client, &options.reading.namespace, router, &identity))))
         }
         Place::Directories { manifests, out } => {
-            let out = OutDirectory::new(OutLock::take(out)?, &options.namespace, router);
+            let out = OutDirectory::new(OutLock::take(out)?, &options.reading.namespace, router);
             (Source::from_options(manifests).await?, Writer::Directory(out))
         }
     };
@@ -106,16 +106,19 @@ async fn run(options: Options) -> Result<(), StartError> {
         let page = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
         admin.page("/placement", page).spawn();
     }
-    let snapshots =
-        snapshots(source.clone(), placement::selections(&source, &options), placement::index_config(&source, &options));
-    let planner = Planner::new(options.records.clone());
+    let snapshots = snapshots(
+        source.clone(),
+        placement::selections(&source, &options.reading),
+        placement::index_config(&source, &options.reading),
+    );
+    let planner = Planner::new(options.reading.records.clone());
     tokio::spawn(placement::run(snapshots, planner, desired_sender, metrics.clone(), first_sync));
 
     let (term_sender, term) = watch::channel::<Term>(None);
     let (stop, stopped) = oneshot::channel();
     let election = match source.client().filter(|_| options.leader_elect) {
         Some(client) => {
-            let candidate = Candidate::new(client, &options.namespace, &identity, metrics.clone());
+            let candidate = Candidate::new(client, &options.reading.namespace, &identity, metrics.clone());
             tokio::spawn(candidate.run(term_sender, stopped))
         }
         None => {

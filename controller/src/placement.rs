@@ -3,7 +3,7 @@
 
 use crate::desired::{Desired, Planner};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::Reading;
 use nearside_admin::Blocker;
 use nearside_routing::object::{Kind, Secret};
 use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
@@ -15,40 +15,40 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What the controller reads. Manifests are small and read whole; from a cluster only what placement needs.
-pub(crate) fn selections(source: &Source, options: &Options) -> Vec<Selection> {
+pub(crate) fn selections(source: &Source, reading: &Reading) -> Vec<Selection> {
     let plain = [Kind::Route, Kind::Ingress, Kind::IngressClass, Kind::Service, Kind::EndpointSlice, Kind::Node];
     let mut selections: Vec<Selection> = plain.into_iter().map(Selection::all).collect();
     if source.client().is_none() {
         selections.extend([Kind::Secret, Kind::Pod].map(Selection::all));
-        return options.admission.narrow(selections);
+        return reading.admission.narrow(selections);
     }
     // The same Secrets as the proxies', so that the verdicts agree. Those that objects name by annotations are followed
     // besides.
     selections.push(Selection::all(Kind::Secret).fields(format!("type={}", Secret::TLS)));
     let labels: Vec<String> =
-        options.router_selector.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        reading.router_selector.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let routers = Selection::all(Kind::Pod).labels(labels.join(","));
-    selections.push(match &options.router_selector.namespace {
+    selections.push(match &reading.router_selector.namespace {
         Some(namespace) => routers.namespace(namespace.as_str()),
         None => routers,
     });
     let published = Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
-    selections.push(published.namespace(options.namespace.as_str()));
-    options.admission.narrow(selections)
+    selections.push(published.namespace(reading.namespace.as_str()));
+    reading.admission.narrow(selections)
 }
 
 /// How the index reads them.
-pub(crate) fn index_config(source: &Source, options: &Options) -> IndexConfig {
+pub(crate) fn index_config(source: &Source, reading: &Reading) -> IndexConfig {
     let endpoints = match source {
         Source::Cluster(_) => EndpointSource::Slices,
         // No EndpointSlice controller writes into a directory.
         Source::Manifests(_) => EndpointSource::Pods { node: None },
     };
     IndexConfig {
-        admission: options.admission.rules(source),
+        admission: reading.admission.rules(source),
         endpoints,
-        addresses: options.addresses.clone(),
-        router_selector: options.router_selector.clone(),
+        addresses: reading.addresses.clone(),
+        router_selector: reading.router_selector.clone(),
     }
 }
 

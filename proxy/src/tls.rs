@@ -7,18 +7,16 @@ pub(crate) mod client_certificate;
 mod default;
 mod files;
 pub(crate) mod host_authority;
-mod names;
 mod presented;
 mod resumption;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use client_authority::{ClientAuthority, Demand};
 pub(crate) use files::{TlsFiles, TlsMaterial, follow};
-pub(crate) use names::CertificateNames;
 pub(crate) use presented::Presented;
 
 use host_authority::HostAuthority;
-use nearside_routing::certificate::KeyPair;
+use nearside_routing::certificate::{CertificateNames, KeyPair};
 use nearside_routing::policy::client_certificate::Demand as HostDemand;
 use nearside_routing::table::{HostClients, RouteTable};
 use nearside_routing::{HostPattern, Hostname};

@@ -4,9 +4,11 @@
 
 mod authority;
 mod chain;
+mod names;
 mod pem;
 
 pub use authority::Authority;
+pub use names::{CertificateNames, Validity};
 
 use pem::Block;
 use rustls::crypto::ring;

@@ -17,6 +17,7 @@ pub mod header_value;
 pub mod hostname;
 pub mod index;
 pub mod known_secret;
+pub mod miss;
 pub mod node_id;
 pub mod object;
 pub mod path;

@@ -33,7 +33,7 @@ pub mod timeouts;
 pub use cors::{Cors, OriginPattern, Origins};
 pub use forwarded::{ForwardedHeaders, ToPod};
 pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host_and_port};
-pub use redirect::{FixedRedirect, Location, LocationPart, Redirects};
+pub use redirect::{FixedRedirect, Instead, Location, LocationPart, Redirects, RequestUrl};
 pub use rewrite::{PathPart, PathTemplate, Rewrite, RewriteTarget};
 
 use crate::annotation::{Annotations, Spelling};

@@ -10,7 +10,7 @@ use crate::object::{Kind, ObjectKey};
 use crate::path::{NormalPath, PathRule};
 use crate::policy::Policy;
 use crate::policy::canary::CanaryRules;
-use crate::policy::client_certificate::ClientGuard;
+use crate::policy::client_certificate::{ClientGuard, Demand};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -128,6 +128,21 @@ impl CompiledRoute {
         }
     }
 
+    /// Whether any of its Services may be asked at all.
+    pub fn has_weight(&self) -> bool {
+        self.backends.iter().any(|backend| backend.weight > 0)
+    }
+
+    /// Why nobody is served over this scheme, where that is so whoever asks.
+    pub fn refuses(&self, scheme: Scheme) -> Option<Refused> {
+        let guard = self.policy.client_certificates.guard.as_ref();
+        if self.closed {
+            return Some(Refused::Closed);
+        }
+        let needs_tls = guard.is_some_and(|guard| guard.demand == Demand::Required);
+        (scheme == Scheme::Http && needs_tls).then_some(Refused::NeedsTls)
+    }
+
     /// Whether the rule has a policy of its own on who may reach it, so that its host shares no TLS connection with others.
     pub fn is_guarded(&self) -> bool {
         self.owns_connections() || !self.policy.access.is_open()
@@ -147,6 +162,15 @@ impl CompiledRoute {
     pub fn https_redirect_status(&self) -> u16 {
         if self.source.kind == Kind::Ingress { 308 } else { 302 }
     }
+}
+
+/// Why a rule serves nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// What its object asks of clients or pods cannot be kept.
+    Closed,
+    /// Clients must show a certificate, which they cannot over plain HTTP.
+    NeedsTls,
 }
 
 /// A Service that answers for a route.
@@ -203,6 +227,16 @@ pub enum Scheme {
     Http,
     /// Over TLS that ended at the proxy.
     Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// What the table says of a request.

@@ -9,22 +9,22 @@ use std::str::FromStr;
 
 /// Every mistake so far.
 #[derive(Default)]
-pub(super) struct Mistakes(Vec<String>);
+pub(crate) struct Mistakes(Vec<String>);
 
 impl Mistakes {
-    pub(super) fn add(&mut self, flag: &str, message: impl Display) {
+    pub(crate) fn add(&mut self, flag: &str, message: impl Display) {
         self.0.push(format!("{flag}: {message}"));
     }
 
-    pub(super) fn none(self) -> Result<(), Vec<String>> {
+    pub(crate) fn none(self) -> Result<(), Vec<String>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 
-    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str, text: &str) -> Option<T> {
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str, text: &str) -> Option<T> {
         text.parse().map_err(|error| self.add(flag, format!("{text:?}: {error}"))).ok()
     }
 
-    pub(super) fn choose<T: Copy>(&mut self, flag: &str, text: &str, choices: &[(&str, T); 2]) -> T {
+    pub(crate) fn choose<T: Copy>(&mut self, flag: &str, text: &str, choices: &[(&str, T); 2]) -> T {
         let [(first, default), (second, _)] = choices;
         choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).unwrap_or_else(|| {
             self.add(flag, format!("{text:?} is not one of {first}, {second}"));
@@ -32,14 +32,14 @@ impl Mistakes {
         })
     }
 
-    pub(super) fn check_label(&mut self, flag: &str, text: &str) {
+    pub(crate) fn check_label(&mut self, flag: &str, text: &str) {
         match Hostname::parse(text) {
             Ok(name) if name.split_first_label().1.is_none() && name.as_str() == text => {}
             _ => self.add(flag, format!("{text:?} is not the name of a namespace")),
         }
     }
 
-    pub(super) fn labels(&mut self, text: &str) -> BTreeMap<String, String> {
+    pub(crate) fn labels(&mut self, text: &str) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::new();
         for pair in text.split(',').map(str::trim) {
             match pair.split_once('=') {
@@ -52,7 +52,7 @@ impl Mistakes {
         labels
     }
 
-    pub(super) fn address_types(&mut self, text: &str) -> AddressTypes {
+    pub(crate) fn address_types(&mut self, text: &str) -> AddressTypes {
         let types: Vec<String> = text.split(',').map(|kind| kind.trim().to_owned()).collect();
         for kind in types.iter().filter(|kind| !ADDRESS_TYPES.contains(&kind.as_str())) {
             self.add("--node-address-type", format!("{kind:?} is not one of {}", ADDRESS_TYPES.join(", ")));

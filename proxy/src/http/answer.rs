@@ -1,7 +1,6 @@
 //! Answers of our own: decisions flow in, status, header fields and a short page flow out. Pure; `http` sends them.
 
 use super::public_health::PROBE;
-use super::redirect::scheme_name;
 use super::request::{Refusal, RequestTarget};
 use crate::error_pages::{ErrorPage, html_fields};
 use crate::rate::TooMuch;
@@ -152,7 +151,7 @@ impl Answer {
 
     /// To the name under which another node serves the host: temporary and never stored, for the pods may move back.
     pub(crate) fn alias_redirect(scheme: Scheme, alias: &Hostname, target: &RequestTarget<'_>) -> Self {
-        let location = location(scheme_name(scheme), alias.as_str(), target.port, target);
+        let location = location(scheme.as_str(), alias.as_str(), target.port, target);
         Self::redirect(307, location, Some("no-store"), "miss_redirect")
     }
 
@@ -160,7 +159,7 @@ impl Answer {
     pub(crate) fn host_redirect(scheme: Scheme, host: &Hostname, target: &RequestTarget<'_>) -> Self {
         // A redirect to https on the way leaves the port of plain HTTP behind.
         let port = target.port.filter(|_| scheme == Scheme::Http);
-        let location = location(scheme_name(scheme), host.as_str(), port, target);
+        let location = location(scheme.as_str(), host.as_str(), port, target);
         Self::redirect(308, location, None, "host_redirect")
     }
 

@@ -11,7 +11,6 @@ use crate::tls::Presented;
 use crate::tls::host_authority::Verification;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::Decision;
-use nearside_routing::policy::Policy;
 use nearside_routing::policy::client_certificate::{ClientGuard, Demand};
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,11 +52,6 @@ pub(super) fn refuse(
         ctx.shown.get_or_insert_with(|| Shown::of(presented, &verification, pass));
     }
     None
-}
-
-/// Whether requests over plain HTTP are refused, because nothing can be shown there.
-pub(super) fn needs_tls(policy: &Policy) -> bool {
-    policy.client_certificates.guard.as_ref().is_some_and(|guard| guard.demand == Demand::Required)
 }
 
 fn refused(demand: Demand, verification: &Verification) -> Option<&'static str> {

@@ -14,7 +14,8 @@ use crate::metrics::QueueEnd;
 use crate::server::Shared;
 use crate::state::State;
 use http::request::Parts;
-use nearside_routing::table::{CompiledRoute, MissPolicy};
+use nearside_routing::miss::Miss;
+use nearside_routing::table::{CompiledRoute, MissPolicy, Refused};
 use nearside_routing::{Decision, NormalPath, Scheme};
 use std::sync::Arc;
 
@@ -71,11 +72,10 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         Decision::Serve(route) => {
             ctx.route = Some(Arc::clone(route));
             let policy = &route.policy;
-            if route.closed {
-                return Some(Answer::unguarded());
-            }
-            if scheme == Scheme::Http && client_guard::needs_tls(policy) {
-                return Some(Answer::certificate_refused());
+            match route.refuses(scheme) {
+                Some(Refused::Closed) => return Some(Answer::unguarded()),
+                Some(Refused::NeedsTls) => return Some(Answer::certificate_refused()),
+                None => {}
             }
             if let Some(answer) = guard::refuse(shared, route, header, ctx) {
                 return Some(answer);
@@ -133,18 +133,14 @@ fn missed(
         scheme == Scheme::Http
             || state.certificates.serving(state.routes(), Some(alias)).is_some_and(|seen| seen.names.cover(alias))
     };
-    let miss = miss::Miss {
+    let miss = Miss {
         policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
-        has_weight: route.backends.iter().any(|backend| backend.weight > 0),
+        has_weight: route.has_weight(),
         by_alias: ctx.by_alias,
         published: published.map_or(&[], |published| published),
         own: shared.node_id,
     };
-    match miss.decide(covered, &mut ctx.random) {
-        miss::Decided::Redirect(alias) => {
-            shared.metrics().miss(MissPolicy::Redirect, &route.pattern);
-            Some(Answer::alias_redirect(scheme, alias, target))
-        }
-        miss::Decided::Reject => None,
-    }
+    let alias = miss::choose(&miss, covered, &mut ctx.random)?;
+    shared.metrics().miss(MissPolicy::Redirect, &route.pattern);
+    Some(Answer::alias_redirect(scheme, alias, target))
 }

@@ -5,6 +5,7 @@ use crate::annotation::grammar::{boolean, count};
 use crate::annotation::{Annotations, Spelling};
 use crate::hostname::Hostname;
 use crate::path::NormalPath;
+use crate::table::Scheme;
 
 /// Where requests are sent instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,10 +52,58 @@ pub enum LocationPart {
     EscapedRequestUri,
 }
 
+/// The parts of a request that a [`Location`] may repeat.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestUrl<'r> {
+    /// How it came in.
+    pub scheme: Scheme,
+    /// Canonical.
+    pub host: &'r str,
+    /// As the client wrote it.
+    pub port: Option<&'r str>,
+    /// As the client wrote them.
+    pub path_and_query: &'r [u8],
+}
+
+/// Where every request of an object is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead<'r> {
+    /// To the same URL at this host, with 308.
+    Host(&'r Hostname),
+    /// To a place that the object states.
+    Place(&'r FixedRedirect),
+}
+
 impl Location {
     /// In order.
     pub fn parts(&self) -> &[LocationPart] {
         &self.0
+    }
+
+    /// With the parts of a request in it.
+    pub fn expand(&self, request: &RequestUrl<'_>) -> Vec<u8> {
+        let mut url = Vec::new();
+        for part in self.parts() {
+            match part {
+                LocationPart::Literal(text) => url.extend_from_slice(text.as_bytes()),
+                LocationPart::Scheme => url.extend_from_slice(request.scheme.as_str().as_bytes()),
+                LocationPart::Host => url.extend_from_slice(request.host.as_bytes()),
+                LocationPart::HttpHost => {
+                    url.extend_from_slice(request.host.as_bytes());
+                    url.extend(request.port.iter().flat_map(|port| [b":", port.as_bytes()].concat()));
+                }
+                LocationPart::RequestUri => url.extend_from_slice(request.path_and_query),
+                LocationPart::EscapedRequestUri => {
+                    for byte in request.path_and_query {
+                        match byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+                            true => url.push(*byte),
+                            false => url.extend(format!("%{byte:02X}").into_bytes()),
+                        }
+                    }
+                }
+            }
+        }
+        url
     }
 
     /// Whether nothing of it could be taken for a user before the host.
@@ -65,6 +114,17 @@ impl Location {
 }
 
 impl Redirects {
+    /// Where every request is sent, if it is.
+    pub fn instead(&self) -> Option<Instead<'_>> {
+        let host = self.to_host.as_ref().map(Instead::Host);
+        host.or_else(|| self.fixed.as_ref().map(Instead::Place))
+    }
+
+    /// Where a request for the root is sent, with 302, if that is what this one asks for.
+    pub fn root(&self, path: &NormalPath<'_>) -> Option<&str> {
+        self.app_root.as_deref().filter(|_| path.as_str() == "/")
+    }
+
     /// Reads the annotations.
     pub(crate) fn read(annotations: &mut Annotations<'_>) -> Self {
         let permanent = annotations.first(&[

@@ -6,7 +6,7 @@ use super::super::context::RequestContext;
 use super::super::fields::Fields;
 use super::super::forwarded::remove_spoofed;
 use super::super::hash_key;
-use super::super::redirect::{expand, scheme_name};
+use super::super::redirect::expand;
 use super::super::request::RequestTarget;
 use super::super::subrequest::{Server, ServerTls, Subrequest, SubrequestError, Subresponse, without_connection};
 use crate::limits::{EXTERNAL_BODY, EXTERNAL_FIELDS, EXTERNAL_TIME};
@@ -180,7 +180,7 @@ fn fields(external: &External, request: &Asked<'_>, client: IpAddr) -> HeaderMap
     remove_spoofed(&mut fields);
     let target = request.target;
     let uri = target.path_and_query();
-    let scheme = scheme_name(request.scheme).as_bytes();
+    let scheme = request.scheme.as_str().as_bytes();
     let host = match target.port {
         Some(port) => format!("{}:{port}", target.host),
         None => target.host.to_string(),

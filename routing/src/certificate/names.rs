@@ -1,16 +1,16 @@
-//! The names that a certificate is valid for: a leaf certificate flows in, an answer for one host flows out. The miss
-//! policy asks before it sends a client to an alias.
+//! What clients see of a certificate: a leaf certificate flows in; the names that it is valid for, and from when until when
+//! it is, flow out. The miss policy asks before it sends a client to an alias.
 
-use rustls::pki_types::CertificateDer;
+use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
 /// The DNS names of a certificate's subjectAltName, in lower case. The common name does not count (RFC 9525 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CertificateNames(Box<[Box<str>]>);
+pub struct CertificateNames(Box<[Box<str>]>);
 
 impl CertificateNames {
     /// The names of a leaf certificate; none if it cannot be read.
-    pub(crate) fn of(leaf: &CertificateDer<'_>) -> Self {
+    pub fn of(leaf: &CertificateDer<'_>) -> Self {
         let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return Self::default() };
         let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Self::default() };
         let dns = |name: &GeneralName<'_>| match name {
@@ -22,11 +22,36 @@ impl CertificateNames {
 
     /// Whether the certificate is valid for a canonical host. A `*` stands for exactly one whole first label (RFC 9525
     /// §6.3).
-    pub(crate) fn cover(&self, host: &str) -> bool {
+    pub fn cover(&self, host: &str) -> bool {
         self.0.iter().any(|name| match name.strip_prefix("*.") {
             Some(domain) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == domain),
             None => **name == *host,
         })
+    }
+}
+
+impl CertificateNames {
+    /// The names, as they stand in the certificate but in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+/// From when until when a certificate is valid, in seconds since 1970 in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: i64,
+    /// The last one.
+    pub not_after: i64,
+}
+
+impl Validity {
+    /// That of a certificate; `None` if it cannot be read.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let validity = certificate.validity();
+        Some(Self { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
     }
 }
 
@@ -39,6 +64,17 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         CertificateNames::of(certificate.der())
+    }
+
+    #[test]
+    fn a_certificate_says_how_long_it_is_valid() {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2001, 9, 9);
+        parameters.not_after = rcgen::date_time_ymd(2033, 5, 18);
+        let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let expected = Validity { not_before: 999_993_600, not_after: 1_999_987_200 };
+        assert_eq!(Validity::of(certificate.der()), Some(expected));
+        assert_eq!(Validity::of(&CertificateDer::from(vec![0_u8])), None);
     }
 
     #[test]
