@@ -9,7 +9,7 @@ DENY := $(shell command -v cargo-deny 2>/dev/null || echo .tools/bin/cargo-deny)
 # What the demo is started with, such as: make demo DEMO_FLAGS="--nodes 5 --keep"
 DEMO_FLAGS ?=
 
-.PHONY: help demo test check lint deny audit build release clean
+.PHONY: help demo test check lint deny audit build release render clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,10 @@ build: ## debug binaries of all programs
 release: ## optimised binaries of the three programs
 	@scripts/setup check
 	cargo build --locked --release -p nearside-proxy -p nearside-controller -p nearside-dns-sync
+
+render: ## the manifests in deploy/ from the chart (test holds them equal)
+	@scripts/deploy-tools
+	scripts/render
 
 clean: ## remove what was built
 	cargo clean

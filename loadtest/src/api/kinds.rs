@@ -300,6 +300,11 @@ const TABLE: &[Row] = &[
         ],
         ..Row::namespaced("", "Event", "events", "event")
     },
+    Row { short_names: &["sa"], ..Row::namespaced("", "ServiceAccount", "serviceaccounts", "serviceaccount") },
+    Row::namespaced("rbac.authorization.k8s.io", "Role", "roles", "role"),
+    Row::namespaced("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", "rolebinding"),
+    Row::cluster("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", "clusterrole"),
+    Row::cluster("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding"),
     Row { short_names: &["ep"], ..Row::namespaced("", "Endpoints", "endpoints", "endpoints") },
     Row { generation: true, ..Row::namespaced("discovery.k8s.io", "EndpointSlice", "endpointslices", "endpointslice") },
     Row {
@@ -309,6 +314,28 @@ const TABLE: &[Row] = &[
         ..Row::namespaced("networking.k8s.io", "Ingress", "ingresses", "ingress")
     },
     Row { generation: true, ..Row::cluster("networking.k8s.io", "IngressClass", "ingressclasses", "ingressclass") },
+    Row {
+        generation: true,
+        ..Row::namespaced("networking.k8s.io", "NetworkPolicy", "networkpolicies", "networkpolicy")
+    },
+    Row {
+        short_names: &["deploy"],
+        status: true,
+        generation: true,
+        ..Row::namespaced("apps", "Deployment", "deployments", "deployment")
+    },
+    Row {
+        short_names: &["ds"],
+        status: true,
+        generation: true,
+        ..Row::namespaced("apps", "DaemonSet", "daemonsets", "daemonset")
+    },
+    Row {
+        short_names: &["pdb"],
+        status: true,
+        generation: true,
+        ..Row::namespaced("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget")
+    },
     Row { unconditional_update: false, ..Row::namespaced("coordination.k8s.io", "Lease", "leases", "lease") },
     Row {
         short_names: &["ev"],
