@@ -44,10 +44,23 @@ pub fn configure<A: Parser, C, M: Display>(
     program: &str,
     check: impl Fn(A) -> Result<C, Vec<M>>,
 ) -> Result<Configured<C>, ExitCode> {
+    configure_from(program, std::env::args_os().collect(), check)
+}
+
+/// The same with these arguments, the first of which names the program: for a command of a program, which has flags of its
+/// own.
+///
+/// # Errors
+/// As for [`parse_arguments`].
+pub fn configure_from<A: Parser, C, M: Display>(
+    program: &str,
+    arguments: Vec<OsString>,
+    check: impl Fn(A) -> Result<C, Vec<M>>,
+) -> Result<Configured<C>, ExitCode> {
     let mut translation = Translation::new(&Environment::of_process(), program);
     loop {
         let command = A::command().after_help(AFTER_HELP);
-        let mistakes: Vec<String> = match parse(command, std::env::args_os(), &translation.taken).map(&check) {
+        let mistakes: Vec<String> = match parse(command, arguments.clone(), &translation.taken).map(&check) {
             Ok(Ok(config)) => return Ok(Configured { config, translation }),
             Ok(Err(mistakes)) => mistakes.iter().map(ToString::to_string).collect(),
             Err(error) if error.use_stderr() => vec![mistake(&error)],

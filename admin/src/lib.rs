@@ -15,7 +15,7 @@ mod signal;
 mod tls;
 
 pub use arguments::{AdminArguments, AdminMistake, AdminSecurity};
-pub use command_line::{Configured, configure, parse_arguments, unusable_flags};
+pub use command_line::{Configured, configure, configure_from, parse_arguments, unusable_flags};
 pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};

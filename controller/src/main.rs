@@ -1,25 +1,30 @@
 //! `nearside-controller`: reads the options, builds the parts and joins them. Snapshots flow from the source to the
 //! placement task, desired content from there to the reconciler, and writes from the reconciler to the API or to a
-//! directory; leader election says when the reconciler may write.
+//! directory; leader election says when the reconciler may write. Its commands, `explain` and others, answer one question
+//! about the same objects and end.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod clock;
+mod command;
 mod contention;
 mod desired;
+mod explain;
 mod leader;
 mod limits;
 mod metrics;
 mod options;
 mod out;
+mod output;
 mod placement;
 mod reconcile;
 mod writer;
 
+use command::{Command, command};
 use desired::{Planner, RouterIdentity};
 use leader::Candidate;
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure, init_logging};
+use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure_from, init_logging};
 use nearside_watch::{Source, SourceError, snapshots, token_reviews};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
@@ -32,8 +37,12 @@ use tokio::sync::{oneshot, watch};
 use writer::{ApiWriter, Writer};
 
 fn main() -> ExitCode {
+    let arguments = match command(std::env::args_os().collect()) {
+        Command::Run(arguments) => arguments,
+        Command::Answered(code) => return code,
+    };
     let check = |arguments: Arguments| Options::new(arguments, Surroundings::read());
-    let configured = match configure(PROGRAM, check) {
+    let configured = match configure_from(PROGRAM, arguments, check) {
         Ok(configured) => configured,
         Err(code) => return code,
     };

@@ -14,8 +14,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Publishes in DNS the nodes that hold ready pods of each host, and writes the status of Routes and Ingresses.
+///
+/// Commands, each with a --help of its own:
+///   explain URL    what happens to a request, and why
+///   run            the controller itself, as without a command
 #[derive(Clone, Debug, Parser)]
-#[command(name = "nearside-controller", version, about)]
+#[command(name = "nearside-controller", version, about, verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     reading: ReadingArguments,

@@ -115,6 +115,19 @@ impl fmt::Debug for KeyPair {
     }
 }
 
+/// Reads the first certificate of a PEM text that may hold keys and more certificates, as the file of a server does.
+///
+/// # Errors
+/// [`CertificateError::Certificate`] where there is none.
+pub fn read_leaf(pem: &[u8]) -> Result<CertificateDer<'static>, CertificateError> {
+    let blocks = pem::blocks(pem).map_err(CertificateError::Certificate)?;
+    let mut certificates = blocks.into_iter().filter_map(|block| match block {
+        Block::Certificate(der) => Some(der.into()),
+        Block::PrivateKey(_) | Block::PublicKey => None,
+    });
+    certificates.next().ok_or_else(|| CertificateError::Certificate("it holds none".into()))
+}
+
 /// Reads a bundle of CA certificates.
 ///
 /// # Errors

@@ -5,7 +5,9 @@
 
 mod admin_tokens;
 mod admission;
+mod command;
 mod conflicts;
+mod explain;
 mod leadership;
 mod manifests;
 mod objects;

@@ -60,10 +60,16 @@ impl Cluster {
         self.start(name, &[])
     }
 
+    /// A file that tells how to reach the API server.
+    pub(crate) fn kubeconfig(&self) -> String {
+        let path = self.directory.path().join("kubeconfig");
+        std::fs::write(&path, self.api.kubeconfig_yaml()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     fn start(&self, name: &str, flags: &[&str]) -> Controller {
-        let kubeconfig = self.directory.path().join("kubeconfig");
-        std::fs::write(&kubeconfig, self.api.kubeconfig_yaml()).unwrap();
-        let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
+        let kubeconfig = self.kubeconfig();
+        let environment = [("KUBECONFIG", &*kubeconfig)];
         let flags = [&["--namespace", "nearside"], flags].concat();
         Controller::start(self.directory.path(), name, &flags, &environment)
     }

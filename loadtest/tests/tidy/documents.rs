@@ -13,6 +13,9 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("nearside-loadtest", &["demo"]),
 ];
 
+/// The commands that have flags of their own beside those of their program.
+const COMMANDS: [(&str, &str); 1] = [("nearside-controller", "explain")];
+
 #[test]
 fn every_path_that_a_document_names_exists() {
     let files = tree::files();
@@ -59,6 +62,26 @@ fn flags_and_their_description_agree() {
         let invented: Vec<_> = described.difference(&real).collect();
         assert!(missing.is_empty(), "docs/command-lines.md does not describe {missing:?} of {program}");
         assert!(invented.is_empty(), "docs/command-lines.md describes {invented:?}, which {program} does not have");
+    }
+}
+
+#[test]
+fn flags_of_commands_and_their_description_agree() {
+    let document = tree::text("docs/command-lines.md").unwrap();
+    let table = |title: &str| {
+        let part = document.split("\n## ").find(|part| part.starts_with(&format!("`{title}`"))).unwrap_or_default();
+        flags(part, |line| line.starts_with("| `--"))
+    };
+    for (program, command) in COMMANDS {
+        let help = Command::new(programs::binary(program).unwrap()).args([command, "--help"]).output().unwrap();
+        assert!(help.status.success(), "{program} {command} --help");
+        let real = flags(&String::from_utf8(help.stdout).unwrap(), |line| line.trim_start().starts_with('-'));
+        // Flags that a command shares with its program are described there.
+        let (own, shared) = (table(&format!("{program} {command}")), table(program));
+        let missing: Vec<_> = real.iter().filter(|flag| !own.contains(*flag) && !shared.contains(*flag)).collect();
+        let invented: Vec<_> = own.difference(&real).collect();
+        assert!(missing.is_empty(), "docs/command-lines.md does not describe {missing:?} of {program} {command}");
+        assert!(invented.is_empty(), "docs/command-lines.md describes {invented:?}, which {program} {command} lacks");
     }
 }
 

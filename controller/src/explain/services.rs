@@ -1,0 +1,151 @@
+//! Who serves a rule, and where: the rule that answers and the snapshot flow in; its Services with their endpoints, the
+//! placement of the host and what DNS says of it flow out.
+
+use super::explanation::{Dns, Endpoint, Placement, Service};
+use nearside_routing::address_policy::Refusal;
+use nearside_routing::endpoints::{EndpointState, PortSelector, RefusedEndpoint, ServiceEndpoints};
+use nearside_routing::object::{DnsEndpoint, DnsEndpointSpec, ObjectMeta};
+use nearside_routing::placement::{HostPlacement, RecordPolicy, dns_endpoint_name, records};
+use nearside_routing::published::{
+    BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PublishedAlias, published as published_by,
+};
+use nearside_routing::table::{CompiledRoute, WeightedBackend};
+use nearside_routing::{HostPattern, Hostname, Kind, Object, ObjectKey, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The Services of a rule, those of its canary last.
+pub(super) fn services(
+    snapshot: &Snapshot,
+    objects: &BTreeMap<ObjectKey, Object>,
+    route: &CompiledRoute,
+) -> Vec<Service> {
+    let of = |route: &CompiledRoute, canary: bool| -> Vec<Service> {
+        route.backends.iter().map(|backend| service(snapshot, objects, backend, canary)).collect()
+    };
+    let beside = route.canary.as_ref().map(|canary| of(&canary.route, true)).unwrap_or_default();
+    of(route, false).into_iter().chain(beside).collect()
+}
+
+fn service(
+    snapshot: &Snapshot,
+    objects: &BTreeMap<ObjectKey, Object>,
+    backend: &WeightedBackend,
+    canary: bool,
+) -> Service {
+    let none = ServiceEndpoints::default();
+    let known = snapshot.endpoints.get(&backend.service).map_or(&none, AsRef::as_ref);
+    let endpoints: BTreeSet<Endpoint> = known
+        .select(&backend.port)
+        .map(|(_, endpoint)| Endpoint {
+            node: endpoint.node.to_string(),
+            pod: endpoint.pod.to_string(),
+            address: endpoint.address.to_string(),
+            state: match endpoint.state {
+                EndpointState::Ready => "ready",
+                EndpointState::ServingTerminating => "ending",
+            },
+        })
+        .collect();
+    let key = ObjectKey::new(Kind::Service, &backend.service.namespace, &backend.service.name);
+    Service {
+        service: backend.service.to_string(),
+        port: port(&backend.port),
+        weight: backend.weight,
+        canary,
+        exists: objects.contains_key(&key),
+        endpoints: endpoints.into_iter().collect(),
+        refused: known.refused.iter().map(refused).collect(),
+    }
+}
+
+fn refused(endpoint: &RefusedEndpoint) -> String {
+    let RefusedEndpoint { address, node, pod, refusal } = endpoint;
+    let why: &Refusal = refusal;
+    format!("{address} ({pod} on {node}): {why}")
+}
+
+fn port(port: &PortSelector) -> String {
+    match port {
+        PortSelector::All => "every port".into(),
+        PortSelector::ServicePort(number) => format!("port {number}"),
+        PortSelector::ServicePortName(name) => format!("port {name}"),
+        PortSelector::TargetPort(target) => format!("target port {target}"),
+    }
+}
+
+/// Where a host is placed, as it is told.
+pub(super) fn placement(host: &HostPlacement) -> Placement {
+    Placement { basis: host.basis.as_str(), nodes: host.nodes.iter().map(ToString::to_string).collect() }
+}
+
+/// What DNS says of a host, and what it should.
+pub(super) struct Names<'n> {
+    pub(super) pattern: &'n HostPattern,
+    /// The host that was asked for.
+    pub(super) host: &'n str,
+    /// Where the DNSEndpoints are.
+    pub(super) namespace: &'n str,
+    pub(super) policy: &'n RecordPolicy,
+    /// `None` for a host that is not placed.
+    pub(super) placement: Option<&'n HostPlacement>,
+    pub(super) held: Option<&'static str>,
+}
+
+impl Names<'_> {
+    /// The object of the host, where it is among the objects.
+    fn object<'o>(&self, objects: &'o BTreeMap<ObjectKey, Object>) -> Option<&'o DnsEndpoint> {
+        match objects.get(&self.key()) {
+            Some(Object::DnsEndpoint(endpoint)) => Some(endpoint),
+            _ => None,
+        }
+    }
+
+    fn key(&self) -> ObjectKey {
+        ObjectKey::new(Kind::DnsEndpoint, self.namespace, &dns_endpoint_name(self.pattern))
+    }
+
+    fn wanted(&self, snapshot: &Snapshot) -> Option<DnsEndpointSpec> {
+        let host = self.placement?.clone();
+        let placement = nearside_routing::Placement { hosts: [(self.pattern.clone(), host)].into() };
+        records(&placement, &snapshot.nodes, &snapshot.routes, self.policy).remove(self.pattern)
+    }
+
+    /// In words.
+    pub(super) fn told(&self, snapshot: &Snapshot, objects: &BTreeMap<ObjectKey, Object>) -> Dns {
+        let object = self.object(objects);
+        let present = object.map(|object| lines(&object.spec)).unwrap_or_default();
+        let wanted = self.wanted(snapshot).map(|spec| lines(&spec)).unwrap_or_default();
+        Dns {
+            object: self.key().to_string(),
+            exists: object.is_some(),
+            generation: object.and_then(|object| object.metadata.annotation(GENERATION)).map(ToOwned::to_owned),
+            wanted: if present == wanted { Vec::new() } else { wanted },
+            records: present,
+            held: self.held,
+            resolved: None,
+        }
+    }
+
+    /// The nodes to which clients of the host can be sent: those that DNS names, else those that it will name.
+    pub(super) fn aliases(&self, snapshot: &Snapshot, objects: &BTreeMap<ObjectKey, Object>) -> Vec<PublishedAlias> {
+        let Ok(host) = Hostname::parse(self.host) else { return Vec::new() };
+        if self.object(objects).is_some() {
+            return snapshot.published.get(&host).map(|aliases| aliases.to_vec()).unwrap_or_default();
+        }
+        let (Some(spec), Some(placement)) = (self.wanted(snapshot), self.placement) else { return Vec::new() };
+        let metadata = ObjectMeta {
+            labels: [(MANAGED_LABEL.to_owned(), MANAGED_VALUE.to_owned())].into(),
+            annotations: [(BASIS_ANNOTATION.to_owned(), placement.basis.as_str().to_owned())].into(),
+            ..ObjectMeta::default()
+        };
+        let all = published_by(&DnsEndpoint { metadata, spec, ..DnsEndpoint::default() });
+        all.into_iter().filter(|(name, _)| *name == host).map(|(_, alias)| alias).collect()
+    }
+}
+
+fn lines(spec: &DnsEndpointSpec) -> Vec<String> {
+    let sets = spec.endpoints.iter();
+    sets.map(|set| format!("{} {} {}", set.dns_name, set.record_type, set.targets.join(" "))).collect()
+}
+
+const GENERATION: &str = "nearside.dev/gen";
