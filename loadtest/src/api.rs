@@ -1,11 +1,14 @@
 //! A fake Kubernetes API server: listeners and options go in, a server comes out that kube-rs and `kubectl` take for a
 //! real one, with a handle to its objects and to faults on demand. The lab and the black-box tests of every program
-//! start it. It refuses what a real server refuses, for the kinds of its table; it has no controllers, no authorization
-//! and no garbage collection by owner reference.
+//! start it. It refuses what a real server refuses, for the kinds of its table, and on demand what no Role allows; it has no
+//! controllers and no garbage collection by owner reference.
 
+mod access;
 mod clock;
+mod controllers;
 mod defaults;
 mod discovery;
+pub(crate) mod endpoint_slices;
 mod error;
 mod event_conversion;
 mod faults;
@@ -34,9 +37,12 @@ pub use object::ObjectRef;
 pub use review::Account;
 
 use self::http::Service;
+use access::Access;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use defaults::Allocator;
 use kinds::{Kinds, ResourceKind};
-use listener::Listeners;
+use listener::{Answering, Listeners};
 use object::{Key, meta_text, text};
 use registry::{Caller, DeleteOptions, Deleted, ListQuery, Part, Patch, Registry};
 use serde_json::{Value, json};
@@ -45,6 +51,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use tokio_rustls::TlsAcceptor;
 
 /// How a server behaves. The defaults suit tests.
 #[derive(Clone, Debug)]
@@ -57,10 +64,47 @@ pub struct Options {
     pub bookmark_interval: Duration,
     /// Pods on a node stay, marked with `deletionTimestamp`, until they are deleted with grace period 0.
     pub graceful_pod_deletion: bool,
-    /// Bearer token that requests must carry; `None` asks for none.
+    /// Bearer token that requests must carry; `None` asks for none. With [`Options::rbac`] it is the administrator's.
     pub token: Option<String>,
+    /// Whether everybody but the administrator may do only what Roles and ClusterRoles allow, with the tokens of ServiceAccounts
+    /// (TokenRequest).
+    pub rbac: bool,
+    /// Whether the server comes with what kube-controller-manager does that clients see: the ServiceAccount `default` of every
+    /// namespace, EndpointSlices. Pods are then refused whose ServiceAccount does not exist.
+    pub controllers: bool,
+    /// Whether Routes and DNSEndpoints are there without their CustomResourceDefinitions.
+    pub custom_kinds: bool,
+    /// Served over TLS with this certificate.
+    pub tls: Option<ServerTls>,
+    /// Whether the server also listens on a port of 127.0.0.1 where no fault is met and nothing is counted.
+    pub back_door: bool,
     /// Whom TokenReview and SubjectAccessReview know.
     pub accounts: Vec<Account>,
+}
+
+/// The certificate of a server.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// What connections are met with.
+    pub server: Arc<rustls::ServerConfig>,
+    /// The authority that signed it, PEM, for kubeconfigs.
+    pub authority: String,
+}
+
+impl Options {
+    /// As strict as a fresh cluster: everybody but the bearer of `token` has the rights that Roles give, Routes and DNSEndpoints
+    /// exist by their definitions, pods end as a kubelet lets them, and controllers run.
+    #[must_use]
+    pub fn strict(token: &str) -> Self {
+        Self {
+            graceful_pod_deletion: true,
+            token: Some(token.to_owned()),
+            rbac: true,
+            controllers: true,
+            custom_kinds: false,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Options {
@@ -71,6 +115,11 @@ impl Default for Options {
             bookmark_interval: Duration::from_secs(10),
             graceful_pod_deletion: false,
             token: None,
+            rbac: false,
+            controllers: false,
+            custom_kinds: true,
+            tls: None,
+            back_door: false,
             accounts: Vec::new(),
         }
     }
@@ -87,14 +136,19 @@ struct Running {
     registry: Arc<Registry>,
     faults: Faults,
     listeners: Arc<Listeners>,
-    token: Option<String>,
+    access: Arc<Access>,
     /// The listeners hold it weakly, so that both can end.
-    _service: Arc<Service>,
+    tls: Option<ServerTls>,
+    back_door: Option<Arc<Listeners>>,
+    _services: Vec<Arc<dyn Answering>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.listeners.stop();
+        if let Some(listeners) = &self.back_door {
+            listeners.stop();
+        }
     }
 }
 
@@ -117,21 +171,38 @@ impl ApiServer {
         }
         let registry = Arc::new(Registry {
             store: Store::new(options.history, options.watch_queue),
-            kinds: Kinds::builtin(),
+            kinds: if options.custom_kinds { Kinds::builtin() } else { Kinds::plain() },
             allocator: Allocator::default(),
             graceful_pod_deletion: options.graceful_pod_deletion,
+            needs_accounts: options.controllers,
         });
-        let listeners = Arc::new(Listeners::new(listeners)?);
+        let acceptor = options.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.server)));
+        let listeners = Arc::new(Listeners::new(listeners, acceptor)?);
         let faults = Faults::new(Arc::clone(&registry), Arc::clone(&listeners));
-        let service = Arc::new(Service {
-            registry: Arc::clone(&registry),
-            faults: faults.clone(),
-            token: options.token.clone(),
-            bookmark_interval: options.bookmark_interval,
-            accounts: options.accounts,
-        });
-        listeners.start(&service).await?;
-        let running = Running { registry, faults, listeners, token: options.token, _service: service };
+        let access = Arc::new(Access::new(options.rbac, options.token, options.accounts));
+        let serve = |faults: &Faults| -> Arc<dyn Answering> {
+            Arc::new(Service {
+                registry: Arc::clone(&registry),
+                faults: faults.clone(),
+                access: Arc::clone(&access),
+                bookmark_interval: options.bookmark_interval,
+            })
+        };
+        let mut services = vec![serve(&faults)];
+        listeners.start(&services[0]).await?;
+        let mut back_door = None;
+        if options.back_door {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let listeners = Arc::new(Listeners::new(vec![listener], None)?);
+            let service = serve(&Faults::new(Arc::clone(&registry), Arc::clone(&listeners)));
+            listeners.start(&service).await?;
+            services.push(service);
+            back_door = Some(listeners);
+        }
+        if options.controllers {
+            controllers::start(&registry);
+        }
+        let running = Running { registry, faults, listeners, access, tls: options.tls, back_door, _services: services };
         let server = Self { running: Arc::new(running) };
         for name in FIRST_NAMESPACES {
             server
@@ -153,10 +224,21 @@ impl ApiServer {
         self.running.listeners.addresses().collect()
     }
 
-    /// `http://` and the first address.
+    /// The URL of the first address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        self.url_of(self.address())
+    }
+
+    fn url_of(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.running.tls.is_some() { "https" } else { "http" })
+    }
+
+    /// The URL where no fault is met, with [`Options::back_door`].
+    #[must_use]
+    pub fn back_door(&self) -> Option<String> {
+        let address = self.running.back_door.as_ref()?.addresses().next()?;
+        Some(format!("http://{address}"))
     }
 
     /// A kubeconfig that leads to the first address.
@@ -168,18 +250,12 @@ impl ApiServer {
     /// A kubeconfig that leads to `address`, one under which a client can reach it.
     #[must_use]
     pub fn kubeconfig_yaml_for(&self, address: SocketAddr) -> String {
-        let user = match &self.running.token {
-            Some(token) => json!({"token": token}),
-            None => json!({}),
-        };
-        // JSON is YAML, and needs no escaping rules of its own.
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": format!("http://{address}")}}],
-            "users": [{"name": "lab", "user": user}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": "default"}}],
-        });
-        format!("{config:#}\n")
+        kubeconfig(&self.url_of(address), self.running.tls.as_ref(), self.running.access.token.as_deref())
+    }
+
+    /// Forgets every token of a ServiceAccount: whoever shows one is answered with 401.
+    pub fn revoke_tokens(&self) {
+        self.running.access.issued.revoke_all();
     }
 
     /// The switches for faults, and the request counts.
@@ -296,6 +372,23 @@ impl ApiServer {
             ApiError::new(404, "NotFound", format!("no matches for kind {kind:?} in version {api_version:?}"))
         })
     }
+}
+
+/// A kubeconfig that leads to `server` with a token; JSON is YAML, and needs no escaping rules of its own.
+#[must_use]
+pub fn kubeconfig(server: &str, tls: Option<&ServerTls>, token: Option<&str>) -> String {
+    let mut cluster = json!({ "server": server });
+    if let Some(tls) = tls {
+        cluster["certificate-authority-data"] = json!(STANDARD.encode(&tls.authority));
+    }
+    let user = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": "lab", "user": user}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": "default"}}],
+    });
+    format!("{config:#}\n")
 }
 
 fn lab() -> Caller {

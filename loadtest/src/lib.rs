@@ -10,3 +10,4 @@ pub mod demo;
 pub mod lab;
 pub mod pods;
 pub mod programs;
+pub mod rest;

@@ -57,6 +57,9 @@ pub(crate) fn fill(kind: &ResourceKind, object: &mut Value, allocator: &Allocato
                 }
             }
         }
+        "rolebindings" | "clusterrolebindings" => {
+            default(child_map(fields, "roleRef"), "apiGroup", json!("rbac.authorization.k8s.io"));
+        }
         "routes" => route(fields, &namespace, &name),
         "customresourcedefinitions" => definition(child_map(fields, "spec")),
         _ => {}

@@ -53,6 +53,12 @@ pub(crate) fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Val
                 "kind": kind.kind, "verbs": ["get", "patch", "update"],
             }));
         }
+        if kind.plural == "serviceaccounts" {
+            list.push(json!({
+                "name": "serviceaccounts/token", "singularName": "", "namespaced": true, "group": "authentication.k8s.io",
+                "version": "v1", "kind": "TokenRequest", "verbs": ["create"],
+            }));
+        }
     }
     (!list.is_empty())
         .then(|| json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": list}))

@@ -1,16 +1,18 @@
 //! One HTTP request: it goes in, is counted, meets the faults that are switched on, and is answered by discovery or by
 //! the registry. `listener` calls it for every request.
 
+use super::access::{Access, Asked, User};
 use super::discovery;
 use super::error::ApiError;
 use super::faults::{Fault, Faults, made_up};
 use super::kinds::ResourceKind;
+use super::listener::{Answered, Answering};
 use super::object::{Key, meta_text};
 use super::registry::{DeleteOptions, Deleted, Page, Patch, Registry};
 use super::representation::Form;
 use super::request::{ObjectPath, Query, Target};
 use super::response::{self, AnswerBody};
-use super::review::{self, Account};
+use super::review;
 use super::watch::Watch;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response};
@@ -26,31 +28,35 @@ use tokio::sync::mpsc;
 pub(crate) struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) faults: Faults,
-    /// Bearer token that requests must carry; `None` asks for none.
-    pub(crate) token: Option<String>,
+    pub(crate) access: Arc<Access>,
     pub(crate) bookmark_interval: Duration,
-    /// Whom reviews know.
-    pub(crate) accounts: Vec<Account>,
+}
+
+impl Answering for Service {
+    fn answer(&self, request: Request<Incoming>) -> Answered<'_> {
+        Box::pin(self.decide(request))
+    }
 }
 
 impl Service {
-    /// Answers one request. Every refusal is an answer too.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        if !self.is_authorized(request.headers()) {
-            return response::error(&ApiError::new(401, "Unauthorized", "Unauthorized"));
-        }
+    async fn decide(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let user = match self.access.authenticate(&self.registry, header(request.headers(), &AUTHORIZATION)) {
+            Ok(user) => user,
+            Err(error) => return response::error(&error),
+        };
         let path = request.uri().path().to_owned();
         match Target::parse(&path) {
-            Target::Objects(target) if review::is_review(&target) => self.review(target, request).await,
-            Target::Objects(target) => self.objects(target, request).await,
-            target if request.method() == Method::GET => self.document(&target),
+            Target::Objects(target) if review::is_review(&target) => self.review(&user, target, request).await,
+            Target::Objects(target) => self.objects(&user, target, request).await,
+            target if request.method() == Method::GET => {
+                let asked = Asked::Path { verb: "get".to_owned(), path };
+                match self.access.authorize(&self.registry, &user, &asked) {
+                    Ok(()) => self.document(&target),
+                    Err(error) => response::error(&error),
+                }
+            }
             _ => response::text(405, "405 method not allowed\n"),
         }
-    }
-
-    fn is_authorized(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        header(headers, &AUTHORIZATION).strip_prefix("Bearer ") == Some(token)
     }
 
     fn document(&self, target: &Target) -> Response<AnswerBody> {
@@ -72,7 +78,7 @@ impl Service {
         document.map_or_else(|| response::text(404, "404 page not found\n"), |document| response::json(200, &document))
     }
 
-    async fn review(&self, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn review(&self, user: &User, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
         if request.method() != Method::POST || path.name.is_some() {
             return response::error(&ApiError::new(405, "MethodNotAllowed", "reviews are created and never kept"));
         }
@@ -83,27 +89,35 @@ impl Service {
                 Fault::EmptyList | Fault::ShortList(_) | Fault::TruncatedBody => {}
             }
         }
+        if let Err(error) = self.access.authorize(&self.registry, user, &Asked::objects("create", &path, "")) {
+            return response::error(&error);
+        }
         let media_type = header(request.headers(), &CONTENT_TYPE).to_owned();
         let answered = match json_body(request, &media_type).await {
-            Ok(asked) => review::review(&self.accounts, &path, asked),
+            Ok(asked) => review::review(&self.access, &self.registry, user, &path, asked),
             Err(error) => Err(error),
         };
         answered.map_or_else(|error| response::error(&error), |review| response::json(201, &review))
     }
 
-    async fn objects(&self, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn objects(&self, user: &User, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let Some(verb) = verb(request.method(), &path, &query) else {
+            let message = "the server does not allow this method on the requested resource";
+            return response::error(&ApiError::new(405, "MethodNotAllowed", message));
+        };
+        let asked = Asked::objects(verb, &path, query.text("fieldSelector"));
         let Some(kind) = self.registry.kinds.by_resource(&path.group, &path.version, &path.plural) else {
+            // Who may not ask is not told either that there is no such kind.
+            if let Err(error) = self.access.authorize(&self.registry, user, &asked) {
+                return response::error(&error);
+            }
             if path.group.is_empty() && path.version == "v1" {
                 let mut error = ApiError::new(404, "NotFound", "the server could not find the requested resource");
                 error.details = json!({});
                 return response::error(&error);
             }
             return response::text(404, "404 page not found\n");
-        };
-        let query = Query::parse(request.uri().query().unwrap_or_default());
-        let Some(verb) = verb(request.method(), &path, &query) else {
-            let message = "the server does not allow this method on the requested resource";
-            return response::error(&ApiError::new(405, "MethodNotAllowed", message));
         };
         let faults = self.faults.meet(verb, &kind.plural);
         for fault in &faults {
@@ -112,6 +126,9 @@ impl Service {
                 Fault::Answer { status, retry_after } => return response::error(&made_up(*status, *retry_after)),
                 Fault::EmptyList | Fault::ShortList(_) | Fault::TruncatedBody => {}
             }
+        }
+        if let Err(error) = self.access.authorize(&self.registry, user, &asked) {
+            return response::error(&error);
         }
         let answer = match self.act(verb, &kind, &path, &query, &faults, request).await {
             Ok(answer) => answer,
@@ -134,6 +151,11 @@ impl Service {
             ApiError::new(406, "NotAcceptable", "only the following media types are accepted: application/json")
         })?;
         check_scope(kind, path, verb)?;
+        if kind.plural == "serviceaccounts" && path.subresource.as_deref() == Some("token") {
+            let key = Key::new(path.namespace.clone().unwrap_or_default(), path.name.clone().unwrap_or_default());
+            let wanted = json_body(request, "").await?;
+            return Ok(response::json(201, &self.access.issue(&self.registry, kind, &key, wanted)?));
+        }
         let part = path
             .part(kind)
             .ok_or_else(|| ApiError::new(404, "NotFound", "the server could not find the requested resource"))?;
@@ -197,7 +219,7 @@ fn verb(method: &Method, path: &ObjectPath, query: &Query) -> Option<&'static st
     match *method {
         Method::GET if query.flag("watch") => Some("watch"),
         Method::GET => Some(if is_collection { "list" } else { "get" }),
-        Method::POST if is_collection => Some("create"),
+        Method::POST if is_collection || path.subresource.as_deref() == Some("token") => Some("create"),
         Method::PUT if !is_collection => Some("update"),
         Method::PATCH if !is_collection => Some("patch"),
         Method::DELETE if path.subresource.is_none() => Some(if is_collection { "deletecollection" } else { "delete" }),

@@ -103,8 +103,17 @@ struct Entry {
 impl Kinds {
     /// The kinds of the table, all switched on.
     pub(crate) fn builtin() -> Self {
-        let entries =
-            TABLE.iter().map(|row| Entry { kind: Arc::new(row.kind()), enabled: true, defined: false }).collect();
+        Self::rows(|_| true)
+    }
+
+    /// The same without those that a plain cluster has by their definitions alone.
+    pub(crate) fn plain() -> Self {
+        Self::rows(|row| !["routes", "dnsendpoints"].contains(&row.plural))
+    }
+
+    fn rows(wanted: impl Fn(&Row) -> bool) -> Self {
+        let rows = TABLE.iter().filter(|row| wanted(row));
+        let entries = rows.map(|row| Entry { kind: Arc::new(row.kind()), enabled: true, defined: false }).collect();
         Self { entries: RwLock::new(entries) }
     }
 

@@ -1,38 +1,60 @@
 //! The sockets: listeners go in, each connection is served until it ends, the listeners close or the server stops.
 //! A listener is closed and opened again on the same socket, so that one made in a network namespace stays there.
 
-use super::http::Service;
 use super::response::AnswerBody;
-use http::Response;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+/// What stands behind the sockets.
+pub(crate) trait Answering: fmt::Debug + Send + Sync {
+    /// Answers one request. Every refusal is an answer too.
+    fn answer(&self, request: Request<Incoming>) -> Answered<'_>;
+}
+
+/// An answer that is on its way.
+pub(crate) type Answered<'a> = Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send + 'a>>;
 
 /// All listeners of one server.
-#[derive(Debug)]
 pub(crate) struct Listeners {
     sockets: Vec<(TcpListener, SocketAddr)>,
+    tls: Option<TlsAcceptor>,
     running: Mutex<Running>,
     /// Also reachable without the lock, for the end of the server.
     aborts: std::sync::Mutex<Vec<AbortHandle>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Running {
-    service: Weak<Service>,
+    /// What answers, and the runtime it was started on: whoever opens the sockets again may be on another one.
+    service: Option<(Weak<dyn Answering>, Handle)>,
     tasks: Vec<JoinHandle<()>>,
 }
 
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").field("sockets", &self.sockets).finish_non_exhaustive()
+    }
+}
+
 impl Listeners {
-    pub(crate) fn new(sockets: Vec<TcpListener>) -> io::Result<Self> {
+    /// With `tls`, every connection begins with its handshake.
+    pub(crate) fn new(sockets: Vec<TcpListener>, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let sockets = sockets
             .into_iter()
             .map(|socket| {
@@ -41,7 +63,7 @@ impl Listeners {
                 Ok((socket, address))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { sockets, running: Mutex::default(), aborts: std::sync::Mutex::default() })
+        Ok(Self { sockets, tls, running: Mutex::default(), aborts: std::sync::Mutex::default() })
     }
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
@@ -49,17 +71,19 @@ impl Listeners {
     }
 
     /// Serves for the first time; the sockets listen already.
-    pub(crate) async fn start(&self, service: &Arc<Service>) -> io::Result<()> {
+    pub(crate) async fn start(&self, service: &Arc<dyn Answering>) -> io::Result<()> {
         let mut running = self.running.lock().await;
-        running.service = Arc::downgrade(service);
+        running.service = Some((Arc::downgrade(service), Handle::current()));
         self.accept(&mut running)
     }
 
     fn accept(&self, running: &mut Running) -> io::Result<()> {
-        let Some(service) = running.service.upgrade() else { return Ok(()) };
+        let Some((service, runtime)) = running.service.clone() else { return Ok(()) };
+        let Some(service) = service.upgrade() else { return Ok(()) };
+        let _entered = runtime.enter();
         for (socket, _) in &self.sockets {
             let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
-            running.tasks.push(tokio::spawn(accept(listener, Arc::clone(&service))));
+            running.tasks.push(tokio::spawn(accept(listener, self.tls.clone(), Arc::clone(&service))));
         }
         let mut aborts = self.aborts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *aborts = running.tasks.iter().map(JoinHandle::abort_handle).collect();
@@ -110,14 +134,23 @@ impl Listeners {
 }
 
 /// Serves connections; dropping the task drops them too.
-async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) {
+async fn accept(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, service: Arc<dyn Answering>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let service = Arc::clone(&service);
-                    connections.spawn(serve(stream, service));
+                    let (service, tls) = (Arc::clone(&service), tls.clone());
+                    connections.spawn(async move {
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => serve(stream, service).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => serve(stream, service).await,
+                                Err(error) => tracing::debug!(%error, "an API connection's handshake failed"),
+                            },
+                        }
+                    });
                 }
                 // Out of descriptors, or the peer left already: neither lasts.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -127,8 +160,7 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, service: Arc<Service>) {
-    let _ = stream.set_nodelay(true);
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: Arc<dyn Answering>) {
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<Response<AnswerBody>, Infallible>(service.answer(request).await) }

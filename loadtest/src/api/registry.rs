@@ -16,7 +16,9 @@ use super::error::ApiError;
 use super::event_conversion::{to_served, to_stored};
 use super::kinds::{Kinds, ResourceKind};
 use super::managed_fields::{self, Entry, FieldSet};
-use super::object::{Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, set_field, set_meta};
+use super::object::{
+    Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, set_field, set_meta, text,
+};
 use super::store::{State, Store};
 use super::validation::{self, Author};
 use identity::{check_name, check_revision, check_type, place};
@@ -31,6 +33,8 @@ pub(crate) struct Registry {
     pub(crate) allocator: Allocator,
     /// Pods with a grace period stay, marked, until they are deleted with 0.
     pub(crate) graceful_pod_deletion: bool,
+    /// Pods need a ServiceAccount that exists.
+    pub(crate) needs_accounts: bool,
 }
 
 /// On whose behalf a change is made.
@@ -142,6 +146,7 @@ impl Registry {
         let mut state = self.store.lock();
         if kind.namespaced {
             self.check_namespace(&state, kind, &key)?;
+            self.check_account(&state, kind, &key, &object)?;
         }
         if state.get(&kind.storage, &key).is_some() {
             return Err(ApiError::already_exists(kind, &key.name));
@@ -165,6 +170,24 @@ impl Registry {
             "message": format!("namespace {} is being terminated", key.namespace),
         }]);
         Err(error)
+    }
+
+    /// What the admission plugin `ServiceAccount` asks for.
+    fn check_account(&self, state: &State, kind: &ResourceKind, key: &Key, object: &Value) -> Result<(), ApiError> {
+        if kind.plural != "pods" || !self.needs_accounts {
+            return Ok(());
+        }
+        let Some(accounts) = self.kinds.by_type("v1", "ServiceAccount") else { return Ok(()) };
+        let name = match text(object, "spec.serviceAccountName") {
+            "" => "default",
+            name => name,
+        };
+        if state.get(&accounts.storage, &Key::new(key.namespace.as_str(), name)).is_some() {
+            return Ok(());
+        }
+        let namespace = &key.namespace;
+        let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        Err(ApiError::forbidden(kind, &key.name, &why))
     }
 
     /// Stores an object and does what its kind asks for beside that.

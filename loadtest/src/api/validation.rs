@@ -4,6 +4,7 @@
 mod core;
 mod ingress;
 mod names;
+mod rbac;
 mod route;
 
 use super::error::{ApiError, Cause};
@@ -86,6 +87,8 @@ fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>, au
         "leases" => core::lease(object),
         "dnsendpoints" => core::dns_endpoint(object),
         "customresourcedefinitions" => core::definition(object),
+        "roles" | "clusterroles" => rbac::role(kind, object),
+        "rolebindings" | "clusterrolebindings" => rbac::binding(kind, object, before),
         _ => Vec::new(),
     }
 }
@@ -103,6 +106,11 @@ fn decodes(kind: &ResourceKind, object: &Value) -> Result<(), ApiError> {
         ("discovery.k8s.io", "endpointslices") => decode::<api::discovery::v1::EndpointSlice>(object),
         ("networking.k8s.io", "ingresses") => decode::<api::networking::v1::Ingress>(object),
         ("networking.k8s.io", "ingressclasses") => decode::<api::networking::v1::IngressClass>(object),
+        ("", "serviceaccounts") => decode::<api::core::v1::ServiceAccount>(object),
+        ("rbac.authorization.k8s.io", "roles") => decode::<api::rbac::v1::Role>(object),
+        ("rbac.authorization.k8s.io", "clusterroles") => decode::<api::rbac::v1::ClusterRole>(object),
+        ("rbac.authorization.k8s.io", "rolebindings") => decode::<api::rbac::v1::RoleBinding>(object),
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => decode::<api::rbac::v1::ClusterRoleBinding>(object),
         ("coordination.k8s.io", "leases") => decode::<api::coordination::v1::Lease>(object),
         _ => Ok(()),
     };

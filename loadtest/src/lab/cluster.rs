@@ -3,7 +3,6 @@
 //! Called by the demo and by tests.
 
 mod api_store;
-mod endpoint_slices;
 mod objects;
 mod routers;
 pub mod store;
@@ -290,11 +289,14 @@ impl Cluster {
 
     /// Writes the slices that differ from what was last written.
     fn write_slices(&self, state: &mut State) -> Result<()> {
-        let pods: Vec<&PodState> = state.pods.values().collect();
+        if self.store.has_controllers() {
+            return Ok(());
+        }
+        let pods: Vec<Value> = state.pods.values().map(objects::pod).collect();
         let mut written = BTreeMap::new();
         for (key, service) in &state.services {
             let mut wanted = BTreeMap::new();
-            for slice in endpoint_slices::slices(service, &pods) {
+            for slice in crate::api::endpoint_slices::slices(service, &pods) {
                 wanted.insert(Reference::of(&slice)?, slice);
             }
             let old = state.slices.get(key);

@@ -191,6 +191,7 @@ mod tests {
             kinds: Kinds::builtin(),
             allocator: Allocator::default(),
             graceful_pod_deletion: false,
+            needs_accounts: false,
         }
     }
 

@@ -17,6 +17,9 @@ pub(super) fn metadata(kind: &ResourceKind, object: &Value) -> Vec<Cause> {
             "services" => (!is_label(name) || !name.starts_with(|first: char| first.is_ascii_lowercase()))
                 .then_some(NOT_A_LABEL_1035),
             "namespaces" => (!is_label(name)).then_some(NOT_A_LABEL),
+            "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => {
+                (matches!(name, "." | "..") || name.contains(['/', '%'])).then_some(NOT_A_SEGMENT)
+            }
             _ => (!is_subdomain(name)).then_some(NOT_A_SUBDOMAIN),
         };
         causes.extend(fault.map(|detail| Cause::invalid("metadata.name", &json!(name), detail)));
@@ -111,5 +114,6 @@ fn is_label_value(text: &str) -> bool {
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
 const NOT_A_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const NOT_A_SEGMENT: &str = "may not be '.' or '..', and may not contain '/' or '%'";
 const NOT_A_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const NOT_A_LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";

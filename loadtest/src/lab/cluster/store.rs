@@ -32,6 +32,11 @@ pub trait ObjectStore: Send + Sync {
     /// # Errors
     /// When the store is gone.
     fn remove(&self, reference: &Reference) -> Result<()>;
+
+    /// Whether somebody else writes EndpointSlices, so that the lab must not.
+    fn has_controllers(&self) -> bool {
+        false
+    }
 }
 
 impl Reference {

@@ -1,14 +1,15 @@
 //! The EndpointSlices that the real controller would write for a Service. Pure: a Service and pods in, slices out. Follows
 //! `pkg/controller/endpointslice` and `staging/src/k8s.io/endpointslice` of Kubernetes: one slice set per address family and per set
-//! of resolved ports, at most 100 endpoints a slice, one empty slice per family when nothing is selected.
+//! of resolved ports, at most 100 endpoints a slice, one empty slice per family when nothing is selected. Called by the server's
+//! controllers, and by the lab where there are none.
 
-use super::PodState;
+use super::object::{is_deleting, items, meta, meta_text, text};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The slices for `service`; none for a Service without a selector.
-pub(super) fn slices(service: &Value, pods: &[&PodState]) -> Vec<Value> {
+pub(crate) fn slices(service: &Value, pods: &[Value]) -> Vec<Value> {
     let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object).filter(|s| !s.is_empty()) else {
@@ -17,8 +18,11 @@ pub(super) fn slices(service: &Value, pods: &[&PodState]) -> Vec<Value> {
     if text("/spec/type") == "ExternalName" {
         return Vec::new();
     }
-    let selected: Vec<&&PodState> =
-        pods.iter().filter(|pod| pod.spec.namespace == namespace && selects(selector, &pod.spec.labels)).collect();
+    let selected: Vec<&Value> = pods
+        .iter()
+        .filter(|pod| meta_text(pod, "namespace") == namespace && selects(selector, meta(pod, "labels")))
+        .filter(|pod| !matches!(self::text(pod, "status.phase"), "Succeeded" | "Failed"))
+        .collect();
     let publish_not_ready = service.pointer("/spec/publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false);
 
     let mut slices = Vec::new();
@@ -26,10 +30,11 @@ pub(super) fn slices(service: &Value, pods: &[&PodState]) -> Vec<Value> {
         // Pods that resolve a named port differently cannot share a slice.
         let mut groups = BTreeMap::<String, (Value, Vec<Value>)>::new();
         for pod in &selected {
-            let Some(address) = pod.addresses.iter().find(|address| family_of(**address) == family) else { continue };
+            let addresses = items(pod, "status.podIPs").iter().filter_map(|entry| self::text(entry, "ip").parse().ok());
+            let Some(address) = addresses.into_iter().find(|address| family_of(*address) == family) else { continue };
             let ports = resolve(service, pod);
             let group = groups.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new()));
-            group.1.push(endpoint(pod, *address, publish_not_ready));
+            group.1.push(endpoint(pod, address, publish_not_ready));
         }
         if groups.is_empty() {
             slices.push(slice(service, family, &json!([]), &[], name, "none", 0));
@@ -75,26 +80,37 @@ fn slice(
     })
 }
 
-fn endpoint(pod: &PodState, address: IpAddr, publish_not_ready: bool) -> Value {
-    let terminating = pod.deleted.is_some();
+fn endpoint(pod: &Value, address: IpAddr, publish_not_ready: bool) -> Value {
+    let terminating = is_deleting(pod);
+    let ready = items(pod, "status.conditions")
+        .iter()
+        .any(|condition| text(condition, "type") == "Ready" && text(condition, "status") == "True");
     json!({
         "addresses": [address.to_string()],
         "conditions": {
-            "ready": publish_not_ready || (pod.ready && !terminating),
-            "serving": pod.ready,
+            "ready": publish_not_ready || (ready && !terminating),
+            "serving": ready,
             "terminating": terminating,
         },
-        "nodeName": pod.spec.node,
-        "targetRef": {"kind": "Pod", "namespace": pod.spec.namespace, "name": pod.spec.name, "uid": pod.uid},
+        "nodeName": text(pod, "spec.nodeName"),
+        "targetRef": {
+            "kind": "Pod", "namespace": meta_text(pod, "namespace"), "name": meta_text(pod, "name"),
+            "uid": meta_text(pod, "uid"),
+        },
     })
 }
 
 /// The Service's ports with the numbers they have in this pod; a named port that the pod lacks is left out.
-fn resolve(service: &Value, pod: &PodState) -> Value {
+fn resolve(service: &Value, pod: &Value) -> Value {
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let resolved = ports.iter().filter_map(|port| {
         let number = match port.get("targetPort") {
-            Some(Value::String(name)) => pod.spec.ports.iter().find(|p| p.name == *name).map(|p| json!(p.port))?,
+            Some(Value::String(name)) => items(pod, "spec.containers")
+                .iter()
+                .flat_map(|container| items(container, "ports"))
+                .find(|port| text(port, "name") == name)?
+                .get("containerPort")?
+                .clone(),
             Some(Value::Number(number)) if number.as_u64() != Some(0) => json!(number),
             _ => port.get("port")?.clone(),
         };
@@ -122,8 +138,8 @@ fn family_of(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-fn selects(selector: &Map<String, Value>, labels: &BTreeMap<String, String>) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+fn selects(selector: &Map<String, Value>, labels: Option<&Value>) -> bool {
+    selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
 /// Five characters that look like a generated name's and are the same each time (FNV-1a).
