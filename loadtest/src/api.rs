@@ -12,6 +12,7 @@ pub(crate) mod endpoint_slices;
 mod error;
 mod event_conversion;
 mod faults;
+mod gateway;
 mod http;
 mod kinds;
 mod listener;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use error::ApiError;
 pub use faults::{Fault, Faults, RequestMatch};
+pub use gateway::Gateway;
 pub use object::ObjectRef;
 pub use review::Account;
 
@@ -41,6 +43,7 @@ use access::Access;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use defaults::Allocator;
+use faults::Behind;
 use kinds::{Kinds, ResourceKind};
 use listener::{Answering, Listeners};
 use object::{Key, meta_text, text};
@@ -74,6 +77,8 @@ pub struct Options {
     pub controllers: bool,
     /// Whether Routes and DNSEndpoints are there without their CustomResourceDefinitions.
     pub custom_kinds: bool,
+    /// Whether endpoints may have loopback addresses, which a real server refuses: for labs that have no others.
+    pub loopback_endpoints: bool,
     /// Served over TLS with this certificate.
     pub tls: Option<ServerTls>,
     /// Whether the server also listens on a port of 127.0.0.1 where no fault is met and nothing is counted.
@@ -118,6 +123,7 @@ impl Default for Options {
             rbac: false,
             controllers: false,
             custom_kinds: true,
+            loopback_endpoints: false,
             tls: None,
             back_door: false,
             accounts: Vec::new(),
@@ -175,10 +181,11 @@ impl ApiServer {
             allocator: Allocator::default(),
             graceful_pod_deletion: options.graceful_pod_deletion,
             needs_accounts: options.controllers,
+            loopback_endpoints: options.loopback_endpoints,
         });
         let acceptor = options.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.server)));
         let listeners = Arc::new(Listeners::new(listeners, acceptor)?);
-        let faults = Faults::new(Arc::clone(&registry), Arc::clone(&listeners));
+        let faults = Faults::in_front_of(Arc::clone(&registry) as Arc<dyn Behind>, Arc::clone(&listeners));
         let access = Arc::new(Access::new(options.rbac, options.token, options.accounts));
         let serve = |faults: &Faults| -> Arc<dyn Answering> {
             Arc::new(Service {
@@ -194,7 +201,7 @@ impl ApiServer {
         if options.back_door {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let listeners = Arc::new(Listeners::new(vec![listener], None)?);
-            let service = serve(&Faults::new(Arc::clone(&registry), Arc::clone(&listeners)));
+            let service = serve(&Faults::in_front_of(Arc::clone(&registry) as Arc<dyn Behind>, Arc::clone(&listeners)));
             listeners.start(&service).await?;
             services.push(service);
             back_door = Some(listeners);

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that fails here fails as it should"))]
 
 pub mod api;
+pub mod background;
 pub mod certificates;
 pub mod client;
 pub mod demo;

@@ -4,6 +4,7 @@
 mod connection;
 mod kubeconfig;
 
+pub(crate) use connection::Upstream;
 pub use kubeconfig::{Credentials, Kubeconfig};
 
 use crate::api::ObjectRef;
@@ -91,7 +92,13 @@ impl Rest {
             path = format!("{path}?labelSelector={}", labels.replace('=', "%3D").replace(',', "%2C"));
         }
         let mut list = self.request("GET", &path, "", None)?;
-        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+        let mut items = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        // Items of a list do not say what they are.
+        for item in &mut items {
+            item["apiVersion"] = json!(api_version);
+            item["kind"] = json!(kind);
+        }
+        Ok(items)
     }
 
     /// Creates an object.

@@ -3,8 +3,8 @@
 
 use super::error::ApiError;
 use super::listener::Listeners;
-use super::registry::Registry;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl RequestMatch {
         self
     }
 
-    fn matches(&self, verb: &str, plural: &str) -> bool {
+    pub(crate) fn matches(&self, verb: &str, plural: &str) -> bool {
         self.verb.as_deref().is_none_or(|wanted| wanted == verb)
             && self.resource.as_deref().is_none_or(|wanted| wanted == plural)
     }
@@ -77,8 +77,17 @@ struct Inner {
     hung: Mutex<Vec<RequestMatch>>,
     counts: Mutex<BTreeMap<(String, String), u64>>,
     signals: broadcast::Sender<WatchSignal>,
-    registry: Arc<Registry>,
+    behind: Arc<dyn Behind>,
     listeners: Arc<Listeners>,
+}
+
+/// The server that faults are about, as far as it has to play along.
+pub(crate) trait Behind: fmt::Debug + Send + Sync {
+    /// Forgets the history.
+    fn compact(&self);
+
+    /// Stops or begins to serve the kinds of a name (plural, `plural.group` or kind); the plurals concerned.
+    fn set_served(&self, name: &str, served: bool) -> Vec<String>;
 }
 
 #[derive(Debug)]
@@ -106,7 +115,7 @@ impl WatchSignal {
 }
 
 impl Faults {
-    pub(crate) fn new(registry: Arc<Registry>, listeners: Arc<Listeners>) -> Self {
+    pub(crate) fn in_front_of(behind: Arc<dyn Behind>, listeners: Arc<Listeners>) -> Self {
         let (signals, _) = broadcast::channel(SIGNALS);
         Self {
             inner: Arc::new(Inner {
@@ -114,7 +123,7 @@ impl Faults {
                 hung: Mutex::default(),
                 counts: Mutex::default(),
                 signals,
-                registry,
+                behind,
                 listeners,
             }),
         }
@@ -155,22 +164,20 @@ impl Faults {
 
     /// Forgets the history: watches and list pages from an older revision get 410.
     pub fn compact(&self) {
-        self.inner.registry.store.lock().compact();
+        self.inner.behind.compact();
     }
 
     /// Stops serving a kind (plural, `plural.group` or kind), as if its CustomResourceDefinition or API service were
     /// gone. Its objects stay. Its watches end.
     pub fn disable_kind(&self, name: &str) {
-        let served = self.inner.registry.kinds.served();
-        self.inner.registry.kinds.set_enabled(name, false);
-        for kind in served.iter().filter(|kind| kind.is_called(name)) {
-            self.drop_watches(RequestMatch::any().resource(&kind.plural));
+        for plural in self.inner.behind.set_served(name, false) {
+            self.drop_watches(RequestMatch::any().resource(&plural));
         }
     }
 
     /// Serves a kind again.
     pub fn enable_kind(&self, name: &str) {
-        self.inner.registry.kinds.set_enabled(name, true);
+        self.inner.behind.set_served(name, true);
     }
 
     /// Stops listening and cuts every connection; new ones are refused. The objects stay. Returns when it is so.

@@ -214,7 +214,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
 }
 
 /// The API's verb for a request; `None` where the method has no meaning.
-fn verb(method: &Method, path: &ObjectPath, query: &Query) -> Option<&'static str> {
+pub(crate) fn verb(method: &Method, path: &ObjectPath, query: &Query) -> Option<&'static str> {
     let is_collection = path.name.is_none();
     match *method {
         Method::GET if query.flag("watch") => Some("watch"),

@@ -32,10 +32,10 @@ pub(crate) fn create(kind: &ResourceKind, object: &Value, author: Author) -> Res
 }
 
 /// Checks an object that is to replace `before`, fields that must not change included.
-pub(crate) fn update(kind: &ResourceKind, before: &Value, object: &Value) -> Result<(), ApiError> {
+pub(crate) fn update(kind: &ResourceKind, before: &Value, object: &Value, author: Author) -> Result<(), ApiError> {
     decodes(kind, object)?;
     let mut causes = names::metadata(kind, object);
-    causes.extend(specification(kind, object, Some(before), Author::Client));
+    causes.extend(specification(kind, object, Some(before), author));
     for &(plural, path) in IMMUTABLE {
         if kind.plural == plural && at(before, path) != at(object, path) {
             let value = at(object, path).cloned().unwrap_or_default();

@@ -3,13 +3,20 @@
 //! Called by the demo and by tests.
 
 mod api_store;
+mod heartbeat;
+mod names;
 mod objects;
+mod rest_store;
 mod routers;
 pub mod store;
 
+pub use names::{Names, RUN_LABEL};
 pub use objects::timestamp;
+pub use rest_store::{RestStore, remove_leftovers};
 pub use routers::{ROUTER_LABEL, ROUTER_NAMESPACE};
 pub use store::{MemoryStore, ObjectStore, Reference};
+
+use objects::timestamp_micros;
 
 use super::network::{Node, PodAddresses};
 use crate::pods::{PodIdentity, PodServer, Socket};

@@ -12,6 +12,7 @@
 
 mod loopback;
 mod namespaces;
+mod shared;
 
 use super::counters::{self, Crossing};
 use super::namespace::{self, Namespace};
@@ -64,6 +65,8 @@ pub struct PodAddresses {
 #[derive(Debug)]
 enum Base {
     Namespaces(Vec<String>),
+    /// One namespace for all places.
+    Shared(String),
     Loopback {
         /// Bound for as long as the block of addresses is this network's.
         _reservation: UdpSocket,
@@ -89,6 +92,27 @@ impl Network {
         ensure!(rustix::process::geteuid().is_root(), "a network of namespaces needs root");
         namespace::remove_stale();
         namespaces::build(size)
+    }
+
+    /// Builds a network without links: as root one namespace with the addresses of a network of namespaces, all at one interface;
+    /// else loopback addresses. Made in a moment, for tests that neither count nor cut.
+    ///
+    /// # Errors
+    /// When `ip` is missing or refuses.
+    pub fn without_links(size: Size) -> Result<Self> {
+        check(size)?;
+        let forced = std::env::var_os(CHOICE).is_some_and(|value| value == "loopback");
+        if !rustix::process::geteuid().is_root() || forced {
+            return loopback::build(size);
+        }
+        namespace::remove_stale();
+        shared::build(size)
+    }
+
+    /// Whether its addresses are those of the host's loopback, which a real API server takes for no pod.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        matches!(self.base, Base::Loopback { .. })
     }
 
     /// Builds a network of loopback addresses of the host. Links cannot be counted or cut in it.
@@ -149,8 +173,10 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Base::Namespaces(names) = &self.base {
-            namespace::remove(names.iter().map(String::as_str));
+        match &self.base {
+            Base::Namespaces(names) => namespace::remove(names.iter().map(String::as_str)),
+            Base::Shared(name) => namespace::remove([name.as_str()]),
+            Base::Loopback { .. } => {}
         }
     }
 }
@@ -212,7 +238,7 @@ impl Node {
         let addresses: Vec<IpAddr> = self.ranges.iter().map(|range| nth(*range, number)).collect();
         // Made first, so that a failure below gives the number back.
         let lease = PodAddresses { addresses, number, node: self.clone() };
-        if let Some(namespace) = self.pods.namespace() {
+        if let Some(namespace) = self.pods.namespace().filter(|_| !self.pods.is_shared()) {
             namespace.ip(&lease.commands("add"))?;
         }
         Ok(lease)
@@ -240,6 +266,7 @@ impl Node {
     fn link(&self) -> Result<&Namespace> {
         self.place
             .namespace()
+            .filter(|_| !self.place.is_shared())
             .with_context(|| format!("node {}: links can only be cut in a network of namespaces (root)", self.name))
     }
 }
@@ -265,7 +292,7 @@ impl PodAddresses {
 
 impl Drop for PodAddresses {
     fn drop(&mut self) {
-        if let Some(namespace) = self.node.pods.namespace() {
+        if let Some(namespace) = self.node.pods.namespace().filter(|_| !self.node.pods.is_shared()) {
             // Fails only when the whole network is on its way out.
             let _ = namespace.ip(&self.commands("del"));
         }

@@ -14,12 +14,25 @@ pub struct Place {
     name: Arc<str>,
     namespace: Option<Arc<Namespace>>,
     addresses: Arc<[IpAddr]>,
+    /// Whether other places are in the same network namespace.
+    shared: bool,
 }
 
 impl Place {
     /// A place in a namespace, or on the host when there is none.
     pub(crate) fn new(name: &str, namespace: Option<Arc<Namespace>>, addresses: &[IpAddr]) -> Self {
-        Self { name: name.into(), namespace, addresses: addresses.into() }
+        let shared = namespace.is_none();
+        Self { name: name.into(), namespace, addresses: addresses.into(), shared }
+    }
+
+    /// A place in a namespace that it shares with others.
+    pub(crate) fn within(name: &str, namespace: &Arc<Namespace>, addresses: &[IpAddr]) -> Self {
+        Self { shared: true, ..Self::new(name, Some(Arc::clone(namespace)), addresses) }
+    }
+
+    /// Whether other places are in the same network namespace, with addresses that need no setting up.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The host itself: ordinary loopback sockets.
@@ -96,12 +109,12 @@ impl Place {
     /// When the process is out of descriptors.
     pub fn tcp_socket(&self, peer: IpAddr) -> io::Result<TcpSocket> {
         let source = self.addresses.iter().copied().find(|own| own.is_ipv4() == peer.is_ipv4());
-        let namespaced = self.namespace.is_some();
+        let shared = self.shared;
         let socket = self.run(move || {
             let domain = if peer.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
             let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-            // On the host every place shares one interface, so only a bound source tells the places apart.
-            if let Some(source) = source.filter(|_| !namespaced) {
+            // Where places share one interface, only a bound source tells them apart.
+            if let Some(source) = source.filter(|_| shared) {
                 socket.bind(&SocketAddr::new(source, 0).into())?;
             }
             Ok(socket)

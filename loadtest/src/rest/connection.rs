@@ -2,6 +2,7 @@
 //! that whoever calls may block.
 
 use super::Kubeconfig;
+use crate::background::Background;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::Request;
@@ -12,10 +13,9 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 /// All connections to one server.
@@ -24,8 +24,7 @@ pub(super) struct Connections {
     upstream: Arc<Upstream>,
     idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
     authorization: Option<HeaderValue>,
-    /// Taken when the value is dropped.
-    runtime: Option<Runtime>,
+    thread: Background,
 }
 
 /// Where a server is, and how it is reached.
@@ -89,12 +88,11 @@ impl Connections {
             None => None,
             Some(token) => Some(HeaderValue::try_from(format!("Bearer {token}")).context("the token is no header")?),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self {
             upstream: Arc::new(Upstream::new(kubeconfig)?),
             idle: Arc::default(),
             authorization,
-            runtime: Some(runtime),
+            thread: Background::start()?,
         })
     }
 
@@ -113,23 +111,11 @@ impl Connections {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::from(body))?;
-        let (answer, outcome) = mpsc::channel();
         let (upstream, idle) = (Arc::clone(&self.upstream), Arc::clone(&self.idle));
-        let runtime = self.runtime.as_ref().context("the client is on its way out")?;
-        runtime.spawn(async move {
+        self.thread.run(async move {
             let done = timeout(PATIENCE, exchange(&upstream, &idle, request)).await;
-            let _ = answer.send(done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {PATIENCE:?}"))));
-        });
-        outcome.recv().context("the client's thread ended")?
-    }
-}
-
-impl Drop for Connections {
-    fn drop(&mut self) {
-        // Waiting for its thread is not allowed on a thread of another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+            done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {PATIENCE:?}")))
+        })?
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::objects::{annotated, edge, ingress, route, secret, service, with_tls};
 use crate::stage::{Source, Stage};
+use nearside_loadtest::api::ObjectRef;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -13,8 +14,15 @@ async fn each_bad_object_is_named_and_the_good_ones_are_served_from_the_api() {
         let message = stage.until_event("Route", name, reason).await;
         assert!(message.contains(field), "{name}: {message}");
     }
-    // The API gives a Route without host a name of its own, which is outside of our zone.
-    stage.until_logged("dns-sync", &["hostless-shop.", "spec.endpoints[0].dnsName", "none of the served zones"]).await;
+    let hostless =
+        stage.objects.api().get(ObjectRef::new("route.openshift.io/v1", "Route", "shop", "hostless")).unwrap();
+    if hostless["spec"]["host"].is_string() {
+        // OpenShift's API gives a Route without host a name of its own, which is outside of our zone.
+        let parts = ["hostless-shop.", "spec.endpoints[0].dnsName", "none of the served zones"];
+        stage.until_logged("dns-sync", &parts).await;
+    } else {
+        a_route_without_host_is_named(&stage).await;
+    }
     let message = stage.until_event("Route", "annotation", "InvalidAnnotation").await;
     assert!(message.contains("nearside.dev/on-miss") && message.contains("bounce"), "{message}");
     let message = stage.until_event("Ingress", "secret", "CertificateNotUsable").await;
@@ -24,6 +32,10 @@ async fn each_bad_object_is_named_and_the_good_ones_are_served_from_the_api() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_bad_object_is_named_and_the_good_ones_are_served_from_manifests() {
     let stage = each_bad_object_is_named(Source::Manifests).await;
+    a_route_without_host_is_named(&stage).await;
+}
+
+async fn a_route_without_host_is_named(stage: &Stage) {
     stage.until_admitted("shop", "hostless", "False", "NoHostValue").await;
     for program in ["controller", "proxy-n1"] {
         stage.until_logged(program, &["Route shop/hostless", "spec.host", "NoHostValue"]).await;

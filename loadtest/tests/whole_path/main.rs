@@ -1,6 +1,7 @@
-//! Black-box tests of the whole path: the three real programs on a lab cluster, against the fake Kubernetes API and against a directory of
-//! manifests. Each test has its own cluster on loopback addresses; what it checks is what a client gets, what DNS answers, or what
-//! the API holds.
+//! Black-box tests of the whole path: the three real programs on a lab cluster, against a Kubernetes API and against a directory of
+//! manifests. Each test has its own cluster, as root in a network namespace, else on loopback addresses, and its own API server, which
+//! refuses what a real one refuses; or all share the cluster that `KUBECONFIG` names (docs/testing.md). What a test checks is what a
+//! client gets, what DNS answers, or what the API holds.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 

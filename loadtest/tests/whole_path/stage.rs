@@ -1,6 +1,7 @@
 //! A running cluster: network, object store, pods, proxies, controller and name server. Tests put objects and pods into it, ask it as
 //! clients do, and read what it publishes. Dropping it ends all of it.
 
+mod installation;
 mod observe;
 mod source;
 
@@ -32,6 +33,7 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     pub(crate) directory: TempDir,
     pub(crate) proxy_flags: Vec<String>,
+    /// What kubelets do all the time: heartbeats, and probes of the routers.
     routers: Vec<JoinHandle<()>>,
     names: Resolver,
     pod_tls: Arc<ServerConfig>,
@@ -49,13 +51,15 @@ impl Stage {
 
     /// A cluster whose programs do not run yet.
     pub(crate) async fn lay(source: Source, nodes: u8) -> Self {
-        let network = Network::loopback(Size { nodes, clients: 1 }).unwrap();
+        let network = Network::without_links(Size { nodes, clients: 1 }).unwrap();
         let directory = TempDir::new().unwrap();
-        let objects = Objects::new(source, network.control(), directory.path()).await;
+        let objects = Objects::new(source, &network, directory.path()).await;
         let cluster = Cluster::new(network.nodes(), objects.store()).unwrap();
         let ca = TestCa::new("whole path").unwrap();
-        let pod_names = ["*.apps.example.com", "secure.shop.svc", "secure.shop.svc.cluster.local"];
+        let service = format!("secure.{}.svc", objects.names().global("shop"));
+        let pod_names = ["*.apps.example.com", &service, &format!("{service}.cluster.local")];
         let pod_tls = ca.identity(&pod_names).unwrap().server().unwrap();
+        let heartbeats = cluster.send_heartbeats();
         let dns = SocketAddr::new(network.control().address(), DNS);
         let stage = Self {
             names: Resolver::new(network.control().clone(), dns),
@@ -66,10 +70,10 @@ impl Stage {
             network,
             directory,
             proxy_flags: ["--shutdown-delay=300ms", "--drain-timeout=20s"].map(String::from).to_vec(),
-            routers: Vec::new(),
+            routers: vec![heartbeats],
             pod_tls,
         };
-        for namespace in ["shop", "rival", ROUTER_NAMESPACE] {
+        for namespace in NAMESPACES {
             stage.put(&crate::objects::namespace(namespace));
         }
         stage.put(&crate::objects::ingress_class());
@@ -106,10 +110,9 @@ impl Stage {
 
     fn start_controller(&mut self) {
         let mut arguments: Vec<String> =
-            ["--node-address-type=InternalIP", "--record-ttl=5", "--allow-endpoints=127.0.0.0/8", WILDCARDS]
-                .map(String::from)
-                .into();
-        arguments.push(format!("--namespace={ROUTER_NAMESPACE}"));
+            ["--node-address-type=InternalIP", "--record-ttl=5", WILDCARDS].map(String::from).into();
+        arguments.extend(self.flags_for_addresses());
+        arguments.push(format!("--namespace={}", self.objects.names().global(ROUTER_NAMESPACE)));
         arguments.extend(self.objects.flags_for_controller());
         let place = self.network.control().clone();
         self.launch("nearside-controller", "controller", &place, arguments);
@@ -119,15 +122,20 @@ impl Stage {
     pub(crate) fn proxy_arguments(&self, node: &str) -> Vec<String> {
         let address = self.address(node);
         let mut arguments = vec![
-            format!("--node-name={node}"),
+            format!("--node-name={}", self.objects.names().global(node)),
             format!("--http-listen={}", SocketAddr::new(address, PORTS.http)),
             format!("--https-listen={}", SocketAddr::new(address, PORTS.https)),
-            "--allow-endpoints=127.0.0.0/8".to_owned(),
             WILDCARDS.to_owned(),
         ];
+        arguments.extend(self.flags_for_addresses());
         arguments.extend(self.proxy_flags.clone());
         arguments.extend(self.objects.flags_for_proxy());
         arguments
+    }
+
+    /// Without root the lab has no addresses but those that a router refuses otherwise.
+    fn flags_for_addresses(&self) -> Option<String> {
+        self.network.is_loopback().then(|| "--allow-endpoints=127.0.0.0/8".to_owned())
     }
 
     /// Starts the proxy of a node.
@@ -147,7 +155,7 @@ impl Stage {
     pub(crate) fn start_as(&self, binary: &str, name: &str, place: &Place, arguments: &[String]) -> Program {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut launch = Launch::new(binary, name, place, &arguments).unwrap();
-        if let Some(kubeconfig) = self.objects.kubeconfig() {
+        if let Some(kubeconfig) = self.objects.kubeconfig(binary) {
             launch = launch.env("KUBECONFIG", kubeconfig.to_str().unwrap());
         }
         launch.start(self.directory.path()).unwrap()
@@ -171,6 +179,18 @@ impl Stage {
     /// Stores an object.
     pub(crate) fn put(&self, object: &Value) {
         self.cluster.apply(object).unwrap();
+    }
+
+    /// Stores two objects of which the first is the older one. In manifests both say their age, and the younger comes first: age
+    /// decides, not the order of arrival. An API says itself when an object was made.
+    pub(crate) async fn put_by_age(&self, older: &Value, younger: &Value) {
+        if let Objects::Manifests { .. } = self.objects {
+            self.put(&crate::objects::later(younger.clone()));
+            return self.put(older);
+        }
+        self.put(older);
+        self.objects.api().next_second().await;
+        self.put(younger);
     }
 
     /// Stores objects.
@@ -227,9 +247,13 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.routers.iter().for_each(JoinHandle::abort);
+        // Before the objects of a shared cluster go, which they would write again.
+        self.programs.clear();
     }
 }
 
+/// The namespaces that tests use.
+pub(crate) const NAMESPACES: [&str; 3] = ["shop", "rival", ROUTER_NAMESPACE];
 /// The zone that dns-sync serves.
 pub(crate) const ZONE: &str = "apps.example.com";
 pub(crate) const PORTS: Ports = Ports { http: 8080, https: 8443 };

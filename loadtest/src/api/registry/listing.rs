@@ -192,6 +192,7 @@ mod tests {
             allocator: Allocator::default(),
             graceful_pod_deletion: false,
             needs_accounts: false,
+            loopback_endpoints: false,
         }
     }
 

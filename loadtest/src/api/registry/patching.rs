@@ -115,7 +115,7 @@ impl Registry {
         defaults::fill(kind, &mut object, &self.allocator);
         let status = defaults::initial_status(kind, &object, &now);
         set_field(&mut object, "status", status);
-        validation::create(kind, &object, caller.author())?;
+        validation::create(kind, &object, self.author(caller))?;
         validation::size(&object)?;
         self.insert(kind, object, &owners, caller, &now).map(|object| (object, true))
     }

@@ -126,7 +126,7 @@ fn an_update_may_not_touch_what_is_immutable() {
         "containers": [{"name": "c", "image": "1"}]}});
     let mut after = before.clone();
     after["spec"]["containers"][0]["image"] = json!("2");
-    assert_eq!(update(&kind, &before, &after), Ok(()));
+    assert_eq!(update(&kind, &before, &after, Author::Client), Ok(()));
     after["spec"]["nodeName"] = json!("n2");
-    assert_eq!(update(&kind, &before, &after).expect_err("moved").code, 422);
+    assert_eq!(update(&kind, &before, &after, Author::Client).expect_err("moved").code, 422);
 }

@@ -80,6 +80,12 @@ pub fn timestamp(time: SystemTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The same as a `MicroTime`, which Leases use.
+pub(super) fn timestamp_micros(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
 fn condition(kind: &str, status: &str, reason: &str, message: &str, since: &str) -> Value {
     let mut condition = json!({"type": kind, "status": status, "lastTransitionTime": since});
     if !reason.is_empty() {

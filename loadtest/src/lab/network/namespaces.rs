@@ -123,17 +123,17 @@ fn route(node: u8) -> String {
 }
 
 /// The addresses on the switch: 198.18.a.b and fd00:6e73::a:b.
-fn lan([a, b]: [u8; 2]) -> [IpAddr; 2] {
+pub(super) fn lan([a, b]: [u8; 2]) -> [IpAddr; 2] {
     let v6 = Ipv6Addr::new(0xfd00, 0x6e73, 0, 0, 0, 0, a.into(), b.into());
     [IpAddr::V4(Ipv4Addr::new(198, 18, a, b)), IpAddr::V6(v6)]
 }
 
 /// 198.19.N.0/24 and fd00:6e73:1:N::/64.
-fn pod_ranges(node: u8) -> [IpNet; 2] {
+pub(super) fn pod_ranges(node: u8) -> [IpNet; 2] {
     let v6 = Ipv6Addr::new(0xfd00, 0x6e73, 1, node.into(), 0, 0, 0, 0);
     [IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(198, 19, node, 0), 24)), IpNet::V6(Ipv6Net::new_assert(v6, 64))]
 }
 
 /// Tells the networks of one process apart.
-static SERIAL: AtomicU32 = AtomicU32::new(0);
+pub(super) static SERIAL: AtomicU32 = AtomicU32::new(0);
 const GATEWAY: u8 = 1;

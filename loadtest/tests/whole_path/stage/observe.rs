@@ -1,6 +1,6 @@
 //! What a test sees of its cluster besides answers: DNS, statuses, Events, logs, metrics; and waiting until it is as it should be.
 
-use super::Stage;
+use super::{NAMESPACES, Stage};
 use hickory_proto::rr::{RData, RecordType};
 use nearside_loadtest::client::Record;
 use nearside_loadtest::programs::{self, Program};
@@ -104,9 +104,11 @@ impl Stage {
     /// Waits until a program's log has a line with all of `parts`.
     pub(crate) async fn until_logged(&self, program: &str, parts: &[&str]) -> String {
         let program: &Program = &self.programs[program];
+        let names = self.objects.names();
+        let parts: Vec<String> = parts.iter().map(|part| names.text(part, &NAMESPACES)).collect();
         let look = async || {
             let log = std::fs::read_to_string(program.log()).unwrap_or_default();
-            log.lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
+            log.lines().find(|line| parts.iter().all(|part| line.contains(part.as_str()))).map(str::to_owned)
         };
         self.until(&format!("{} logs {parts:?}", program.name()), look, Option::is_some).await.unwrap()
     }

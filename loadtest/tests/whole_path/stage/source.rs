@@ -1,12 +1,12 @@
-//! Where the cluster's objects are: in the fake Kubernetes API or in a directory of manifests. The lab writes to either; the programs get
+//! Where the cluster's objects are: in a Kubernetes API or in a directory of manifests. The lab writes to either; the programs get
 //! the flags that lead them there. Called by `stage`.
 
-use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
-use nearside_loadtest::lab::Place;
-use nearside_loadtest::lab::cluster::{ObjectStore, Reference};
+use super::installation::{Api, Installation};
+use nearside_loadtest::api::ObjectRef;
+use nearside_loadtest::lab::Network;
+use nearside_loadtest::lab::cluster::{Names, ObjectStore, ROUTER_NAMESPACE, RUN_LABEL, Reference};
 use serde_json::Value;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,21 +19,14 @@ pub(crate) enum Source {
 
 /// The objects of one cluster.
 pub(crate) enum Objects {
-    Api { server: ApiServer, kubeconfig: PathBuf },
+    Api(Box<Installation>),
     Manifests { directory: PathBuf, out: PathBuf },
 }
 
 impl Objects {
-    pub(super) async fn new(source: Source, place: &Place, root: &Path) -> Self {
+    pub(super) async fn new(source: Source, network: &Network, root: &Path) -> Self {
         match source {
-            Source::Api => {
-                let listener = place.tcp_listener(SocketAddr::new(place.address(), 6443)).unwrap();
-                let options = Options { graceful_pod_deletion: true, ..Options::default() };
-                let server = ApiServer::start_on(vec![listener], options).await.unwrap();
-                let kubeconfig = root.join("kubeconfig.yaml");
-                fs::write(&kubeconfig, server.kubeconfig_yaml()).unwrap();
-                Self::Api { server, kubeconfig }
-            }
+            Source::Api => Self::Api(Box::new(Installation::new(network, root).await)),
             Source::Manifests => {
                 let (directory, out) = (root.join("manifests"), root.join("out"));
                 fs::create_dir_all(&directory).unwrap();
@@ -45,15 +38,15 @@ impl Objects {
 
     pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
         match self {
-            Self::Api { server, .. } => Arc::new(server.clone()),
+            Self::Api(installation) => Arc::new(installation.api().store()),
             Self::Manifests { directory, .. } => Arc::new(ManifestStore { directory: directory.clone() }),
         }
     }
 
-    /// The API server, in tests that are about it.
-    pub(crate) fn api(&self) -> &ApiServer {
+    /// The API, in tests that are about it.
+    pub(crate) fn api(&self) -> &Api {
         match self {
-            Self::Api { server, .. } => server,
+            Self::Api(installation) => installation.api(),
             Self::Manifests { .. } => panic!("this test's objects are files"),
         }
     }
@@ -62,16 +55,16 @@ impl Objects {
     pub(crate) fn manifests(&self) -> &Path {
         match self {
             Self::Manifests { directory, .. } => directory,
-            Self::Api { .. } => panic!("this test's objects are in an API"),
+            Self::Api(_) => panic!("this test's objects are in an API"),
         }
     }
 
     /// The `status` of a Route or Ingress as the controller wrote it; null before.
     pub(crate) fn status(&self, kind: &str, namespace: &str, name: &str) -> Value {
         match self {
-            Self::Api { server, .. } => {
+            Self::Api(installation) => {
                 let version = if kind == "Route" { "route.openshift.io/v1" } else { "networking.k8s.io/v1" };
-                let object = server.get(ObjectRef::new(version, kind, namespace, name)).unwrap_or_default();
+                let object = installation.api().get(ObjectRef::new(version, kind, namespace, name)).unwrap_or_default();
                 object["status"].clone()
             }
             Self::Manifests { out, .. } => {
@@ -83,23 +76,44 @@ impl Objects {
         }
     }
 
-    pub(super) fn kubeconfig(&self) -> Option<&Path> {
+    /// How the lab's names look to the programs.
+    pub(crate) fn names(&self) -> Names {
         match self {
-            Self::Api { kubeconfig, .. } => Some(kubeconfig),
+            Self::Api(installation) => installation.api().names().clone(),
+            Self::Manifests { .. } => Names::plain(),
+        }
+    }
+
+    pub(super) fn kubeconfig(&self, program: &str) -> Option<&Path> {
+        match self {
+            Self::Api(installation) => installation.kubeconfig(program),
             Self::Manifests { .. } => None,
         }
     }
 
+    /// What proxy and controller need to see no more of a cluster than what is this run's own.
+    fn flags_for_scope(&self) -> Vec<String> {
+        let names = self.names();
+        let Some(run) = names.run() else { return Vec::new() };
+        vec![format!("--namespace-labels={RUN_LABEL}={run}"), format!("--ingress-class={}", names.global("nearside"))]
+    }
+
     pub(super) fn flags_for_records(&self) -> Vec<String> {
         match self {
-            Self::Api { .. } => Vec::new(),
+            // The role of the name server is one of its own namespace.
+            Self::Api(_) => vec![format!("--namespace={}", self.names().global(ROUTER_NAMESPACE))],
             Self::Manifests { out, .. } => vec![format!("--manifests={}", out.join("dnsendpoints").display())],
         }
     }
 
     pub(super) fn flags_for_controller(&self) -> Vec<String> {
         match self {
-            Self::Api { .. } => Vec::new(),
+            Self::Api(_) => {
+                let namespace = self.names().global(ROUTER_NAMESPACE);
+                let mut flags = self.flags_for_scope();
+                flags.push(format!("--router-namespace={namespace}"));
+                flags
+            }
             Self::Manifests { directory, out } => {
                 vec![format!("--manifests={}", directory.display()), format!("--out={}", out.display())]
             }
@@ -108,7 +122,7 @@ impl Objects {
 
     pub(super) fn flags_for_proxy(&self) -> Vec<String> {
         match self {
-            Self::Api { .. } => Vec::new(),
+            Self::Api(_) => self.flags_for_scope(),
             Self::Manifests { directory, .. } => {
                 [vec![format!("--manifests={}", directory.display())], self.flags_for_records()].concat()
             }
