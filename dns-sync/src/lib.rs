@@ -13,6 +13,8 @@ pub mod limits;
 pub mod metrics;
 pub mod name;
 pub mod record;
+pub mod report;
+pub mod reporter;
 pub mod serial;
 pub mod serve;
 pub mod source;

@@ -57,3 +57,20 @@ pub const BUILD_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often a list that was held back, because the API server refused to give one, is looked at again.
 pub const REFUSAL_CHECK: Duration = Duration::from_secs(1);
+
+/// Reports to the cluster a second, and at once after a quiet time: a placement of thousands of hosts must not load its API.
+pub const REPORTS_PER_SECOND: f64 = 50.0;
+/// See [`REPORTS_PER_SECOND`].
+pub const REPORT_BURST: f64 = 100.0;
+
+/// Reports on their way at a time.
+pub const CONCURRENT_REPORTS: usize = 4;
+
+/// Within this time after it serves a change a server reports it, each at a moment of its own, so that of several servers
+/// mostly one does. The controller waits for a report before it withdraws a node.
+pub const REPORT_SPREAD: Duration = Duration::from_millis(400);
+
+/// The pause after a report that failed; it doubles with each further failure.
+pub const FIRST_REPORT_RETRY: Duration = Duration::from_secs(1);
+/// See [`FIRST_REPORT_RETRY`].
+pub const LONGEST_REPORT_RETRY: Duration = Duration::from_secs(60);

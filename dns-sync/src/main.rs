@@ -3,10 +3,11 @@
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags};
 use nearside_dns_sync::config::{Cli, Command, ServeConfig};
 use nearside_dns_sync::metrics::Metrics;
+use nearside_dns_sync::reporter::{self, SharedReports};
 use nearside_dns_sync::serve::{BindError, Listeners, Responder, serve};
 use nearside_dns_sync::source::{Endpoints, follow};
 use nearside_dns_sync::zone_store::ZoneStore;
-use nearside_watch::{Source, SourceError, token_reviews};
+use nearside_watch::{Observations, Source, SourceError, token_reviews};
 use prometheus::Registry;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,8 +76,12 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
     }
 
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
-    let responder = Arc::new(Responder::new(store.zones(), metrics));
-    let endpoints = Endpoints::open(source, &config);
+    let responder = Arc::new(Responder::new(store.zones(), Arc::clone(&metrics)));
+    let reports = SharedReports::default();
+    if let Some(observations) = Observations::of(&source) {
+        tokio::spawn(reporter::run(reports.clone(), observations, metrics));
+    }
+    let endpoints = Endpoints::open(source, &config, reports);
     let (synced, mut first_sync) = watch::channel(false);
     let follower = tokio::spawn(follow(store, endpoints, synced));
     tokio::select! {

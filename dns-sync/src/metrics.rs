@@ -22,6 +22,8 @@ pub struct Metrics {
     pub tcp_refused: IntCounter,
     /// `nearside_dns_rejected_endpoints`.
     pub rejected_endpoints: IntGauge,
+    /// `nearside_dns_reports_total`.
+    pub reports: IntCounterVec,
     zone_serial: IntGaugeVec,
     zone_names: IntGaugeVec,
 }
@@ -49,10 +51,18 @@ impl Metrics {
                 "nearside_dns_rejected_endpoints",
                 "Parts of DNSEndpoint objects that are not published; the log names them.",
             )?,
+            reports: IntCounterVec::new(
+                Opts::new(
+                    "nearside_dns_reports_total",
+                    "Attempts to tell the cluster that a DNSEndpoint is published, by result.",
+                ),
+                &["result"],
+            )?,
             zone_serial: zone_gauge("nearside_dns_zone_serial", "Serial of the zone's SOA.")?,
             zone_names: zone_gauge("nearside_dns_zone_names", "Names in the zone, empty non-terminals included.")?,
         };
         registry.register(Box::new(queries.clone()))?;
+        registry.register(Box::new(metrics.reports.clone()))?;
         for counter in [&metrics.truncated, &metrics.dropped, &metrics.tcp_refused] {
             registry.register(Box::new(counter.clone()))?;
         }

@@ -4,6 +4,7 @@
 use crate::config::ServeConfig;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
 use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
+use crate::reporter::SharedReports;
 use crate::zone_store::{Change, ZoneStore};
 use nearside_watch::object::DnsEndpoint;
 use nearside_watch::{Changes, Kind, Object, Selection, Source, SyncState, changes};
@@ -18,11 +19,12 @@ pub struct Endpoints {
     may_stand_in: bool,
     /// Whether such a list came and has not been explained yet.
     held: bool,
+    reports: SharedReports,
 }
 
 impl Endpoints {
     /// Starts to read. An API server that does not answer is retried for ever.
-    pub fn open(source: Source, config: &ServeConfig) -> Self {
+    pub fn open(source: Source, config: &ServeConfig, reports: SharedReports) -> Self {
         let may_stand_in = matches!(source, Source::Cluster(_));
         let selection = match &config.namespace {
             Some(namespace) => Selection::all(Kind::DnsEndpoint).namespace(namespace),
@@ -30,7 +32,7 @@ impl Endpoints {
         };
         let changes = changes(source, vec![selection]);
         let state = changes.state();
-        Self { changes, state, may_stand_in, held: false }
+        Self { changes, state, may_stand_in, held: false, reports }
     }
 
     /// Waits for changes. `None` when the source has ended, which only a panic makes it do.
@@ -42,7 +44,9 @@ impl Endpoints {
             let mut changes = Vec::new();
             tokio::select! {
                 batch = self.changes.next() => {
-                    for change in batch?.changes.into_iter().filter_map(convert) {
+                    let batch = batch?.changes;
+                    batch.iter().for_each(|change| note(&self.reports, change));
+                    for change in batch.into_iter().filter_map(convert) {
                         let is_empty_list = matches!(&change, Change::Reset(objects) if objects.is_empty());
                         match change {
                             _ if is_empty_list && self.is_refused() => self.held = true,
@@ -78,8 +82,34 @@ pub async fn follow(mut store: ZoneStore, mut endpoints: Endpoints, synced: watc
             store.take(change);
         }
         store.publish();
+        if store.is_synced() {
+            endpoints.reports.published(|key| store.serves(key));
+        }
         synced.send_if_modified(|synced| !std::mem::replace(synced, store.is_synced()) && *synced);
         tokio::time::sleep(BUILD_INTERVAL).await;
+    }
+}
+
+/// Notes which generations of objects there are, and what their status says.
+fn note(reports: &SharedReports, change: &nearside_watch::Change) {
+    let saw = |endpoint: &DnsEndpoint| {
+        reports.saw(key(endpoint), endpoint.metadata.generation, endpoint.status.observed_generation);
+    };
+    match change {
+        nearside_watch::Change::Apply(Object::DnsEndpoint(endpoint)) => saw(endpoint),
+        nearside_watch::Change::Delete(key) if key.kind == Kind::DnsEndpoint => {
+            reports.gone(&ObjectKey { namespace: (&*key.namespace).into(), name: (&*key.name).into() });
+        }
+        nearside_watch::Change::Reset { kind: Kind::DnsEndpoint, objects } => {
+            let endpoints = objects.iter().filter_map(|object| match object {
+                Object::DnsEndpoint(endpoint) => Some(endpoint),
+                _ => None,
+            });
+            let endpoints: Vec<&DnsEndpoint> = endpoints.collect();
+            reports.reset(&endpoints.iter().map(|endpoint| key(endpoint)).collect());
+            endpoints.into_iter().for_each(saw);
+        }
+        _ => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one owner of what is desired: changes of objects flow in, zones flow out behind one pointer that queries read.
 //! Fed by `source`, read through the pointer by `serve`. Nothing is published before the first complete list.
 
-use crate::desired::{Desired, DesiredObject, ObjectKey, Rejection, parse};
+use crate::desired::{Desired, DesiredObject, ObjectKey, Problem, Rejection, parse};
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::serial;
@@ -110,6 +110,16 @@ impl ZoneStore {
         self.report(conflicts);
     }
 
+    /// Whether all that an object asks of the served zones is in the published ones. What lies outside of them is the matter
+    /// of another publisher.
+    pub fn serves(&self, key: &ObjectKey) -> bool {
+        let outside = |rejection: &&Rejection| matches!(rejection.problem, Problem::OutsideZones(_));
+        let rejected = || self.reported.iter().filter(|rejection| rejection.object == *key);
+        self.desired.get(key).is_some_and(|desired| {
+            rejected().all(|rejection| outside(&rejection)) && rejected().count() < desired.records.len()
+        })
+    }
+
     /// Logs what is newly left out, and what no longer is, each once.
     fn report(&mut self, conflicts: Vec<Rejection>) {
         let own = self.desired.values().flat_map(|desired| desired.rejections.iter().cloned());
@@ -195,6 +205,19 @@ mod tests {
         other.take(Change::Apply(object("a", "192.0.2.1")));
         other.publish();
         assert_eq!(serial(&one), serial(&other));
+    }
+
+    #[test]
+    fn an_object_is_served_when_all_of_it_that_is_ours_is() {
+        let mut store = store();
+        let mut both = object("a", "192.0.2.1");
+        both.endpoints.push(DesiredEndpoint { dns_name: "a.example.net".into(), ..both.endpoints[0].clone() });
+        let mut elsewhere = object("b", "192.0.2.1");
+        elsewhere.endpoints[0].dns_name = "b.example.net".into();
+        store.take(Change::Reset(vec![both, elsewhere, object("c", "no address")]));
+        store.publish();
+        let serves = |name: &str| store.serves(&object(name, "").key);
+        assert_eq!((serves("a"), serves("b"), serves("c"), serves("d")), (true, false, false, false));
     }
 
     #[test]

@@ -5,8 +5,7 @@ use crate::options::Config;
 use crate::state::{CurrentState, State, StateBuilder};
 use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
-use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
-use nearside_routing::{EndpointSource, IndexConfig, Kind};
+use nearside_routing::{EndpointSource, IndexConfig, Instance, Kind};
 use nearside_watch::{Selection, Snapshots, Source, snapshots};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -20,7 +19,7 @@ pub(crate) fn open(source: Source, config: &Config) -> Snapshots {
         addresses: config.addresses.clone(),
         ..IndexConfig::default()
     };
-    let selections = config.admission.narrow(selections(&source, &config.node));
+    let selections = config.admission.narrow(selections(&source, config));
     snapshots(source, selections, index)
 }
 
@@ -63,8 +62,10 @@ pub(crate) async fn follow(
 }
 
 /// What the proxy reads: of pods and nodes its own, of EndpointSlices those that no controller derives from pods, of Secrets
-/// those with certificates. Secrets that objects name for passwords are followed besides; of manifests, all are read.
-fn selections(source: &Source, node: &str) -> Vec<Selection> {
+/// those with certificates, of DNSEndpoints those of its own controller. Secrets that objects name for passwords are followed
+/// besides; of manifests, all are read.
+fn selections(source: &Source, config: &Config) -> Vec<Selection> {
+    let node = &config.node;
     let secrets = Selection::all(Kind::Secret);
     vec![
         Selection::all(Kind::Route),
@@ -78,6 +79,12 @@ fn selections(source: &Source, node: &str) -> Vec<Selection> {
             Source::Manifests(_) => secrets,
         },
         Selection::all(Kind::Node).fields(format!("metadata.name={node}")),
-        Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}")),
+        published(config),
     ]
+}
+
+/// The DNSEndpoints that are believed: whoever may create others could send clients anywhere.
+pub(crate) fn published(config: &Config) -> Selection {
+    let labels = Instance::of(&config.router_name).selector();
+    Selection::all(Kind::DnsEndpoint).labels(labels).namespace(config.namespace.as_str())
 }

@@ -9,6 +9,7 @@ mod error_pages;
 pub(crate) mod headers;
 mod health;
 mod metrics;
+mod namespace;
 mod proxy_protocol;
 mod timeouts;
 mod tls;
@@ -75,6 +76,10 @@ pub(crate) struct Arguments {
     /// The name under which this router reports in the status of Routes.
     #[arg(long, env = "NEARSIDE_ROUTER_NAME", value_name = "NAME", default_value = "default")]
     router_name: String,
+    /// Namespace of the DNSEndpoints that the controller of this router writes; no others are believed. [default:
+    /// $POD_NAMESPACE, else that of the service account, else nearside]
+    #[arg(long, env = "NEARSIDE_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// What a request gets whose host has no ready pod on this node: `redirect` or `reject`.
     #[arg(long, env = "NEARSIDE_ON_MISS", value_name = "POLICY", default_value = "redirect")]
     on_miss: String,
@@ -141,6 +146,8 @@ pub(crate) struct Config {
     pub(crate) metrics: MetricsConfig,
     pub(crate) admission: AdmissionSettings,
     pub(crate) router_name: String,
+    /// Where the DNSEndpoints of this router are.
+    pub(crate) namespace: String,
     pub(crate) addresses: AddressPolicy,
     pub(crate) on_miss: MissPolicy,
     pub(crate) no_route_status: u16,
@@ -227,6 +234,7 @@ impl Arguments {
             headers: self.headers.into_config(&mut mistakes),
             clients: self.clients.check(&mut mistakes),
             admission: mistakes.admission(self.admission),
+            namespace: namespace::namespace(self.namespace.as_deref(), &mut mistakes),
             router_name: self.router_name,
             // Last: without it there is no configuration, and every other mistake has been found by now.
             tls: match self.tls.check(&mut mistakes) {

@@ -16,6 +16,7 @@ pub mod endpoints;
 pub mod header_value;
 pub mod hostname;
 pub mod index;
+mod instance;
 pub mod known_secret;
 pub mod miss;
 pub mod node_id;
@@ -32,6 +33,7 @@ mod testing;
 
 pub use hostname::{HostPattern, Hostname, HostnameError};
 pub use index::{Change, EndpointSource, Index, IndexConfig, Notice, Snapshot};
+pub use instance::{Instance, ROUTER_LABEL};
 pub use node_id::NodeId;
 pub use object::{Kind, Object, ObjectKey};
 pub use path::{NormalPath, PathError, PathRule};

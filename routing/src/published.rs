@@ -86,6 +86,7 @@ mod tests {
                     set(&format!("bank--{id}.example.com"), &["198.18.0.1"]),
                 ],
             },
+            ..DnsEndpoint::default()
         };
         let found = published(&endpoint);
         assert_eq!(found.len(), 1);

@@ -7,10 +7,12 @@
 //! metadata it cannot read.
 
 mod failure;
+mod observed;
 mod reachability;
 mod request;
 mod review;
 
+pub use observed::{Observations, ObserveError};
 pub use review::{Asked, ReviewError, token_reviews};
 
 use crate::backoff::Backoff;

@@ -25,7 +25,7 @@ mod verdict_log;
 
 pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 pub use changes::{Batch, Changes, changes};
-pub use cluster::{Asked, ReviewError, token_reviews};
+pub use cluster::{Asked, Observations, ObserveError, ReviewError, token_reviews};
 pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
 pub use reading::{Reading, ReadingError, read_once};
 pub use selection::Selection;

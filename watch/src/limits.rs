@@ -27,6 +27,9 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a review of a token may take: somebody waits for the page.
 pub(crate) const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it may take to write that a DNSEndpoint is published; it is tried again.
+pub(crate) const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// After this the server ends a watch, which is then resumed where it was. A shorter time costs a request per kind and
 /// program; a longer one leaves a watch whose peer vanished without a word unnoticed for longer.
 pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(150);

@@ -12,6 +12,17 @@ pub struct DnsEndpoint {
     pub metadata: ObjectMeta,
     #[serde(deserialize_with = "null_as_default")]
     pub spec: DnsEndpointSpec,
+    #[serde(deserialize_with = "null_as_default")]
+    pub status: DnsEndpointStatus,
+}
+
+/// `status` of a DNSEndpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DnsEndpointStatus {
+    /// The newest `metadata.generation` that a publisher has taken; 0 before any has.
+    #[serde(deserialize_with = "null_as_default")]
+    pub observed_generation: i64,
 }
 
 /// `spec` of a DNSEndpoint.

@@ -1,0 +1,112 @@
+//! Writes to the cluster what this server publishes: due reports flow in from [`report`](crate::report), a status of a
+//! DNSEndpoint flows out for each. Started by `main` where the objects come from a cluster.
+
+use crate::desired::ObjectKey;
+use crate::limits::CONCURRENT_REPORTS;
+use crate::metrics::Metrics;
+use crate::report::{Ended, Report, Reports};
+use nearside_watch::{Kind, Observations, ObserveError};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// The reports of this process; who feeds it and who writes share one.
+#[derive(Clone, Debug)]
+pub struct SharedReports {
+    reports: Arc<Mutex<Reports>>,
+    changed: Arc<Notify>,
+    epoch: Instant,
+}
+
+impl Default for SharedReports {
+    fn default() -> Self {
+        Self { reports: Arc::default(), changed: Arc::default(), epoch: Instant::now() }
+    }
+}
+
+impl SharedReports {
+    /// An object stands there; see [`Reports::saw`].
+    pub(crate) fn saw(&self, key: ObjectKey, generation: i64, observed: i64) {
+        self.lock().saw(key, generation, observed);
+    }
+
+    /// An object is gone.
+    pub(crate) fn gone(&self, key: &ObjectKey) {
+        self.lock().gone(key);
+    }
+
+    /// These are all objects there are.
+    pub(crate) fn reset(&self, keys: &BTreeSet<ObjectKey>) {
+        self.lock().reset(keys);
+    }
+
+    /// The zones are published.
+    pub(crate) fn published(&self, serves: impl Fn(&ObjectKey) -> bool) {
+        self.lock().published(serves, self.now(), chance);
+        self.changed.notify_one();
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes for ever.
+pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc<Metrics>) {
+    let mut writes: JoinSet<(Report, Result<(), ObserveError>)> = JoinSet::new();
+    let mut failures = 0_u32;
+    loop {
+        while writes.len() < CONCURRENT_REPORTS {
+            let Some(report) = shared.lock().take(shared.now()) else { break };
+            let observations = observations.clone();
+            writes.spawn(async move {
+                let key = nearside_watch::ObjectKey::new(Kind::DnsEndpoint, &report.key.namespace, &report.key.name);
+                let outcome = observations.record(&key, report.generation, report.first).await;
+                (report, outcome)
+            });
+        }
+        let next = if writes.len() < CONCURRENT_REPORTS { shared.lock().next(shared.now()) } else { None };
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            Some(Ok((report, outcome))) = writes.join_next(), if !writes.is_empty() => {
+                metrics.reports.with_label_values(&[word(&outcome)]).inc();
+                let ended = match outcome {
+                    Ok(()) => Ended::Done,
+                    // Whatever is newer comes by the watch.
+                    Err(ObserveError::Outdated { .. }) => Ended::Done,
+                    Err(error) => {
+                        failures = failures.saturating_add(1);
+                        if failures.is_power_of_two() {
+                            warn!(failures, "{error}");
+                        }
+                        Ended::Failed
+                    }
+                };
+                shared.lock().ended(&report, ended, shared.now());
+            }
+            () = tokio::time::sleep_until(shared.epoch + next.unwrap_or_default()), if next.is_some() => {}
+        }
+    }
+}
+
+fn word(outcome: &Result<(), ObserveError>) -> &'static str {
+    match outcome {
+        Ok(()) => "written",
+        Err(ObserveError::Outdated { .. }) => "outdated",
+        Err(ObserveError::Forbidden { .. } | ObserveError::Failed { .. }) => "failed",
+    }
+}
+
+fn chance() -> f64 {
+    // A fresh RandomState is keyed at random; that is all the randomness a spread needs.
+    f64::from((RandomState::new().hash_one(0_u8) >> 32) as u32) / f64::from(u32::MAX)
+}
