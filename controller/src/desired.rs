@@ -9,7 +9,7 @@ mod route_status;
 pub(crate) use dns_endpoint::{DnsEndpointIntent, HoldReason, Records, is_ours, next_object, summary};
 pub(crate) use event::{EventIntent, NO_READY_PODS};
 pub(crate) use ingress_status::{IngressIntent, next_addresses};
-pub(crate) use route_status::{RouteIntent, RouterIdentity, next_entries};
+pub(crate) use route_status::{RouteIntent, RouterIdentity, is_signed, next_entries};
 
 use nearside_routing::endpoints::EndpointState;
 use nearside_routing::object::DnsEndpointSpec;
@@ -58,6 +58,16 @@ pub(crate) enum Intent {
     Ingress(IngressIntent),
 }
 
+impl Intent {
+    /// The namespace of the object that claims the host of a DNSEndpoint.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        match self {
+            Self::DnsEndpoint(intent) => intent.owner.clone(),
+            Self::Route(_) | Self::Ingress(_) => None,
+        }
+    }
+}
+
 /// Everything that should stand in the API for one snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
@@ -104,12 +114,12 @@ impl Planner {
                 None if host.basis == Basis::NoReadyRouter => Records::Hold(HoldReason::NoReadyRouter),
                 None => Records::Hold(HoldReason::NoAddress),
             };
-            desired.put_host(pattern, records);
+            desired.put_host(pattern, owner(pattern, snapshot), records);
         }
         // The larger guards against wrong withdrawal (ratio of a change, probes) belong here: a host they distrust is held.
         for pattern in unserved {
             let published = self.last_good.contains_key(&pattern);
-            desired.put_host(&pattern, Records::Hold(HoldReason::NotServed));
+            desired.put_host(&pattern, None, Records::Hold(HoldReason::NotServed));
             if !published {
                 desired.held.remove(&pattern);
             }
@@ -165,14 +175,20 @@ impl Planner {
 }
 
 impl Desired {
-    fn put_host(&mut self, pattern: &HostPattern, records: Records) {
+    fn put_host(&mut self, pattern: &HostPattern, owner: Option<Arc<str>>, records: Records) {
         if let Records::Hold(reason) = records {
             self.held.insert(pattern.clone(), reason);
         }
         let target = Target::DnsEndpoint(dns_endpoint_name(pattern));
-        let intent = DnsEndpointIntent { pattern: pattern.clone(), records };
+        let intent = DnsEndpointIntent { pattern: pattern.clone(), owner, records };
         self.intents.insert(target, Arc::new(Intent::DnsEndpoint(intent)));
     }
+}
+
+/// The namespace of the first object that serves a host.
+fn owner(pattern: &HostPattern, snapshot: &Snapshot) -> Option<Arc<str>> {
+    let routes = &snapshot.routes.host(pattern)?.routes;
+    routes.first().map(|route| (&*route.source.namespace).into())
 }
 
 /// A Route whose certificate broke still claims its host: its records stay until nobody claims the host.

@@ -20,7 +20,7 @@ use crate::placement::{index_config, selections};
 use answer::Known;
 use explanation::{Explanation, NodeAnswer, Request, Verdict};
 use nearside_routing::placement::NodeState;
-use nearside_routing::{HostPattern, Hostname, Kind, NodeId, NormalPath, Snapshot};
+use nearside_routing::{HostPattern, Hostname, Instance, Kind, NodeId, NormalPath, Snapshot};
 use nearside_watch::{Reading, Selection, Source, read_once};
 use services::Names;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(crate) async fn run(question: Question) -> ExitCode {
         Ok(source) => source,
         Err(error) => return complain(COMMAND, error),
     };
-    let mut selections = selections(&source, &question.reading);
+    let mut selections = selections(&source, &question.reading, &Instance::default());
     if source.client().is_none() {
         selections.push(Selection::all(Kind::DnsEndpoint).namespace(question.reading.namespace.as_str()));
     }

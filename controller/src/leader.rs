@@ -1,7 +1,10 @@
 //! Leader election by a Lease: the Lease as the API server holds it flows in, the word whether this process leads flows
 //! out to the reconciler. The decisions are in [`lease`]; here are the requests and the clock.
 
+mod fence;
 mod lease;
+
+pub(crate) use fence::Fence;
 
 use crate::clock;
 use crate::metrics::Metrics;
@@ -11,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use lease::{Action, Claim, Election, Observed};
+use nearside_routing::Instance;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -19,19 +23,31 @@ use tokio::time::Instant;
 pub(crate) struct Candidate {
     api: Api<Lease>,
     namespace: String,
+    /// Of the Lease.
+    name: String,
     election: Election,
+    fence: Fence,
     metrics: Metrics,
     epoch: Instant,
     terms: u64,
 }
 
 impl Candidate {
-    /// A candidate named `identity`, which no other process has.
-    pub(crate) fn new(client: Client, namespace: &str, identity: &str, metrics: Metrics) -> Self {
+    /// A candidate named `identity`, which no other process has; it opens `fence` while it leads.
+    pub(crate) fn new(
+        client: Client,
+        namespace: &str,
+        instance: &Instance,
+        identity: &str,
+        fence: Fence,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
+            name: instance.name(NAME).to_string(),
             election: Election::new(identity),
+            fence,
             metrics,
             epoch: Instant::now(),
             terms: 0,
@@ -55,7 +71,7 @@ impl Candidate {
                 biased;
                 _ = &mut stop => break,
                 () = expired => None,
-                outcome = attempt(&self.api, &self.election, self.epoch) => Some(outcome),
+                outcome = attempt(&self.api, &self.name, &self.election, self.epoch) => Some(outcome),
             };
             match outcome {
                 Some(Ok(attempt)) => {
@@ -68,7 +84,7 @@ impl Candidate {
                 Some(Err(error)) => {
                     failures = failures.saturating_add(1);
                     if failures.is_power_of_two() {
-                        let lease = format!("{}/{NAME}", self.namespace);
+                        let lease = format!("{}/{}", self.namespace, self.name);
                         tracing::warn!(lease, %error, failures, "the Lease cannot be read or written");
                     }
                 }
@@ -82,12 +98,14 @@ impl Candidate {
             }
             self.announce(&term);
         }
+        self.fence.set(None);
         term.send_replace(None);
         self.metrics.leads(false);
         self.release().await;
     }
 
     fn announce(&mut self, term: &watch::Sender<Term>) {
+        self.fence.set(self.election.leads_until().map(|until| self.epoch + until));
         let leads = self.election.leads(self.epoch.elapsed());
         if leads == term.borrow().is_some() {
             return;
@@ -95,10 +113,10 @@ impl Candidate {
         self.metrics.leads(leads);
         if leads {
             self.terms += 1;
-            tracing::info!(lease = format!("{}/{NAME}", self.namespace), "leading: this process writes");
+            tracing::info!(lease = format!("{}/{}", self.namespace, self.name), "leading: this process writes");
             term.send_replace(Some(self.terms));
         } else {
-            tracing::warn!(lease = format!("{}/{NAME}", self.namespace), "no longer leading: writes stop");
+            tracing::warn!(lease = format!("{}/{}", self.namespace, self.name), "no longer leading: writes stop");
             term.send_replace(None);
         }
     }
@@ -106,8 +124,8 @@ impl Candidate {
     /// Lets the next leader begin at once instead of after the Lease's duration.
     async fn release(&mut self) {
         let Some(claim) = self.election.release() else { return };
-        let lease = object(&self.namespace, &claim);
-        match tokio::time::timeout(lease::REQUEST, self.api.replace(NAME, &PostParams::default(), &lease)).await {
+        let lease = object(&self.namespace, &self.name, &claim);
+        match tokio::time::timeout(lease::REQUEST, self.api.replace(&self.name, &PostParams::default(), &lease)).await {
             Ok(Ok(_)) => tracing::info!("Lease released"),
             Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released; it runs out by itself"),
             Err(_) => tracing::warn!("the Lease was not released in time; it runs out by itself"),
@@ -123,17 +141,19 @@ struct Attempt {
     won_at: Option<Duration>,
 }
 
-async fn attempt(api: &Api<Lease>, election: &Election, epoch: Instant) -> Result<Attempt, AttemptError> {
+async fn attempt(api: &Api<Lease>, name: &str, election: &Election, epoch: Instant) -> Result<Attempt, AttemptError> {
     let mut election = election.clone();
-    let observed = bounded(api.get_opt(NAME)).await?.as_ref().map(observe);
+    let observed = bounded(api.get_opt(name)).await?.as_ref().map(observe);
     // After the answer, not before the request: the holder may have renewed in between.
     let now = epoch.elapsed();
     election.learn(observed, now);
     let sent_at = epoch.elapsed();
     let written = match election.decide(sent_at) {
         Action::Wait => return Ok(Attempt { observed: election.observed().cloned(), observed_at: now, won_at: None }),
-        Action::Create(claim) => bounded(api.create(&PostParams::default(), &object_in(api, &claim))).await,
-        Action::Update(claim) => bounded(api.replace(NAME, &PostParams::default(), &object_in(api, &claim))).await,
+        Action::Create(claim) => bounded(api.create(&PostParams::default(), &object_in(api, name, &claim))).await,
+        Action::Update(claim) => {
+            bounded(api.replace(name, &PostParams::default(), &object_in(api, name, &claim))).await
+        }
     };
     match written {
         Ok(lease) => Ok(Attempt { observed: Some(observe(&lease)), observed_at: sent_at, won_at: Some(sent_at) }),
@@ -173,15 +193,15 @@ fn observe(lease: &Lease) -> Observed {
     }
 }
 
-fn object_in(api: &Api<Lease>, claim: &Claim) -> Lease {
-    object(api.namespace().unwrap_or_default(), claim)
+fn object_in(api: &Api<Lease>, name: &str, claim: &Claim) -> Lease {
+    object(api.namespace().unwrap_or_default(), name, claim)
 }
 
-fn object(namespace: &str, claim: &Claim) -> Lease {
+fn object(namespace: &str, name: &str, claim: &Claim) -> Lease {
     let now = clock::timestamp();
     Lease {
         metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
+            name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             resource_version: claim.version.clone(),
             ..ObjectMeta::default()
@@ -197,5 +217,5 @@ fn object(namespace: &str, claim: &Claim) -> Lease {
     }
 }
 
-/// The name of the Lease.
+/// The name of the Lease of the default installation.
 const NAME: &str = "nearside-controller";

@@ -4,6 +4,21 @@ use std::time::Duration;
 
 /// Writes at a time. Each is one small request; more would only queue at the API server.
 pub(crate) const CONCURRENT_WRITES: usize = 8;
+/// Of these, how many may be of status, so that records find a free place.
+pub(crate) const CONCURRENT_STATUS_WRITES: usize = 4;
+/// Requests a second for DNSEndpoints, and at once after a quiet time. A node that fails takes all of its hosts with it, and
+/// they should be withdrawn within seconds.
+pub(crate) const RECORDS_PER_SECOND: f64 = 400.0;
+/// See [`RECORDS_PER_SECOND`].
+pub(crate) const RECORDS_BURST: f64 = 400.0;
+/// Requests a second for status and Events, and at once after a quiet time: they can wait.
+pub(crate) const STATUS_PER_SECOND: f64 = 100.0;
+/// See [`STATUS_PER_SECOND`].
+pub(crate) const STATUS_BURST: f64 = 200.0;
+/// The pause after a 429 that names none.
+pub(crate) const LEAST_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The longest pause that a server is granted.
+pub(crate) const MOST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The pause after a first failure; it doubles with each further one.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts.

@@ -22,7 +22,7 @@ mod writer;
 
 use command::{Command, command};
 use desired::{Planner, RouterIdentity};
-use leader::Candidate;
+use leader::{Candidate, Fence};
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure_from, init_logging};
 use nearside_watch::{Source, SourceError, snapshots, token_reviews};
@@ -98,11 +98,17 @@ async fn run(options: Options) -> Result<(), StartError> {
         writes_status: options.update_status,
     };
     let identity = identity();
+    let instance = router.instance();
+    let elects = options.leader_elect && matches!(options.place, Place::Cluster);
+    let fence = if elects { Fence::closed() } else { Fence::open() };
     let (source, writer) = match &options.place {
         Place::Cluster => {
             let source = Source::from_options(&[]).await?;
             let client = source.client().expect("a source without manifests is a cluster");
-            (source, Writer::Api(Box::new(ApiWriter::new(client, &options.reading.namespace, router, &identity))))
+            (
+                source,
+                Writer::Api(Box::new(ApiWriter::new(client, &options.reading.namespace, router, &identity, &fence))),
+            )
         }
         Place::Directories { manifests, out } => {
             let out = OutDirectory::new(OutLock::take(out)?, &options.reading.namespace, router);
@@ -117,7 +123,7 @@ async fn run(options: Options) -> Result<(), StartError> {
     }
     let snapshots = snapshots(
         source.clone(),
-        placement::selections(&source, &options.reading),
+        placement::selections(&source, &options.reading, &instance),
         placement::index_config(&source, &options.reading),
     );
     let planner = Planner::new(options.reading.records.clone());
@@ -125,9 +131,10 @@ async fn run(options: Options) -> Result<(), StartError> {
 
     let (term_sender, term) = watch::channel::<Term>(None);
     let (stop, stopped) = oneshot::channel();
-    let election = match source.client().filter(|_| options.leader_elect) {
+    let election = match source.client().filter(|_| elects) {
         Some(client) => {
-            let candidate = Candidate::new(client, &options.reading.namespace, &identity, metrics.clone());
+            let candidate =
+                Candidate::new(client, &options.reading.namespace, &instance, &identity, fence, metrics.clone());
             tokio::spawn(candidate.run(term_sender, stopped))
         }
         None => {

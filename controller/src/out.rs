@@ -48,7 +48,9 @@ impl OutDirectory {
         let mut found = Vec::new();
         for path in files(&self.root.join(ENDPOINTS), "yaml")? {
             if let Some(name) = path.file_stem().and_then(|name| name.to_str())
-                && read(&path)?.is_some_and(|object| is_ours(&object))
+                && read(&path)?.is_some_and(|object| {
+                    is_ours(&object, &self.router.instance()).is_some_and(|target| *target == *name)
+                })
             {
                 found.push(Target::DnsEndpoint(name.into()));
             }
@@ -72,7 +74,8 @@ impl OutDirectory {
             (Target::DnsEndpoint(name), Some(Intent::DnsEndpoint(intent))) => self.put_endpoint(name, intent),
             (Target::DnsEndpoint(name), _) => {
                 let path = self.endpoint_path(name);
-                let Some(object) = read(&path)?.filter(is_ours) else { return Ok(Written::Unchanged) };
+                let ours = |object: &Value| is_ours(object, &self.router.instance()).is_some();
+                let Some(object) = read(&path)?.filter(ours) else { return Ok(Written::Unchanged) };
                 tracing::info!(host = summary(&object).0, name = &**name, "records withdrawn: nothing claims the host");
                 remove(&path)
             }
@@ -90,7 +93,9 @@ impl OutDirectory {
         };
         let path = self.endpoint_path(name);
         let current = read(&path)?;
-        let Some(next) = next_object(current.as_ref(), &self.namespace, &intent.pattern, spec, *basis) else {
+        let Some(next) =
+            next_object(current.as_ref(), &self.namespace, &self.router.instance(), &intent.pattern, spec, *basis)
+        else {
             return Ok(Written::Unchanged);
         };
         replace(&path, &next)?;
@@ -209,9 +214,9 @@ const STATUS: &str = "status";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nearside_routing::HostPattern;
     use nearside_routing::object::{DnsEndpointSpec, RecordSet};
     use nearside_routing::placement::{Basis, dns_endpoint_name};
+    use nearside_routing::{HostPattern, Instance};
 
     fn directory(root: &Path) -> OutDirectory {
         let router = RouterIdentity { name: "default".into(), canonical_hostname: String::new(), writes_status: true };
@@ -229,7 +234,7 @@ mod tests {
         let spec = DnsEndpointSpec { endpoints: vec![set] };
         let target = Target::DnsEndpoint(dns_endpoint_name(&pattern));
         let records = Records::Publish { spec, basis: Basis::AllServices };
-        (target, Intent::DnsEndpoint(DnsEndpointIntent { pattern, records }))
+        (target, Intent::DnsEndpoint(DnsEndpointIntent { pattern, owner: None, records }))
     }
 
     #[test]
@@ -259,7 +264,7 @@ mod tests {
         fs::create_dir_all(root.path().join(ENDPOINTS)).unwrap();
         fs::write(out.endpoint_path(name), "metadata: {name: [").unwrap();
         out.write(&target, Some(&wanted)).unwrap();
-        assert!(is_ours(&read(&out.endpoint_path(name)).unwrap().unwrap()));
+        assert!(is_ours(&read(&out.endpoint_path(name)).unwrap().unwrap(), &Instance::default()).is_some());
     }
 
     #[test]

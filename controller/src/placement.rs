@@ -6,8 +6,7 @@ use crate::metrics::Metrics;
 use crate::options::Reading;
 use nearside_admin::Blocker;
 use nearside_routing::object::{Kind, Secret};
-use nearside_routing::published::{MANAGED_LABEL, MANAGED_VALUE};
-use nearside_routing::{EndpointSource, IndexConfig};
+use nearside_routing::{EndpointSource, IndexConfig, Instance};
 use nearside_watch::{Selection, Snapshots, Source};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What the controller reads. Manifests are small and read whole; from a cluster only what placement needs.
-pub(crate) fn selections(source: &Source, reading: &Reading) -> Vec<Selection> {
+pub(crate) fn selections(source: &Source, reading: &Reading, instance: &Instance) -> Vec<Selection> {
     let plain = [Kind::Route, Kind::Ingress, Kind::IngressClass, Kind::Service, Kind::EndpointSlice, Kind::Node];
     let mut selections: Vec<Selection> = plain.into_iter().map(Selection::all).collect();
     if source.client().is_none() {
@@ -32,7 +31,7 @@ pub(crate) fn selections(source: &Source, reading: &Reading) -> Vec<Selection> {
         Some(namespace) => routers.namespace(namespace.as_str()),
         None => routers,
     });
-    let published = Selection::all(Kind::DnsEndpoint).labels(format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
+    let published = Selection::all(Kind::DnsEndpoint).labels(instance.selector());
     selections.push(published.namespace(reading.namespace.as_str()));
     reading.admission.narrow(selections)
 }

@@ -1,17 +1,25 @@
 //! The reconciler: desired content and the word whether this process leads flow in, writes flow out. It compares each
-//! desired with the one before, writes what differs with bounded concurrency, and tries again what failed. A follower
-//! keeps the desired up to date and writes nothing.
+//! desired with the one before, writes what differs with bounded concurrency and at a bounded rate, and tries again what
+//! failed. A follower keeps the desired up to date and writes nothing.
 
+mod pace;
 mod queue;
 
+pub(crate) use queue::Class;
+
 use crate::desired::{Desired, Intent, Target};
-use crate::limits::{CONCURRENT_WRITES, DRAIN, REFRESH, REMEMBER_WITHDRAWN};
+use crate::limits::{
+    CONCURRENT_STATUS_WRITES, CONCURRENT_WRITES, DRAIN, RECORDS_BURST, RECORDS_PER_SECOND, REFRESH, REMEMBER_WITHDRAWN,
+    STATUS_BURST, STATUS_PER_SECOND,
+};
 use crate::metrics::Metrics;
 use crate::writer::{WriteError, Writer, Written};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use nearside_admin::Shutdown;
-use queue::Queue;
+use nearside_routing::{Kind, ObjectKey};
+use pace::Pace;
+use queue::{Lane, Queue};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -34,6 +42,8 @@ pub(crate) struct Reconciler {
     /// Whether the DNSEndpoints that exist have been listed in this term; before, none is written.
     refreshed: bool,
     queue: Queue<Job>,
+    records_pace: Pace,
+    status_pace: Pace,
     in_flight: FuturesUnordered<BoxFuture<'static, (Job, Outcome)>>,
     epoch: Instant,
 }
@@ -43,10 +53,13 @@ enum Job {
     /// List what of ours exists.
     Refresh,
     Write(Target),
+    /// Look for entries of ours in Routes that are not ours any more.
+    Sweep,
 }
 
 enum Outcome {
     Refreshed(Result<Vec<Target>, WriteError>),
+    Swept(Result<Vec<ObjectKey>, WriteError>),
     Wrote(Result<Written, WriteError>),
 }
 
@@ -61,6 +74,8 @@ impl Reconciler {
             term: None,
             refreshed: false,
             queue: Queue::default(),
+            records_pace: Pace::new(RECORDS_PER_SECOND, RECORDS_BURST),
+            status_pace: Pace::new(STATUS_PER_SECOND, STATUS_BURST),
             in_flight: FuturesUnordered::new(),
             epoch: Instant::now(),
         }
@@ -75,7 +90,7 @@ impl Reconciler {
     ) {
         loop {
             self.dispatch();
-            let due = self.queue.next_due().filter(|_| self.term.is_some());
+            let due = self.next_due();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -123,7 +138,8 @@ impl Reconciler {
         if self.term.is_none() {
             return;
         }
-        self.queue.mark(Job::Refresh);
+        self.queue.mark(Job::Refresh, of_everything(Class::Records));
+        self.queue.mark(Job::Sweep, of_everything(Class::Status));
         let desired = Arc::clone(&self.desired);
         let withdrawn: Vec<Target> = self.withdrawn.keys().cloned().collect();
         for target in desired.intents.keys().cloned().chain(withdrawn) {
@@ -134,7 +150,8 @@ impl Reconciler {
     fn mark(&mut self, target: Target) {
         let known = self.refreshed || matches!(target, Target::Status(_));
         if self.term.is_some() && known {
-            self.queue.mark(Job::Write(target));
+            let lane = self.lane(&target);
+            self.queue.mark(Job::Write(target), lane);
         }
     }
 
@@ -164,12 +181,44 @@ impl Reconciler {
         }
     }
 
+    /// Whose turn a write takes.
+    fn lane(&self, target: &Target) -> Lane {
+        let intent =
+            || self.desired.intents.get(target).or_else(|| self.withdrawn.get(target).map(|(intent, _)| intent));
+        match target {
+            Target::DnsEndpoint(_) => {
+                let owner = intent().and_then(|intent| intent.owner());
+                Lane { class: Class::Records, namespace: owner.unwrap_or_default() }
+            }
+            Target::Status(key) => Lane { class: Class::Status, namespace: (&*key.namespace).into() },
+        }
+    }
+
+    /// When there is something to do that nothing else announces.
+    fn next_due(&self) -> Option<Duration> {
+        self.term?;
+        let paces = [(Class::Records, &self.records_pace), (Class::Status, &self.status_pace)];
+        let closed =
+            paces.into_iter().filter(|(class, _)| self.queue.has_ready(*class)).map(|(_, pace)| pace.opens_at());
+        // With all places taken the end of a write comes first.
+        let closed = closed.min().filter(|_| self.in_flight.len() < CONCURRENT_WRITES);
+        self.queue.next_due().into_iter().chain(closed).min()
+    }
+
     fn dispatch(&mut self) {
         if self.term.is_none() || !self.synced {
             return;
         }
+        let now = self.now();
         while self.in_flight.len() < CONCURRENT_WRITES {
-            let Some(job) = self.queue.take(self.now()) else { return };
+            let records = self.records_pace.is_open(now);
+            let status =
+                self.status_pace.is_open(now) && self.queue.in_flight(Class::Status) < CONCURRENT_STATUS_WRITES;
+            let open = |class| match class {
+                Class::Records => records,
+                Class::Status => status,
+            };
+            let Some(job) = self.queue.take(now, open) else { return };
             let work = self.work(job);
             self.in_flight.push(work);
         }
@@ -178,7 +227,7 @@ impl Reconciler {
     fn work(&self, job: Job) -> BoxFuture<'static, (Job, Outcome)> {
         let writer = Arc::clone(&self.writer);
         let (intent, previous) = match &job {
-            Job::Refresh => (None, None),
+            Job::Refresh | Job::Sweep => (None, None),
             Job::Write(target) => (
                 self.desired.intents.get(target).map(Arc::clone),
                 self.withdrawn.get(target).map(|(intent, _)| Arc::clone(intent)),
@@ -187,6 +236,7 @@ impl Reconciler {
         Box::pin(async move {
             let outcome = match &job {
                 Job::Refresh => Outcome::Refreshed(writer.refresh().await),
+                Job::Sweep => Outcome::Swept(writer.stale().await),
                 Job::Write(target) => {
                     Outcome::Wrote(writer.write(target, intent.as_deref(), previous.as_deref()).await)
                 }
@@ -196,44 +246,83 @@ impl Reconciler {
     }
 
     fn finish(&mut self, job: &Job, outcome: Outcome) {
-        match (job, outcome) {
-            (Job::Write(target), Outcome::Wrote(Ok(written))) => {
+        let now = self.now();
+        self.records_pace.spend(self.writer.take_sent(Class::Records), now);
+        self.status_pace.spend(self.writer.take_sent(Class::Status), now);
+        let error = match outcome {
+            Outcome::Wrote(Err(error)) | Outcome::Refreshed(Err(error)) | Outcome::Swept(Err(error)) => error,
+            Outcome::Wrote(Ok(written)) => return self.wrote(job, written),
+            Outcome::Refreshed(Ok(existing)) => {
                 self.queue.succeeded(job);
-                self.metrics.wrote(target.kind(), written.as_str());
-                if let Written::Contended(pause) = written {
-                    self.queue.mark_at(job.clone(), self.now() + pause);
-                    return;
-                }
-                if !self.desired.intents.contains_key(target) {
-                    self.withdrawn.remove(target);
-                }
-            }
-            (_, Outcome::Refreshed(Ok(existing))) => {
-                self.queue.succeeded(job);
-                self.queue.mark_at(Job::Refresh, self.now() + REFRESH);
+                self.queue.mark_at(Job::Refresh, of_everything(Class::Records), now + REFRESH);
                 self.refreshed = true;
                 let desired = Arc::clone(&self.desired);
                 let wanted = desired.intents.keys().filter(|target| matches!(target, Target::DnsEndpoint(_))).cloned();
                 for target in wanted.chain(existing) {
                     self.mark(target);
                 }
+                return;
             }
-            (Job::Write(target), Outcome::Wrote(Err(error))) => {
-                self.metrics.wrote(target.kind(), error.word());
-                self.retry(job, &error);
+            Outcome::Swept(Ok(signed)) => {
+                self.queue.succeeded(job);
+                return self.withdraw_stale(signed);
             }
-            (_, Outcome::Refreshed(Err(error))) => self.retry(job, &error),
-            // A job gives the outcome of its own kind.
-            (Job::Refresh, Outcome::Wrote(_)) => {}
+        };
+        if let Job::Write(target) = job {
+            self.metrics.wrote(target.kind(), error.word());
         }
+        self.retry(job, &error);
+    }
+
+    fn wrote(&mut self, job: &Job, written: Written) {
+        let lane = self.queue.succeeded(job);
+        let Job::Write(target) = job else { return };
+        self.metrics.wrote(target.kind(), written.as_str());
+        if let Written::Contended(pause) = written {
+            let lane = lane.unwrap_or_else(|| self.lane(target));
+            self.queue.mark_at(job.clone(), lane, self.now() + pause);
+        } else if !self.desired.intents.contains_key(target) {
+            self.withdrawn.remove(target);
+        }
+    }
+
+    /// Takes our entry from Routes that are not ours. Where not a single Route is, it is more likely that they cannot be read
+    /// than that all of them have left.
+    fn withdraw_stale(&mut self, signed: Vec<ObjectKey>) {
+        let is_route = |target: &Target| matches!(target, Target::Status(key) if key.kind == Kind::Route);
+        let targets: Vec<Target> = signed.into_iter().map(Target::Status).collect();
+        let stale = |target: &&Target| !self.desired.intents.contains_key(*target);
+        let stale: Vec<Target> = targets.iter().filter(stale).cloned().collect();
+        if stale.is_empty() {
+            return;
+        }
+        if !self.desired.intents.keys().any(is_route) {
+            tracing::warn!(
+                routes = stale.len(),
+                "Routes have an entry of this router although none is in its scope; the entries stay"
+            );
+            return;
+        }
+        tracing::info!(routes = stale.len(), "removing our entry from Routes that have left the scope of this router");
+        stale.into_iter().for_each(|target| self.mark(target));
     }
 
     fn retry(&mut self, job: &Job, error: &WriteError) {
         let chance = f64::from((RandomState::new().hash_one(job) >> 32) as u32) / f64::from(u32::MAX);
-        let failures = self.queue.failed(job, self.now(), chance);
+        let now = self.now();
+        let earliest = error.pause().map_or(now, |pause| now + pause);
+        match job {
+            Job::Refresh | Job::Write(Target::DnsEndpoint(_)) => self.records_pace.close_until(earliest),
+            Job::Sweep | Job::Write(Target::Status(_)) => self.status_pace.close_until(earliest),
+        }
+        let failures = self.queue.failed(job, now, earliest, chance);
         // A conflict is everyday life; anything else is told when it begins, and then seldom.
         if !error.is_conflict() && failures.is_power_of_two() {
             tracing::warn!(%error, failures, "not written; trying again");
         }
     }
+}
+
+fn of_everything(class: Class) -> Lane {
+    Lane { class, namespace: Arc::default() }
 }

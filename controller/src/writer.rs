@@ -4,12 +4,16 @@
 mod api;
 mod dns_endpoint;
 mod event;
+mod requests;
 mod status;
 
 pub(crate) use api::ApiWriter;
 
 use crate::desired::{Intent, Target};
+use crate::limits::{LEAST_RETRY_AFTER, MOST_RETRY_AFTER};
 use crate::out::OutDirectory;
+use crate::reconcile::Class;
+use nearside_routing::ObjectKey;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +32,31 @@ impl Writer {
         match self {
             Self::Api(api) => api.refresh().await,
             Self::Directory(directory) => directory.refresh(),
+        }
+    }
+
+    /// The Routes with an entry of ours in their status, whether they are in our scope or not.
+    pub(crate) async fn stale(&self) -> Result<Vec<ObjectKey>, WriteError> {
+        match self {
+            Self::Api(api) => api.stale().await,
+            // What earlier runs have left there, `refresh` finds.
+            Self::Directory(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// How many requests of a class were sent to the API server since the last call.
+    pub(crate) fn take_sent(&self, class: Class) -> u32 {
+        match self {
+            Self::Api(api) => api.take_sent(class),
+            Self::Directory(_) => 0,
+        }
+    }
+
+    /// Somebody else has changed a target.
+    #[expect(dead_code, reason = "asked for once the reconciler follows what stands in the cluster")]
+    pub(crate) fn distrust(&self, target: &Target) {
+        if let (Self::Api(api), Target::DnsEndpoint(name)) = (self, target) {
+            api.distrust(name);
         }
     }
 
@@ -97,6 +126,12 @@ pub(crate) enum WriteError {
         /// Its API group.
         group: &'static str,
     },
+    /// The Lease has run out meanwhile.
+    #[error("{object}: not written, because this process does not hold the Lease any more")]
+    NotLeading {
+        /// The object.
+        object: String,
+    },
     /// The name is taken.
     #[error("{object} exists but was not written by Nearside; it is left alone, delete it to have its host published")]
     Foreign {
@@ -131,6 +166,20 @@ impl WriteError {
     /// Whether reading again and trying again is all there is to do.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict { .. })
+    }
+
+    /// The pause that the server asks for before the next request of the kind: `Retry-After`, or a moment where it says that
+    /// there were too many.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        let Self::Api { source, .. } = self else { return None };
+        let kube::Error::Api(status) = &**source else { return None };
+        let named = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        let pause = match (named, status.code) {
+            (0, 429) => LEAST_RETRY_AFTER,
+            (0, _) => return None,
+            (seconds, _) => Duration::from_secs(seconds.into()),
+        };
+        Some(pause.min(MOST_RETRY_AFTER))
     }
 
     /// The value of the label `result` in metrics.

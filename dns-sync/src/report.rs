@@ -34,7 +34,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Reports {
     objects: BTreeMap<ObjectKey, Seen>,
-    /// What changed since the zones were published last.
+    /// What changed since the zones were published last, and what is not served.
     changed: BTreeSet<ObjectKey>,
     /// What is to be written, in the order of its time.
     due: BTreeSet<(Duration, ObjectKey)>,
@@ -102,7 +102,13 @@ impl Reports {
     pub fn published(&mut self, serves: impl Fn(&ObjectKey) -> bool, now: Duration, mut chance: impl FnMut() -> f64) {
         for key in std::mem::take(&mut self.changed) {
             let Some(seen) = self.objects.get_mut(&key) else { continue };
-            seen.served = if serves(&key) { seen.generation } else { 0 };
+            if !serves(&key) {
+                // It may be served after a change of another object.
+                seen.served = 0;
+                self.changed.insert(key);
+                continue;
+            }
+            seen.served = seen.generation;
             if seen.is_behind() && seen.due.is_none() && !seen.in_flight {
                 let due = now + REPORT_SPREAD.mul_f64(chance().clamp(0.0, 1.0));
                 seen.due = Some(due);

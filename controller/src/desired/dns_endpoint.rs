@@ -4,14 +4,17 @@
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, dns_endpoint_name};
 use nearside_routing::published::{BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE};
-use nearside_routing::{HostPattern, Kind};
+use nearside_routing::{HostPattern, Instance, Kind, ROUTER_LABEL};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// What the DNSEndpoint of one host should be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DnsEndpointIntent {
     /// The host.
     pub(crate) pattern: HostPattern,
+    /// The namespace of the first object that serves it, if any does.
+    pub(crate) owner: Option<Arc<str>>,
     /// Its records.
     pub(crate) records: Records,
 }
@@ -57,11 +60,12 @@ impl HoldReason {
 pub(crate) fn next_object(
     current: Option<&Value>,
     namespace: &str,
+    instance: &Instance,
     pattern: &HostPattern,
     spec: &DnsEndpointSpec,
     basis: Basis,
 ) -> Option<Value> {
-    let name = dns_endpoint_name(pattern);
+    let name = instance.name(&dns_endpoint_name(pattern));
     let mut next = current.cloned().unwrap_or_else(|| {
         json!({
             "apiVersion": Kind::DnsEndpoint.api_version(),
@@ -74,6 +78,9 @@ pub(crate) fn next_object(
     let generation = current.map_or(0, generation);
     let generation = if same_records && generation > 0 { generation } else { generation + 1 };
     set(&mut next, "labels", MANAGED_LABEL, MANAGED_VALUE);
+    if let Some(label) = instance.label() {
+        set(&mut next, "labels", ROUTER_LABEL, label);
+    }
     set(&mut next, "annotations", HOST, &pattern.to_string());
     set(&mut next, "annotations", GENERATION, &generation.to_string());
     set(&mut next, "annotations", BASIS_ANNOTATION, basis.as_str());
@@ -84,11 +91,13 @@ pub(crate) fn next_object(
     (current != Some(&next)).then_some(next)
 }
 
-/// Whether an object was written by Nearside for the host that it names, and may be changed and deleted.
-pub(crate) fn is_ours(object: &Value) -> bool {
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    let host = annotation(object, HOST).and_then(|host| HostPattern::parse(host).ok());
-    host.is_some_and(|pattern| *dns_endpoint_name(&pattern) == *name)
+/// The target of an object that this installation wrote for the host that it names, and may change and delete; `None` for
+/// any other.
+pub(crate) fn is_ours(object: &Value, instance: &Instance) -> Option<Arc<str>> {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str)?;
+    let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(ROUTER_LABEL)).and_then(Value::as_str);
+    let target = dns_endpoint_name(&HostPattern::parse(annotation(object, HOST)?).ok()?);
+    (*instance.name(&target) == *name && label == instance.label()).then_some(target)
 }
 
 /// The host and the generation that an object states, for logs.
@@ -137,14 +146,18 @@ mod tests {
     }
 
     fn next(current: Option<&Value>, targets: &[&str], basis: Basis) -> Option<Value> {
-        next_object(current, "nearside", &pattern(), &spec(targets), basis)
+        next_object(current, "nearside", &Instance::default(), &pattern(), &spec(targets), basis)
+    }
+
+    fn is_default(object: &Value) -> bool {
+        is_ours(object, &Instance::default()).is_some()
     }
 
     #[test]
     fn the_generation_counts_changes_of_the_records_only() {
         let first = next(None, &["198.18.0.1"], Basis::AllServices).unwrap();
         assert_eq!(summary(&first), ("video.example.com".into(), 1));
-        assert!(is_ours(&first));
+        assert!(is_default(&first));
         assert_eq!(next(Some(&first), &["198.18.0.1"], Basis::AllServices), None);
         let other_basis = next(Some(&first), &["198.18.0.1"], Basis::Terminating).unwrap();
         assert_eq!(summary(&other_basis).1, 1);
@@ -168,8 +181,20 @@ mod tests {
     fn an_object_for_another_host_than_its_name_says_is_not_ours() {
         let mut object = next(None, &["198.18.0.1"], Basis::AllServices).unwrap();
         object["metadata"]["annotations"][HOST] = "bank.example.com".into();
-        assert!(!is_ours(&object));
-        assert!(!is_ours(&json!({"metadata": {"name": "mine"}})));
+        assert!(!is_default(&object));
+        assert!(!is_default(&json!({"metadata": {"name": "mine"}})));
+    }
+
+    #[test]
+    fn an_object_of_another_installation_is_not_ours() {
+        let public = Instance::of("public");
+        let write = |instance: &Instance| {
+            next_object(None, "nearside", instance, &pattern(), &spec(&["198.18.0.1"]), Basis::AllServices).unwrap()
+        };
+        let (default, other) = (write(&Instance::default()), write(&public));
+        assert_ne!(default["metadata"]["name"], other["metadata"]["name"]);
+        assert_eq!(is_ours(&other, &public), is_ours(&default, &Instance::default()));
+        assert_eq!((is_ours(&default, &public), is_ours(&other, &Instance::default())), (None, None));
     }
 
     proptest! {

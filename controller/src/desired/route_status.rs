@@ -6,7 +6,7 @@ use super::{EventIntent, HoldReason};
 use nearside_routing::object::WildcardPolicy;
 use nearside_routing::placement::{Basis, HostPlacement};
 use nearside_routing::verdict::Verdict;
-use nearside_routing::{HostPattern, Outcome, Placement};
+use nearside_routing::{HostPattern, Instance, Outcome, Placement};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +43,19 @@ pub(crate) struct RouterIdentity {
     pub(crate) writes_status: bool,
 }
 
+impl RouterIdentity {
+    /// How its DNSEndpoints and its Lease are named.
+    pub(crate) fn instance(&self) -> Instance {
+        Instance::of(&self.name)
+    }
+}
+
+/// Whether an entry was written by Nearside, and not by another router of the same name.
+pub(crate) fn is_signed(entry: &Value) -> bool {
+    let conditions = entry["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == PLACED)
+}
+
 /// The intent for a Route.
 pub(super) fn intent(
     verdict: &Verdict,
@@ -67,6 +80,10 @@ pub(super) fn intent(
                 field => format!("{field}: {}", problem.message),
             }),
         }),
+    }
+    if matches!(verdict.outcome, Outcome::Rejected(_)) {
+        let message = "the Route is not admitted; see the condition Admitted".to_owned();
+        conditions.push(ConditionIntent { kind: PLACED, status: false, reason: NOT_ADMITTED, message });
     }
     // A Route has one host.
     let pattern = hosts.first();
@@ -166,6 +183,8 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
 
 const ADMITTED: &str = "Admitted";
 const PLACED: &str = "nearside.dev/Placed";
+/// Why a Route that is rejected is placed nowhere.
+const NOT_ADMITTED: &str = "NotAdmitted";
 /// Node names in a message; the others are counted.
 const SHOWN_NODES: usize = 16;
 

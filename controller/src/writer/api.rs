@@ -1,32 +1,52 @@
-//! The writer for the Kubernetes API: takes a target, calls the writer of its kind, and turns the client's errors into
-//! ours. The modules beside it are the only ones, with leader election, that name kube.
+//! The writer for the Kubernetes API: takes a target and calls the writer of its kind. The modules beside it are the only
+//! ones, with leader election, that name kube.
 
 use super::dns_endpoint::DnsEndpoints;
+use super::requests::Requests;
 use super::status::Statuses;
 use super::{WriteError, Written};
 use crate::desired::{Intent, RouterIdentity, Target};
-use crate::limits::REQUEST;
+use crate::leader::Fence;
+use crate::reconcile::Class;
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
-use nearside_routing::Kind;
+use nearside_routing::{Kind, ObjectKey};
 
 /// Writes DNSEndpoints, status and Events.
 pub(crate) struct ApiWriter {
     endpoints: DnsEndpoints,
     statuses: Statuses,
+    /// Of each class; counted apart, since they are paced apart.
+    records_requests: Requests,
+    status_requests: Requests,
 }
 
 impl ApiWriter {
-    /// `namespace` is where DNSEndpoints live; `instance` names this process in Events.
-    pub(crate) fn new(client: Client, namespace: &str, router: RouterIdentity, instance: &str) -> Self {
-        Self {
-            endpoints: DnsEndpoints::new(client.clone(), namespace),
-            statuses: Statuses::new(client, router, instance),
-        }
+    /// `namespace` is where DNSEndpoints live; `process` names this process in Events; nothing is written past `fence`.
+    pub(crate) fn new(client: Client, namespace: &str, router: RouterIdentity, process: &str, fence: &Fence) -> Self {
+        let (records_requests, status_requests) = (Requests::new(fence.clone()), Requests::new(fence.clone()));
+        let endpoints = DnsEndpoints::new(client.clone(), namespace, router.instance(), records_requests.clone());
+        let statuses = Statuses::new(client, router, process, status_requests.clone());
+        Self { endpoints, statuses, records_requests, status_requests }
     }
 
     pub(super) async fn refresh(&self) -> Result<Vec<Target>, WriteError> {
         Ok(self.endpoints.refresh().await?.into_iter().map(Target::DnsEndpoint).collect())
+    }
+
+    pub(super) async fn stale(&self) -> Result<Vec<ObjectKey>, WriteError> {
+        self.statuses.stale().await
+    }
+
+    pub(super) fn take_sent(&self, class: Class) -> u32 {
+        match class {
+            Class::Records => self.records_requests.take_sent(),
+            Class::Status => self.status_requests.take_sent(),
+        }
+    }
+
+    pub(super) fn distrust(&self, name: &str) {
+        self.endpoints.distrust(name);
     }
 
     pub(super) async fn write(
@@ -52,24 +72,4 @@ impl ApiWriter {
 pub(super) fn resource(kind: Kind) -> ApiResource {
     let gvk = GroupVersionKind::gvk(kind.group(), kind.version(), kind.name());
     ApiResource::from_gvk_with_plural(&gvk, kind.plural())
-}
-
-/// Waits for a request, within bounds, and names the object in its error.
-pub(super) async fn request<T>(
-    object: &str,
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, WriteError> {
-    match tokio::time::timeout(REQUEST, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
-            Err(WriteError::Conflict { object: object.to_owned() })
-        }
-        Ok(Err(source)) => Err(WriteError::Api { object: object.to_owned(), source: Box::new(source) }),
-        Err(_) => Err(WriteError::Timeout { object: object.to_owned() }),
-    }
-}
-
-/// Whether an error says that the object, or its kind, does not exist.
-pub(super) fn is_not_found(error: &WriteError) -> bool {
-    matches!(error, WriteError::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
 }

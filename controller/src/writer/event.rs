@@ -2,7 +2,7 @@
 //! out. The name of an Event follows from its content, so that a controller that starts anew does not repeat it.
 
 use super::WriteError;
-use super::api::request;
+use super::requests::Requests;
 use crate::clock;
 use crate::desired::EventIntent;
 use kube::Client;
@@ -19,16 +19,17 @@ pub(super) struct Events {
     client: Client,
     resource: ApiResource,
     instance: String,
+    requests: Requests,
     /// What stands and has been told, by object. An object without an entry has not been looked at in this term.
     told: Mutex<BTreeMap<ObjectKey, BTreeSet<EventIntent>>>,
 }
 
 impl Events {
-    pub(super) fn new(client: Client, instance: &str) -> Self {
+    pub(super) fn new(client: Client, instance: &str, requests: Requests) -> Self {
         let gvk = GroupVersionKind::gvk("events.k8s.io", "v1", "Event");
         let resource = ApiResource::from_gvk_with_plural(&gvk, "events");
         let instance = instance.chars().take(MAX_INSTANCE).collect();
-        Self { client, resource, instance, told: Mutex::default() }
+        Self { client, resource, instance, requests, told: Mutex::default() }
     }
 
     /// Tells what is in `events` and was not there when last told.
@@ -99,15 +100,15 @@ impl Events {
         let invalid =
             |source| WriteError::Api { object: label.clone(), source: Box::new(kube::Error::SerdeError(source)) };
         let new: DynamicObject = serde_json::from_value(value).map_err(invalid)?;
-        match request(&label, api.create(&PostParams::default(), &new)).await {
+        match self.requests.write(&label, api.create(&PostParams::default(), &new)).await {
             Ok(_) => Ok(()),
             // Told by the leader before this one.
             Err(error) if error.is_conflict() && first_look => Ok(()),
             Err(error) if error.is_conflict() => {
-                let Some(existing) = request(&label, api.get_opt(&name)).await? else { return Err(error) };
+                let Some(existing) = self.requests.read(&label, api.get_opt(&name)).await? else { return Err(error) };
                 let count = existing.data.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1);
                 let again = json!({"series": {"count": count + 1, "lastObservedTime": now}});
-                request(&label, api.patch(&name, &PatchParams::default(), &Patch::Merge(&again))).await?;
+                self.requests.write(&label, api.patch(&name, &PatchParams::default(), &Patch::Merge(&again))).await?;
                 Ok(())
             }
             Err(error) => Err(error),

@@ -1,14 +1,16 @@
 //! Status in the API: the wanted status of a Route or an Ingress flows in; a patch of its `status` subresource, bound to the
 //! version that was read, flows out where it differs, and Events for what the owner is not told yet.
 
-use super::api::{request, resource};
+use super::api::resource;
 use super::event::Events;
+use super::requests::Requests;
 use super::{WriteError, Written};
 use crate::clock;
 use crate::contention::{Contended, Contention};
-use crate::desired::{EventIntent, Intent, RouterIdentity, next_addresses, next_entries};
+use crate::desired::{EventIntent, Intent, RouterIdentity, is_signed, next_addresses, next_entries};
+use crate::limits::PAGE;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use nearside_routing::{Kind, ObjectKey};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -20,14 +22,15 @@ pub(super) struct Statuses {
     client: Client,
     router: RouterIdentity,
     events: Events,
+    requests: Requests,
     contention: Mutex<Contention>,
     epoch: Instant,
 }
 
 impl Statuses {
-    pub(super) fn new(client: Client, router: RouterIdentity, instance: &str) -> Self {
-        let events = Events::new(client.clone(), instance);
-        Self { client, router, events, contention: Mutex::default(), epoch: Instant::now() }
+    pub(super) fn new(client: Client, router: RouterIdentity, process: &str, requests: Requests) -> Self {
+        let events = Events::new(client.clone(), process, requests.clone());
+        Self { client, router, events, requests, contention: Mutex::default(), epoch: Instant::now() }
     }
 
     pub(super) async fn write(
@@ -38,7 +41,7 @@ impl Statuses {
     ) -> Result<Written, WriteError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(key.kind));
         let label = key.to_string();
-        let Some(object) = request(&label, api.get_opt(&key.name)).await? else {
+        let Some(object) = self.requests.read(&label, api.get_opt(&key.name)).await? else {
             self.events.settle(key);
             self.contention().forget(key);
             return Ok(Written::Unchanged);
@@ -55,7 +58,7 @@ impl Statuses {
             Some(mut patch) => {
                 patch["metadata"] = json!({"resourceVersion": object.metadata.resource_version});
                 let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-                let stored = request(&label, api.patch_status(&key.name, &params, &patch)).await?;
+                let stored = self.requests.write(&label, api.patch_status(&key.name, &params, &patch)).await?;
                 self.contention().set(key, uid, self.own_entry(&stored));
                 if intent.is_some() { Written::Updated } else { Written::Deleted }
             }
@@ -70,6 +73,31 @@ impl Statuses {
             None => self.events.settle(key),
         }
         Ok(written)
+    }
+
+    /// Routes with an entry that we have written, by its name and its conditions: whoever is in our scope no more loses it,
+    /// also if that came to be while no controller ran. An entry of our name that is somebody else's is not among them.
+    pub(super) async fn stale(&self) -> Result<Vec<ObjectKey>, WriteError> {
+        if !self.router.writes_status {
+            return Ok(Vec::new());
+        }
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(Kind::Route));
+        let mut params = ListParams::default().limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = self.requests.read("the list of Routes", api.list(&params)).await?;
+            for route in &page.items {
+                if self.own_entry(route).is_some_and(is_signed)
+                    && let (Some(namespace), Some(name)) = (&route.metadata.namespace, &route.metadata.name)
+                {
+                    found.push(ObjectKey::new(Kind::Route, namespace, name));
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
     }
 
     fn patch(

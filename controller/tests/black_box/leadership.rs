@@ -69,3 +69,31 @@ async fn a_leader_that_cannot_renew_stops_writing_and_stays_in_sync() {
     cluster.api.faults().clear();
     controller.until("published", addresses(&[2]), || cluster.published(HOST)).await;
 }
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_stale_when_it_goes_on() {
+    let cluster = one_host().await;
+    let mut first = cluster.controller("first").await;
+    first.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+    // What it wants to write is refused, so that it stops with a write that is due and will be wrong.
+    cluster.api.faults().answer(RequestMatch::any().verb("update").resource("dnsendpoints"), 500, None, None);
+    let before = cluster.api.faults().requests("update", "dnsendpoints");
+    cluster.seed([slice("shop", "web", &[2])]);
+    first.until("tried", true, || cluster.api.faults().requests("update", "dnsendpoints") > before).await;
+    first.stop();
+    cluster.api.faults().clear();
+    cluster.seed([slice("shop", "web", &[3])]);
+    let mut second = cluster.controller("second").await;
+    second.until("taken over", addresses(&[3]), || cluster.published(HOST)).await;
+    let status = || cluster.route_status("shop", "web")["conditions"][1]["message"].clone();
+    second.until("told", Value::from("nodes n3"), status).await;
+    let after = cluster.writes();
+    first.go_on();
+    first.until_metric("nearside_controller_leader", 0.0).await;
+    assert!(leads(&mut second).await);
+    assert_eq!(cluster.writes(), after, "not even a request that would be refused");
+    cluster.seed([slice("shop", "web", &[1])]);
+    second.until("the leader writes", addresses(&[1]), || cluster.published(HOST)).await;
+    let generation = cluster.endpoint(HOST).unwrap()["metadata"]["annotations"]["nearside.dev/gen"].clone();
+    assert_eq!(generation, "3", "one for each place where the pod was when somebody led");
+}

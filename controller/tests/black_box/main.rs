@@ -5,9 +5,11 @@
 
 mod admin_tokens;
 mod admission;
+mod bursts;
 mod command;
 mod conflicts;
 mod explain;
+mod instances;
 mod leadership;
 mod manifests;
 mod objects;

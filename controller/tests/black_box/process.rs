@@ -5,6 +5,7 @@ use crate::objects;
 use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
 use nearside_loadtest::lab::Place;
 use nearside_loadtest::programs::{Launch, Program, get};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -182,6 +183,16 @@ impl Controller {
     /// Ends it in order; gives its exit code.
     pub(crate) async fn terminate(self) -> Option<i32> {
         self.program.terminate(PATIENCE).await.unwrap().code()
+    }
+
+    /// Stops it where it is (SIGSTOP).
+    pub(crate) fn stop(&self) {
+        self.program.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn go_on(&self) {
+        self.program.signal(Signal::CONT);
     }
 
     /// Ends it without notice.
