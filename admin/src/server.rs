@@ -7,7 +7,7 @@ use crate::arguments::AdminSecurity;
 use crate::readiness::Readiness;
 use crate::tls::FollowedTls;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -83,7 +83,14 @@ impl AdminServer {
 
     /// Adds a page. The path is exact, such as `/routes`; the page is made anew for each request.
     #[must_use]
-    pub fn page(mut self, path: &'static str, page: impl Fn() -> Page + Send + Sync + 'static) -> Self {
+    pub fn page(self, path: &'static str, page: impl Fn() -> Page + Send + Sync + 'static) -> Self {
+        self.asked_page(path, move |_| page())
+    }
+
+    /// Adds a page that depends on the query: the raw text behind the question mark, empty where there is none. `/` takes the
+    /// place of the list of pages.
+    #[must_use]
+    pub fn asked_page(mut self, path: &'static str, page: impl Fn(&str) -> Page + Send + Sync + 'static) -> Self {
         self.pages.by_path.insert(path, Box::new(page));
         self
     }
@@ -110,6 +117,11 @@ impl Page {
     /// A JSON page.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self { status: StatusCode::OK, content_type: "application/json", body: body.into() }
+    }
+
+    /// A page for browsers, or a part of one. It may load scripts and styles of this port, and nothing from anywhere else.
+    pub fn html(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, content_type: "text/html; charset=utf-8", body: body.into() }
     }
 
     /// A page of plain text.
@@ -139,10 +151,13 @@ pub enum AdminError {
     },
 }
 
+/// Makes a page from the query.
+type MakePage = Box<dyn Fn(&str) -> Page + Send + Sync>;
+
 struct Pages {
     readiness: Readiness,
     registry: Registry,
-    by_path: BTreeMap<&'static str, Box<dyn Fn() -> Page + Send + Sync>>,
+    by_path: BTreeMap<&'static str, MakePage>,
     access: Access,
 }
 
@@ -157,18 +172,18 @@ impl Pages {
             "/healthz" => response(Page::text(StatusCode::OK, "ok\n")),
             "/healthz/ready" => response(self.ready()),
             path => match self.access.decide(request.headers().get(header::AUTHORIZATION)).await {
-                Verdict::Allowed => response(self.page(path)),
+                Verdict::Allowed => response(self.page(path, request.uri().query().unwrap_or_default())),
                 refused => self.refusal(refused),
             },
         }
     }
 
-    fn page(&self, path: &str) -> Page {
+    fn page(&self, path: &str, query: &str) -> Page {
         match path {
             "/metrics" => self.metrics(),
-            "/" => self.contents(),
             _ => match self.by_path.get(path) {
-                Some(page) => page(),
+                Some(page) => page(query),
+                None if path == "/" => self.contents(),
                 None => Page::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
             },
         }
@@ -271,10 +286,27 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, pages: A
 fn response(page: Page) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(page.body));
     *response.status_mut() = page.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    for (name, value) in SECURITY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
+/// What browsers are told with every page: what an object says must not become a script, no other site may show a page in a
+/// frame, and nobody keeps one.
+const SECURITY: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+];
 /// Connections at a time; further ones wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
 /// For a whole request header, and for an idle connection.
@@ -323,6 +355,20 @@ mod tests {
         assert!(get(address, "/routes").await.contains("application/json"));
         assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
         assert!(get(address, "/").await.ends_with("/routes\n"));
+    }
+
+    #[tokio::test]
+    async fn a_page_may_depend_on_the_query_and_browsers_are_told_what_it_may_do() {
+        let server = AdminServer::bind("127.0.0.1:0".parse().unwrap(), Readiness::default(), Registry::new());
+        let server = server.await.unwrap();
+        let address = server.address();
+        server.asked_page("/", |query| Page::html(format!("<p>{}", query.len()))).spawn();
+        let page = get(address, "/?a=b&c").await.to_ascii_lowercase();
+        assert!(page.contains("text/html") && page.ends_with("<p>5"), "{page}");
+        for wanted in ["content-security-policy: default-src 'none'", "nosniff", "no-store", "frame-ancestors 'none'"] {
+            assert!(page.contains(wanted), "{wanted} not in {page}");
+        }
+        assert!(get(address, "/").await.ends_with("<p>0"));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ mod metrics;
 mod options;
 mod out;
 mod output;
+mod page;
 mod placement;
 mod reconcile;
 mod writer;
@@ -28,6 +29,7 @@ use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configu
 use nearside_watch::{Source, SourceError, snapshots, token_reviews};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
+use page::Shown;
 use prometheus::Registry;
 use reconcile::{Reconciler, Term};
 use std::hash::{BuildHasher, RandomState};
@@ -115,21 +117,27 @@ async fn run(options: Options) -> Result<(), StartError> {
             (Source::from_options(manifests).await?, Writer::Directory(out))
         }
     };
-    if let Some(admin) = admin {
-        let admin = admin.secured(options.admin_security.clone(), token_reviews(&source))?;
-        let desired = desired.clone();
-        let page = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
-        admin.page("/placement", page).spawn();
-    }
     let snapshots = snapshots(
         source.clone(),
         placement::selections(&source, &options.reading, &instance),
         placement::index_config(&source, &options.reading),
     );
+    let (term_sender, term) = watch::channel::<Term>(None);
+    if let Some(admin) = admin {
+        let admin = admin.secured(options.admin_security.clone(), token_reviews(&source))?;
+        let shown = Shown {
+            snapshots: snapshots.clone(),
+            desired: desired.clone(),
+            term: term.clone(),
+            router: options.router_name.clone(),
+        };
+        let desired = desired.clone();
+        let placement = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
+        page::pages(admin.page("/placement", placement), shown).spawn();
+    }
     let planner = Planner::new(options.reading.records.clone());
     tokio::spawn(placement::run(snapshots, planner, desired_sender, metrics.clone(), first_sync));
 
-    let (term_sender, term) = watch::channel::<Term>(None);
     let (stop, stopped) = oneshot::channel();
     let election = match source.client().filter(|_| elects) {
         Some(client) => {

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Where to write what would go to the API; needed with --manifests
     #[arg(long, value_name = "DIR", env = "NEARSIDE_OUT")]
     out: Option<PathBuf>,
-    /// Address of health, metrics and the page /placement
+    /// Address of health, metrics, the status page and /placement
     #[arg(long, value_name = "ADDRESS:PORT", env = "NEARSIDE_ADMIN_LISTEN")]
     admin_listen: Option<String>,
     #[command(flatten)]

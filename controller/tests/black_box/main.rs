@@ -5,6 +5,7 @@
 
 mod admin_tokens;
 mod admission;
+mod browser;
 mod bursts;
 mod command;
 mod conflicts;
@@ -17,4 +18,5 @@ mod permissions;
 mod placement;
 mod process;
 mod status;
+mod status_page;
 mod unavailable;
