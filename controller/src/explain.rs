@@ -66,7 +66,7 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
     let pattern = route.map(|route| route.pattern.clone()).filter(|pattern| *pattern != HostPattern::Any);
     let pattern = pattern.or_else(|| claimed(snapshot, &name));
     let desired = Planner::new(question.reading.records.clone()).plan(snapshot);
-    let placement = pattern.as_ref().and_then(|pattern| desired.placement.hosts.get(pattern));
+    let placement = pattern.as_ref().and_then(|pattern| desired.placement.hosts.get(pattern)).map(AsRef::as_ref);
     let held = pattern.as_ref().and_then(|pattern| desired.held.get(pattern)).map(|held| held.as_str());
     let names = pattern.as_ref().map(|pattern| Names {
         pattern,
@@ -125,7 +125,7 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
 fn claimed(snapshot: &Snapshot, host: &str) -> Option<HostPattern> {
     let name = Hostname::parse(host).ok()?;
     let above = name.split_first_label().1.and_then(|domain| Hostname::parse(domain).ok()).map(HostPattern::Wildcard);
-    std::iter::once(HostPattern::Exact(name)).chain(above).find(|pattern| snapshot.claimed.contains(pattern))
+    std::iter::once(HostPattern::Exact(name)).chain(above).find(|pattern| snapshot.claimed.contains_key(pattern))
 }
 
 /// Why no client is sent to a node.

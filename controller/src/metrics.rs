@@ -53,8 +53,11 @@ impl Metrics {
                 &["kind", "result"],
             )?,
             placement: Histogram::with_opts(
-                HistogramOpts::new("nearside_controller_placement_seconds", "Time to place all hosts of a snapshot.")
-                    .buckets(exponential_buckets(0.000_1, 4.0, 9)?),
+                HistogramOpts::new(
+                    "nearside_controller_placement_seconds",
+                    "Time to place what changed with a snapshot.",
+                )
+                .buckets(exponential_buckets(0.000_1, 4.0, 9)?),
             )?,
         };
         registry.register(Box::new(metrics.leader.clone()))?;
@@ -78,12 +81,9 @@ impl Metrics {
         self.generation.set(desired.generation.try_into().unwrap_or(i64::MAX));
         self.set_problems(&desired.problems);
         self.held.set(desired.held.len().try_into().unwrap_or(i64::MAX));
-        let mut by_basis: BTreeMap<&str, i64> = BASES.into_iter().map(|basis| (basis, 0)).collect();
-        for host in desired.placement.hosts.values() {
-            *by_basis.entry(host.basis.as_str()).or_insert(0) += 1;
-        }
-        for (basis, hosts) in by_basis {
-            self.hosts.with_label_values(&[basis]).set(hosts);
+        for basis in BASES {
+            let hosts = desired.bases.get(basis).copied().unwrap_or_default();
+            self.hosts.with_label_values(&[basis]).set(hosts.try_into().unwrap_or(i64::MAX));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::options::Reading;
 use nearside_admin::Blocker;
 use nearside_routing::object::{Kind, Secret};
-use nearside_routing::{EndpointSource, IndexConfig, Instance};
+use nearside_routing::{EndpointSource, IndexConfig, Instance, SharedMap};
 use nearside_watch::{Selection, Snapshots, Source};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -73,13 +73,15 @@ pub(crate) async fn run(
 }
 
 fn log_holds(before: Option<&Desired>, next: &Desired) {
-    for (host, reason) in &next.held {
-        if before.and_then(|before| before.held.get(host)) != Some(reason) {
-            tracing::warn!(%host, reason = reason.as_str(), "the published records of the host are kept");
+    let nothing = SharedMap::default();
+    for changed in next.held.changes_since(before.map_or(&nothing, |before| &before.held)) {
+        let host = changed.key;
+        match changed.after {
+            Some(reason) => {
+                tracing::warn!(%host, reason = reason.as_str(), "the published records of the host are kept")
+            }
+            None => tracing::info!(%host, "the published records of the host are no longer kept"),
         }
-    }
-    for host in before.iter().flat_map(|before| before.held.keys()).filter(|host| !next.held.contains_key(host)) {
-        tracing::info!(%host, "the published records of the host are no longer kept");
     }
 }
 

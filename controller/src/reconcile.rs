@@ -164,17 +164,12 @@ impl Reconciler {
             return;
         }
         let now = Instant::now();
-        for (target, intent) in &before.intents {
-            if !next.intents.contains_key(target) {
-                self.withdrawn.insert(target.clone(), (Arc::clone(intent), now));
-                self.mark(target.clone());
+        for changed in next.intents.changes_since(&before.intents) {
+            match changed.before.filter(|_| changed.after.is_none()) {
+                Some(intent) => drop(self.withdrawn.insert(changed.key.clone(), (Arc::clone(intent), now))),
+                None => drop(self.withdrawn.remove(changed.key)),
             }
-        }
-        for (target, intent) in &next.intents {
-            self.withdrawn.remove(target);
-            if before.intents.get(target) != Some(intent) {
-                self.mark(target.clone());
-            }
+            self.mark(changed.key.clone());
         }
         if self.term.is_none() {
             self.withdrawn.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_WITHDRAWN);

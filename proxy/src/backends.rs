@@ -11,10 +11,10 @@ pub(crate) use builder::BackendsBuilder;
 use crate::balance::{Candidate, CookieValue, Method, Random, RouteBalance, choose};
 use crate::health::Health;
 use crate::metrics::{Exchanging, Series};
+use nearside_routing::SharedMap;
 use nearside_routing::endpoints::{Endpoint, EndpointState, PortEndpoints, ServiceEndpoints, ServiceKey};
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
 use slots::{InFlight, Ticket};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub(crate) use tracked::Tracked;
 /// The local endpoints of every Service that has any.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    services: HashMap<ServiceKey, Arc<LocalService>>,
+    services: SharedMap<ServiceKey, LocalService>,
 }
 
 #[derive(Debug)]

@@ -439,7 +439,7 @@ mod tests {
             closed: false,
             pod_tls: None,
         };
-        let table = Arc::new([(service, Arc::new(endpoints))].into());
+        let table = [(service, Arc::new(endpoints))].into();
         let backends = BackendsBuilder::new(node.into()).build(&table, Instant::now());
         let balance = RouteBalance {
             algorithm: Algorithm::Random,

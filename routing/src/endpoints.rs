@@ -8,13 +8,13 @@ pub use from_pods::from_pods;
 pub use from_slices::from_slices;
 
 use crate::address_policy::Refusal;
-use std::collections::HashMap;
+use crate::shared_map::SharedMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The endpoints of every known Service.
-pub type EndpointTable = HashMap<ServiceKey, Arc<ServiceEndpoints>>;
+pub type EndpointTable = SharedMap<ServiceKey, ServiceEndpoints>;
 
 /// Namespace and name of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

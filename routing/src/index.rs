@@ -3,6 +3,8 @@
 
 mod domains;
 mod hosts;
+mod nodes;
+mod published;
 mod scope;
 mod selection;
 mod services;
@@ -10,17 +12,19 @@ mod services;
 use crate::address_policy::AddressPolicy;
 use crate::admission::AdmissionRules;
 use crate::endpoints::EndpointTable;
-use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Kind, Node, Object, ObjectKey};
-use crate::placement::{NodeState, NodeStates, RouterSelector};
-use crate::published::{PublishedAlias, PublishedHosts, published};
+use crate::hostname::HostPattern;
+use crate::object::{Kind, Object, ObjectKey};
+use crate::placement::{NodeStates, RouterSelector};
+use crate::published::PublishedHosts;
+use crate::shared_map::SharedMap;
 use crate::table::RouteTable;
-use crate::verdict::Verdict;
+use crate::verdict::Verdicts;
 use hosts::HostIndex;
+use nodes::NodeIndex;
+use published::PublishedIndex;
 use scope::Scope;
 use services::ServiceIndex;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A change of the objects of one source.
@@ -86,13 +90,13 @@ pub struct Snapshot {
     pub routes: Arc<RouteTable>,
     /// Every host that an object asks for and has not lost to another one, whether it is served or not: a Route whose
     /// certificate broke still claims its host.
-    pub claimed: Arc<BTreeSet<HostPattern>>,
+    pub claimed: SharedMap<HostPattern, ()>,
     /// The endpoints of each Service.
-    pub endpoints: Arc<EndpointTable>,
+    pub endpoints: EndpointTable,
     /// What DNS says of each host.
-    pub published: Arc<PublishedHosts>,
+    pub published: PublishedHosts,
     /// The verdict on each Route and each Ingress of our class.
-    pub verdicts: Arc<BTreeMap<ObjectKey, Arc<Verdict>>>,
+    pub verdicts: Verdicts,
     /// The nodes, as placement sees them.
     pub nodes: Arc<NodeStates>,
 }
@@ -114,10 +118,8 @@ pub struct Index {
     scope: Scope,
     hosts: HostIndex,
     services: ServiceIndex,
-    router_selector: RouterSelector,
-    nodes: BTreeMap<Arc<str>, Node>,
-    published: BTreeMap<ObjectKey, Vec<(Hostname, PublishedAlias)>>,
-    published_changed: bool,
+    nodes: NodeIndex,
+    published: PublishedIndex,
     notices: BTreeSet<Notice>,
     snapshot: Arc<Snapshot>,
 }
@@ -129,10 +131,8 @@ impl Index {
             hosts: HostIndex::new(config.admission.ownership),
             scope: Scope::new(config.admission),
             services: ServiceIndex::new(config.endpoints, config.addresses),
-            router_selector: config.router_selector,
-            nodes: BTreeMap::new(),
-            published: BTreeMap::new(),
-            published_changed: false,
+            nodes: NodeIndex::new(config.router_selector),
+            published: PublishedIndex::default(),
             notices: BTreeSet::new(),
             snapshot: Arc::default(),
         }
@@ -160,27 +160,23 @@ impl Index {
     /// Recomputes what the changes since the last call touched and gives the new snapshot; the same one if nothing
     /// changed.
     pub fn publish(&mut self) -> Arc<Snapshot> {
-        let addresses = |node: &str| self.nodes.get(node).map(node_addresses).unwrap_or_default();
         let mut next = Snapshot::clone(&self.snapshot);
         let mut changed = false;
         if let Some((routes, verdicts)) = self.hosts.publish(&next.routes, &next.verdicts) {
             (next.routes, next.verdicts, changed) = (routes, verdicts, true);
         }
-        if let Some(claimed) = self.hosts.publish_claimed() {
-            (next.claimed, changed) = (claimed, true);
+        if !next.claimed.is_same(self.hosts.claimed()) {
+            (next.claimed, changed) = (self.hosts.claimed().clone(), true);
         }
+        let addresses = |node: &str| self.nodes.addresses(node);
         if let Some(endpoints) = self.services.publish(&next.endpoints, &addresses, &mut self.notices) {
             (next.endpoints, changed) = (endpoints, true);
         }
-        if std::mem::take(&mut self.published_changed) {
-            let hosts = self.published_hosts();
-            if hosts != *next.published {
-                (next.published, changed) = (Arc::new(hosts), true);
-            }
+        if let Some(published) = self.published.publish(&next.published) {
+            (next.published, changed) = (published, true);
         }
-        let nodes = self.node_states();
-        if nodes != *next.nodes {
-            (next.nodes, changed) = (Arc::new(nodes), true);
+        if let Some(nodes) = self.nodes.publish(&next.nodes) {
+            (next.nodes, changed) = (nodes, true);
         }
         if changed {
             next.generation += 1;
@@ -190,9 +186,9 @@ impl Index {
     }
 
     /// The Secrets that objects name by annotations, whether they are there or not: a source need read no others beside
-    /// those of the type for certificates.
-    pub fn named_secrets(&self) -> BTreeSet<ObjectKey> {
-        self.hosts.named_secrets()
+    /// those of the type for certificates. `None` if they are those of the last call.
+    pub fn take_named_secrets(&mut self) -> Option<BTreeSet<ObjectKey>> {
+        self.hosts.take_named_secrets()
     }
 
     /// What came up since the last call and is worth a log line.
@@ -219,23 +215,17 @@ impl Index {
                 self.reconsider(&touched);
             }
             Object::Service(service) => self.services.put_service(service),
-            Object::Pod(pod) => self.services.put_pod(pod),
+            Object::Pod(pod) => {
+                self.nodes.put_pod(&pod);
+                self.services.put_pod(pod);
+            }
             Object::EndpointSlice(slice) => self.services.put_slice(slice),
             Object::Secret(secret) => self.hosts.put_secret(&secret),
             Object::Node(node) => {
-                let name: Arc<str> = node.metadata.name.as_str().into();
-                let moved = self.nodes.get(&name).map(node_addresses) != Some(node_addresses(&node));
-                self.nodes.insert(name, node);
-                if moved {
-                    self.services.readdress();
-                }
+                let moved = self.nodes.put(node);
+                self.readdress(moved.as_deref());
             }
-            Object::DnsEndpoint(endpoint) => {
-                let key = endpoint.metadata.key(Kind::DnsEndpoint);
-                let aliases = published(&endpoint);
-                self.published_changed |= self.published.get(&key) != Some(&aliases);
-                self.published.insert(key, aliases);
-            }
+            Object::DnsEndpoint(endpoint) => self.published.put(&endpoint),
         }
     }
 
@@ -246,15 +236,17 @@ impl Index {
                 self.reconsider(&touched);
             }
             Kind::Service => self.services.remove_service(key),
-            Kind::Pod => self.services.remove_pod(key),
+            Kind::Pod => {
+                self.nodes.remove_pod(key);
+                self.services.remove_pod(key);
+            }
             Kind::EndpointSlice => self.services.remove_slice(key),
             Kind::Secret => self.hosts.remove_secret(key),
             Kind::Node => {
-                if self.nodes.remove(&key.name as &str).is_some() {
-                    self.services.readdress();
-                }
+                let gone = self.nodes.remove(key);
+                self.readdress(gone.as_deref());
             }
-            Kind::DnsEndpoint => self.published_changed |= self.published.remove(key).is_some(),
+            Kind::DnsEndpoint => self.published.remove(key),
         }
     }
 
@@ -263,8 +255,8 @@ impl Index {
             Kind::Route | Kind::Ingress | Kind::IngressClass | Kind::Namespace => self.scope.keys(kind),
             Kind::Secret => self.hosts.secrets(),
             Kind::Service | Kind::Pod | Kind::EndpointSlice => self.services.keys(kind),
-            Kind::Node => self.nodes.keys().map(|name| ObjectKey::new(Kind::Node, "", name)).collect(),
-            Kind::DnsEndpoint => self.published.keys().cloned().collect(),
+            Kind::Node => self.nodes.keys(),
+            Kind::DnsEndpoint => self.published.keys(),
         }
     }
 
@@ -278,22 +270,11 @@ impl Index {
         }
     }
 
-    fn published_hosts(&self) -> PublishedHosts {
-        let mut hosts: BTreeMap<&Hostname, BTreeSet<&PublishedAlias>> = BTreeMap::new();
-        for (host, alias) in self.published.values().flatten() {
-            hosts.entry(host).or_default().insert(alias);
+    fn readdress(&mut self, node: Option<&str>) {
+        if let Some(node) = node {
+            self.services.readdress(node, &self.snapshot.endpoints);
         }
-        hosts.into_iter().map(|(host, aliases)| (host.clone(), aliases.into_iter().cloned().collect())).collect()
     }
-
-    fn node_states(&self) -> NodeStates {
-        let routers = self.services.routers(&self.router_selector);
-        self.nodes.iter().map(|(name, node)| (Arc::clone(name), NodeState::of(node, routers.get(name)))).collect()
-    }
-}
-
-fn node_addresses(node: &Node) -> Vec<IpAddr> {
-    node.status.addresses.iter().filter_map(|entry| entry.address.parse().ok()).collect()
 }
 
 /// `spec.controller` of the IngressClasses that Nearside serves.

@@ -25,6 +25,7 @@ pub mod path;
 pub mod placement;
 pub mod policy;
 pub mod published;
+pub mod shared_map;
 pub mod table;
 pub mod verdict;
 
@@ -38,5 +39,6 @@ pub use node_id::NodeId;
 pub use object::{Kind, Object, ObjectKey};
 pub use path::{NormalPath, PathError, PathRule};
 pub use placement::{Placement, place};
+pub use shared_map::SharedMap;
 pub use table::{CompiledRoute, Decision, RouteTable, Scheme};
 pub use verdict::{Outcome, Problem, Reason, Verdict};

@@ -2,13 +2,16 @@
 //! flow out. A pure function; the controller turns its answer into DNSEndpoint objects.
 
 mod node;
+mod placer;
 mod records;
 
 pub use node::{NodeState, NodeStates, RouterSelector};
-pub use records::{AddressTypes, RecordPolicy, dns_endpoint_name, records};
+pub use placer::Placer;
+pub use records::{AddressTypes, RecordPolicy, dns_endpoint_name, records, records_of};
 
 use crate::endpoints::{EndpointState, EndpointTable, PortSelector, ServiceKey};
 use crate::hostname::HostPattern;
+use crate::shared_map::SharedMap;
 use crate::table::{HostRoutes, RouteTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,14 +20,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     /// Every exact and wildcard host of the table.
-    pub hosts: BTreeMap<HostPattern, HostPlacement>,
+    pub hosts: SharedMap<HostPattern, HostPlacement>,
 }
 
 /// The nodes of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPlacement {
     /// The nodes to publish, sorted by name; empty only where no node has a router at all.
-    pub nodes: Vec<Arc<str>>,
+    pub nodes: Arc<[Arc<str>]>,
     /// Why these.
     pub basis: Basis,
 }
@@ -62,72 +65,75 @@ impl Basis {
     }
 }
 
-/// Places every host. The answer is never empty for a host while any node has a ready router.
+/// Places every host. The answer is never empty for a host while any node has a ready router. [`Placer`] gives the same from
+/// one snapshot to the next, for what changed between them.
 pub fn place(routes: &RouteTable, endpoints: &EndpointTable, nodes: &NodeStates) -> Placement {
-    let held = Held::new(endpoints);
+    let eligible = eligible(nodes);
     let hosts = routes.hosts().filter(|host| host.pattern != HostPattern::Any);
-    Placement { hosts: hosts.map(|host| (host.pattern.clone(), place_host(host, &held, nodes))).collect() }
+    let placed = |host: &Arc<HostRoutes>| Arc::new(place_host(host, endpoints, nodes, &eligible));
+    Placement { hosts: hosts.map(|host| (host.pattern.clone(), placed(host))).collect() }
 }
 
-fn place_host(host: &HostRoutes, held: &Held<'_>, nodes: &NodeStates) -> HostPlacement {
-    let services: BTreeSet<(&ServiceKey, &PortSelector)> = host
-        .routes
-        .iter()
-        .flat_map(|route| &route.backends)
-        .filter(|backend| backend.weight > 0)
-        .map(|backend| (&backend.service, &backend.port))
-        .collect();
-    let eligible: Vec<&Arc<str>> = nodes.iter().filter(|(_, node)| node.is_eligible()).map(|(name, _)| name).collect();
+/// The nodes that clients may be sent to, by name.
+fn eligible(nodes: &NodeStates) -> Arc<[Arc<str>]> {
+    nodes.iter().filter(|(_, node)| node.is_eligible()).map(|(name, _)| Arc::clone(name)).collect()
+}
+
+/// The Services that decide where a host is placed, with the ports that it means.
+fn services_of(host: &HostRoutes) -> BTreeSet<(&ServiceKey, &PortSelector)> {
+    let backends = host.routes.iter().flat_map(|route| &route.backends).filter(|backend| backend.weight > 0);
+    backends.map(|backend| (&backend.service, &backend.port)).collect()
+}
+
+/// `eligible` are those of `nodes`.
+fn place_host(
+    host: &HostRoutes,
+    endpoints: &EndpointTable,
+    nodes: &NodeStates,
+    eligible: &Arc<[Arc<str>]>,
+) -> HostPlacement {
     if eligible.is_empty() {
-        return HostPlacement { nodes: Vec::new(), basis: Basis::NoReadyRouter };
+        return HostPlacement { nodes: Arc::default(), basis: Basis::NoReadyRouter };
     }
+    let services = services_of(host);
     for (state, best) in [(EndpointState::Ready, None), (EndpointState::ServingTerminating, Some(Basis::Terminating))] {
-        let counts = held.count(&services, state);
-        let most = eligible.iter().filter_map(|name| counts.get(&***name)).copied().max().unwrap_or(0);
+        let held = held(&services, state, endpoints, nodes);
+        let most = held.values().copied().max().unwrap_or(0);
         if most > 0 {
-            let nodes = eligible.iter().filter(|name| counts.get(&****name) == Some(&most));
+            let nodes = held.into_iter().filter(|(_, count)| *count == most);
             let basis = best.unwrap_or(match services.len() {
                 total if most == total => Basis::AllServices,
                 total => Basis::MostServices { held: most, total },
             });
-            return HostPlacement { nodes: nodes.map(|name| Arc::clone(name)).collect(), basis };
+            return HostPlacement { nodes: nodes.map(|(name, _)| Arc::clone(name)).collect(), basis };
         }
     }
-    HostPlacement { nodes: eligible.into_iter().map(Arc::clone).collect(), basis: Basis::NoReadyPods }
+    HostPlacement { nodes: Arc::clone(eligible), basis: Basis::NoReadyPods }
 }
 
-/// Which nodes hold endpoints of which Service.
-struct Held<'e> {
-    endpoints: &'e EndpointTable,
-}
-
-impl<'e> Held<'e> {
-    fn new(endpoints: &'e EndpointTable) -> Self {
-        Self { endpoints }
-    }
-
-    /// How many of these Services each node holds in this state.
-    fn count(
-        &self,
-        services: &BTreeSet<(&'e ServiceKey, &'e PortSelector)>,
-        state: EndpointState,
-    ) -> BTreeMap<&'e str, usize> {
-        let mut counts = BTreeMap::new();
-        for (service, port) in services {
-            let Some(endpoints) = self.endpoints.get(*service) else {
-                continue;
-            };
-            let on: BTreeSet<&str> = endpoints
-                .select(port)
-                .filter(|(_, endpoint)| endpoint.state == state && !endpoint.node.is_empty())
-                .map(|(_, endpoint)| &*endpoint.node)
-                .collect();
-            for node in on {
-                *counts.entry(node).or_insert(0) += 1;
-            }
+/// How many of these Services each eligible node holds in this state; nodes that hold none are not named.
+fn held<'n>(
+    services: &BTreeSet<(&ServiceKey, &PortSelector)>,
+    state: EndpointState,
+    endpoints: &EndpointTable,
+    nodes: &'n NodeStates,
+) -> BTreeMap<&'n Arc<str>, usize> {
+    let mut counts = BTreeMap::new();
+    for (service, port) in services {
+        let Some(endpoints) = endpoints.get(*service) else {
+            continue;
+        };
+        let selected = endpoints.select(port).filter(|(_, endpoint)| endpoint.state == state);
+        let on: BTreeSet<&Arc<str>> = selected
+            .filter_map(|(_, endpoint)| nodes.get_key_value(&endpoint.node))
+            .filter(|(_, node)| node.is_eligible())
+            .map(|(name, _)| name)
+            .collect();
+        for node in on {
+            *counts.entry(node).or_insert(0) += 1;
         }
-        counts
     }
+    counts
 }
 
 #[cfg(test)]

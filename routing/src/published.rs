@@ -5,11 +5,10 @@ use crate::hostname::Hostname;
 use crate::node_id::NodeId;
 use crate::object::DnsEndpoint;
 use crate::placement::Basis;
-use std::collections::HashMap;
-use std::sync::Arc;
+use crate::shared_map::SharedMap;
 
 /// The nodes that are published for each host.
-pub type PublishedHosts = HashMap<Hostname, Arc<[PublishedAlias]>>;
+pub type PublishedHosts = SharedMap<Hostname, [PublishedAlias]>;
 
 /// One node that can serve a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,19 +11,35 @@ use crate::path::{NormalPath, PathRule};
 use crate::policy::Policy;
 use crate::policy::canary::CanaryRules;
 use crate::policy::client_certificate::{ClientGuard, Demand};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::shared_map::{Changed, SharedMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Every host that is served.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    // The standard hasher is seeded per process: clients choose the keys they look up.
-    exact: HashMap<Hostname, Arc<HostRoutes>>,
-    wildcard: HashMap<Hostname, Arc<HostRoutes>>,
+    exact: SharedMap<Hostname, HostRoutes>,
+    wildcard: SharedMap<Hostname, HostRoutes>,
     any: Option<Arc<HostRoutes>>,
     /// Hosts that somebody holds though nothing can be served for them, such as a Route whose Secret is gone. Rules
     /// without host, which may be anybody's, do not answer for them.
-    held: HashSet<HostPattern>,
+    held: SharedMap<HostPattern, ()>,
+}
+
+/// A host that is served otherwise in a later table than in an earlier one. At least one of the two has it.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedHost<'t> {
+    /// In the earlier table.
+    pub before: Option<&'t Arc<HostRoutes>>,
+    /// In the later table.
+    pub after: Option<&'t Arc<HostRoutes>>,
+}
+
+impl<'t> ChangedHost<'t> {
+    /// The hosts.
+    pub fn pattern(&self) -> Option<&'t HostPattern> {
+        self.after.or(self.before).map(|host| &host.pattern)
+    }
 }
 
 /// What is served for one host pattern.
@@ -340,6 +356,19 @@ impl RouteTable {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)
     }
 
+    /// The hosts that are served otherwise than in another table: what that one has, and what this one has.
+    pub fn changes_since<'t>(&'t self, before: &'t Self) -> Vec<ChangedHost<'t>> {
+        let of =
+            |changed: Changed<'t, Hostname, HostRoutes>| ChangedHost { before: changed.before, after: changed.after };
+        let mut all: Vec<ChangedHost<'t>> = self.exact.changes_since(&before.exact).into_iter().map(of).collect();
+        all.extend(self.wildcard.changes_since(&before.wildcard).into_iter().map(of));
+        let any = ChangedHost { before: before.any.as_ref(), after: self.any.as_ref() };
+        if any.before.map(Arc::as_ptr) != any.after.map(Arc::as_ptr) {
+            all.push(any);
+        }
+        all
+    }
+
     /// What is served for a pattern.
     pub fn host(&self, pattern: &HostPattern) -> Option<&Arc<HostRoutes>> {
         match pattern {
@@ -353,15 +382,18 @@ impl RouteTable {
     /// it all the same ([`crate::Snapshot::claimed`]).
     pub(crate) fn set(&mut self, pattern: &HostPattern, routes: Option<Arc<HostRoutes>>, held: bool) {
         if held && routes.is_none() {
-            self.held.insert(pattern.clone());
+            if !self.held.contains_key(pattern) {
+                self.held.insert(pattern.clone(), Arc::default());
+            }
         } else {
             self.held.remove(pattern);
         }
+        if self.host(pattern).map(Arc::as_ptr) == routes.as_ref().map(Arc::as_ptr) {
+            return;
+        }
         match (pattern, routes) {
-            (HostPattern::Exact(name), Some(routes)) => drop(self.exact.insert(name.clone(), routes)),
-            (HostPattern::Exact(name), None) => drop(self.exact.remove(name)),
-            (HostPattern::Wildcard(domain), Some(routes)) => drop(self.wildcard.insert(domain.clone(), routes)),
-            (HostPattern::Wildcard(domain), None) => drop(self.wildcard.remove(domain)),
+            (HostPattern::Exact(name), routes) => self.exact.set(name.clone(), routes),
+            (HostPattern::Wildcard(domain), routes) => self.wildcard.set(domain.clone(), routes),
             (HostPattern::Any, routes) => self.any = routes,
         }
     }
@@ -434,8 +466,8 @@ impl RouteTable {
             return false;
         };
         let domain = name.split_first_label().1.and_then(|domain| Hostname::parse(domain).ok());
-        domain.is_some_and(|domain| self.held.contains(&HostPattern::Wildcard(domain)))
-            || self.held.contains(&HostPattern::Exact(name))
+        domain.is_some_and(|domain| self.held.contains_key(&HostPattern::Wildcard(domain)))
+            || self.held.contains_key(&HostPattern::Exact(name))
     }
 }
 

@@ -1,7 +1,11 @@
 //! Verdicts: what admission decided about one Route or Ingress, in words that fit a status condition and an Event.
 
 use crate::object::{ObjectKey, WildcardPolicy};
+use crate::shared_map::SharedMap;
 use std::fmt;
+
+/// The verdict on each Route and each Ingress of our class.
+pub type Verdicts = SharedMap<ObjectKey, Verdict>;
 
 /// What Nearside does with one Route or Ingress. The same objects give the same verdict on every proxy and in the
 /// controller.

@@ -65,7 +65,7 @@ pub async fn read_once(
             keep(&mut objects, &change);
             index.apply(change);
         }
-        for change in changes.follow(&index.named_secrets()) {
+        for change in index.take_named_secrets().map(|named| changes.follow(&named)).unwrap_or_default() {
             keep(&mut objects, &change);
             index.apply(change);
         }

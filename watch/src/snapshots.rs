@@ -86,7 +86,9 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
             let taken = take(index, batch).await;
             let taken = match taken {
                 Ok((mut index, wanted)) => {
-                    changes.follow(&wanted).into_iter().for_each(|change| index.apply(change));
+                    for change in wanted.map(|wanted| changes.follow(&wanted)).unwrap_or_default() {
+                        index.apply(change);
+                    }
                     let later = || Instant::now() + FOLLOWED_PATIENCE;
                     held = changes.awaits_followed().then(|| held.unwrap_or_else(later));
                     match changes.synced() && held.is_none() {
@@ -109,13 +111,13 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
     }
 }
 
-/// Applies changes, and gives the objects that are to be followed. On a blocking thread: ten thousand routes are read here.
-async fn take(mut index: Index, changes: Vec<Change>) -> Result<(Index, BTreeSet<ObjectKey>), JoinError> {
+/// Applies changes, and gives the objects that are to be followed if they are others than before. On a blocking thread: ten thousand routes are read here.
+async fn take(mut index: Index, changes: Vec<Change>) -> Result<(Index, Option<BTreeSet<ObjectKey>>), JoinError> {
     let work = move || {
         for change in changes {
             index.apply(change);
         }
-        let wanted = index.named_secrets();
+        let wanted = index.take_named_secrets();
         (index, wanted)
     };
     spawn_blocking(work).await

@@ -1,29 +1,21 @@
 //! The log of verdicts: each published set of verdicts flows in, one line per change flows out. The snapshot writer
 //! calls it.
 
-use crate::ObjectKey;
+use nearside_routing::verdict::Verdicts;
 use nearside_routing::{Outcome, Problem, Verdict};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Remembers the verdicts it has spoken of, so that nothing is said twice.
 #[derive(Debug, Default)]
 pub(crate) struct VerdictLog {
-    seen: Arc<BTreeMap<ObjectKey, Arc<Verdict>>>,
+    seen: Verdicts,
 }
 
 impl VerdictLog {
     /// Warns of each problem that is new, and tells of objects that are served after a rejection.
-    pub(crate) fn note(&mut self, verdicts: &Arc<BTreeMap<ObjectKey, Arc<Verdict>>>) {
-        if Arc::ptr_eq(&self.seen, verdicts) {
-            return;
-        }
-        for (object, verdict) in verdicts.iter() {
-            let before = self.seen.get(object);
-            if before.is_some_and(|before| Arc::ptr_eq(before, verdict)) {
-                continue;
-            }
-            let before = before.map(Arc::as_ref);
+    pub(crate) fn note(&mut self, verdicts: &Verdicts) {
+        for changed in verdicts.changes_since(&self.seen) {
+            let Some(verdict) = changed.after else { continue };
+            let (object, before) = (changed.key, changed.before.map(AsRef::as_ref));
             for problem in new_problems(before, verdict) {
                 let rejected = matches!(&verdict.outcome, Outcome::Rejected(reason) if reason == problem);
                 tracing::warn!(
@@ -39,7 +31,7 @@ impl VerdictLog {
                 tracing::info!(%object, host = verdict.host, "admitted");
             }
         }
-        self.seen = Arc::clone(verdicts);
+        self.seen = verdicts.clone();
     }
 }
 
@@ -60,7 +52,7 @@ fn problems(verdict: &Verdict) -> impl Iterator<Item = &Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::{Kind, ObjectKey};
     use nearside_routing::Reason;
 
     fn verdict(outcome: Outcome, problems: Vec<Problem>) -> Verdict {

@@ -6,9 +6,9 @@ use super::{EventIntent, HoldReason};
 use nearside_routing::object::WildcardPolicy;
 use nearside_routing::placement::{Basis, HostPlacement};
 use nearside_routing::verdict::Verdict;
-use nearside_routing::{HostPattern, Instance, Outcome, Placement};
+use nearside_routing::{HostPattern, Instance, Outcome, Placement, SharedMap};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What our entry in the status of a Route should say.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub(super) fn intent(
     verdict: &Verdict,
     hosts: &BTreeSet<HostPattern>,
     placement: &Placement,
-    held: &BTreeMap<HostPattern, HoldReason>,
+    held: &SharedMap<HostPattern, HoldReason>,
     events: BTreeSet<EventIntent>,
 ) -> RouteIntent {
     let mut conditions = Vec::new();
@@ -87,8 +87,8 @@ pub(super) fn intent(
     }
     // A Route has one host.
     let pattern = hosts.first();
-    if let Some((pattern, host)) = pattern.and_then(|pattern| placement.hosts.get_key_value(pattern)) {
-        conditions.push(placed(host, held.get(pattern).copied()));
+    if let Some((pattern, host)) = pattern.and_then(|pattern| Some((pattern, placement.hosts.get(pattern)?))) {
+        conditions.push(placed(host, held.get(pattern).map(|reason| **reason)));
     }
     let wildcard_policy = verdict.wildcard_policy.map(WildcardPolicy::as_str);
     RouteIntent { host: verdict.host.clone(), wildcard_policy, conditions, events }

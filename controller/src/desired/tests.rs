@@ -2,10 +2,13 @@
 
 use super::*;
 use nearside_routing::admission::AdmissionRules;
+use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::object::Object;
-use nearside_routing::{Change, EndpointSource, Index, IndexConfig};
+use nearside_routing::placement::{RecordPolicy, dns_endpoint_name};
+use nearside_routing::{Change, EndpointSource, Index, IndexConfig, NodeId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// An index of manifests and a planner that sees each of its snapshots.
 struct World {
@@ -220,6 +223,10 @@ enum Step {
     NoRoute(u8),
     Ingress(bool),
     NoIngress,
+    /// An Ingress without host.
+    Any(bool),
+    /// A Route whose host is the alias of a host on a node.
+    Alias(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -233,6 +240,11 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>().prop_map(Step::Ingress),
         Just(Step::NoIngress),
     ]
+}
+
+/// With hosts that have no records of their own, or stand in the place of others'.
+fn odd_step() -> impl Strategy<Value = Step> {
+    prop_oneof![4 => step(), 1 => any::<bool>().prop_map(Step::Any), 1 => any::<bool>().prop_map(Step::Alias)]
 }
 
 impl World {
@@ -253,11 +265,40 @@ impl World {
                 self.ingress("site", &[("h0.example.com", "Prefix"), ("i.example.com", path_type)]);
             }
             Step::NoIngress => self.delete(Kind::Ingress, "shop", "site"),
+            Step::Any(true) => self.ingress("any", &[("", "Prefix")]),
+            Step::Any(false) => self.delete(Kind::Ingress, "shop", "any"),
+            Step::Alias(true) => {
+                let host = format!("h0--{}.example.com", NodeId::of("n1"));
+                self.route("alias", json!({ "host": host }));
+            }
+            Step::Alias(false) => self.delete(Kind::Route, "shop", "alias"),
         }
     }
 }
 
 proptest! {
+    /// What is planned from one snapshot to the next is what would be planned from nothing, however many are skipped.
+    #[test]
+    fn a_plan_of_what_changed_is_a_plan_of_everything(steps in proptest::collection::vec((odd_step(), any::<bool>()), 1..60)) {
+        let mut world = World::new();
+        for (step, seen) in steps {
+            world.step(&step);
+            let snapshot = world.index.publish();
+            if !seen {
+                continue;
+            }
+            let everything = world.planner.forgetful().plan(&snapshot);
+            let before = world.planner.plan(&snapshot);
+            prop_assert_eq!(&before.intents, &everything.intents);
+            prop_assert_eq!(&before.held, &everything.held);
+            prop_assert_eq!(&before.placement, &everything.placement);
+            prop_assert_eq!(&before.bases, &everything.bases);
+            prop_assert_eq!(&before.problems, &everything.problems);
+            let again = world.planner.plan(&snapshot);
+            prop_assert!(again.intents.changes_since(&before.intents).is_empty(), "nothing changed");
+        }
+    }
+
     #[test]
     fn no_answer_set_of_a_live_host_is_ever_empty(steps in proptest::collection::vec(step(), 1..60)) {
         let mut world = World::new();

@@ -58,7 +58,7 @@ pub(super) fn host(snapshot: &Snapshot, question: &Question, decisive: Option<&C
     let considered = patterns(&name).into_iter().chain([HostPattern::Any]).map(|pattern| pattern.to_string());
     let claimed = patterns(&name)
         .iter()
-        .any(|pattern| snapshot.claimed.contains(pattern) && snapshot.routes.host(pattern).is_none());
+        .any(|pattern| snapshot.claimed.contains_key(pattern) && snapshot.routes.host(pattern).is_none());
     Host {
         pattern: owner.map(|host| host.pattern.to_string()),
         alias_of: node.map(|_| name.clone()),

@@ -5,7 +5,7 @@ use super::explanation::{Dns, Endpoint, Placement, Service};
 use nearside_routing::address_policy::Refusal;
 use nearside_routing::endpoints::{EndpointState, PortSelector, RefusedEndpoint, ServiceEndpoints};
 use nearside_routing::object::{DnsEndpoint, DnsEndpointSpec, ObjectMeta};
-use nearside_routing::placement::{HostPlacement, RecordPolicy, dns_endpoint_name, records};
+use nearside_routing::placement::{HostPlacement, RecordPolicy, dns_endpoint_name, records_of};
 use nearside_routing::published::{
     BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PublishedAlias, published as published_by,
 };
@@ -105,9 +105,7 @@ impl Names<'_> {
     }
 
     fn wanted(&self, snapshot: &Snapshot) -> Option<DnsEndpointSpec> {
-        let host = self.placement?.clone();
-        let placement = nearside_routing::Placement { hosts: [(self.pattern.clone(), host)].into() };
-        records(&placement, &snapshot.nodes, &snapshot.routes, self.policy).remove(self.pattern)
+        records_of(self.pattern, self.placement?, &snapshot.nodes, &snapshot.routes, self.policy)
     }
 
     /// In words.

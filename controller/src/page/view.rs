@@ -120,7 +120,7 @@ pub(super) fn view(snapshot: &Snapshot, desired: &Desired, filter: &Filter) -> V
             && (filter.host.is_empty() || pattern.to_string().contains(&filter.host))
     });
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in desired.placement.hosts.values().flat_map(|host| &host.nodes) {
+    for name in desired.placement.hosts.values().flat_map(|host| host.nodes.iter()) {
         *counts.entry(name).or_default() += 1;
     }
     let mut nodes: Vec<_> = snapshot.nodes.iter().collect();
@@ -196,7 +196,7 @@ fn problems(snapshot: &Snapshot, filter: &Filter) -> Paged<ProblemRow> {
     let mut all: Vec<_> = all.collect();
     let rejects = |outcome: &Outcome, problem| matches!(outcome, Outcome::Rejected(decisive) if decisive == problem);
     // What is not served at all comes first.
-    all.sort_by_key(|(_, verdict, problem)| !rejects(&verdict.outcome, *problem));
+    all.sort_by_key(|(key, verdict, problem)| (!rejects(&verdict.outcome, *problem), *key));
     Paged::of(all, filter.problems, PROBLEMS, |(key, verdict, problem)| ProblemRow {
         object: key.to_string(),
         host: verdict.host.clone(),

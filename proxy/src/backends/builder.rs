@@ -1,4 +1,5 @@
-//! Builds [`Backends`] one after the other and carries over what is known of each endpoint. Called by `state`.
+//! Builds [`Backends`] one after the other, from what changed, and carries over what is known of each endpoint. Called by
+//! `state`.
 
 use super::tracked::Tracked;
 use super::{Backends, LocalEndpoint, LocalService};
@@ -14,7 +15,7 @@ use std::time::Instant;
 pub(crate) struct BackendsBuilder {
     node: Arc<str>,
     last: Arc<Backends>,
-    source: Arc<EndpointTable>,
+    source: EndpointTable,
     known: HashMap<(SocketAddr, Arc<str>), Weak<Tracked>>,
     /// Endpoints of the last snapshot; `None` before the first.
     present: Option<HashSet<u64>>,
@@ -23,25 +24,23 @@ pub(crate) struct BackendsBuilder {
 impl BackendsBuilder {
     /// For the endpoints on this node.
     pub(crate) fn new(node: Arc<str>) -> Self {
-        Self { node, last: Arc::default(), source: Arc::default(), known: HashMap::new(), present: None }
+        Self { node, last: Arc::default(), source: EndpointTable::default(), known: HashMap::new(), present: None }
     }
 
     /// The backends of a snapshot; the same ones if its endpoints are the same.
-    pub(crate) fn build(&mut self, endpoints: &Arc<EndpointTable>, now: Instant) -> Arc<Backends> {
-        if Arc::ptr_eq(&self.source, endpoints) {
+    pub(crate) fn build(&mut self, endpoints: &EndpointTable, now: Instant) -> Arc<Backends> {
+        if self.source.is_same(endpoints) {
             return Arc::clone(&self.last);
         }
-        let mut services = HashMap::with_capacity(endpoints.len());
-        for (key, all) in endpoints.iter() {
-            let service = match self.last.services.get(key) {
-                Some(last) if Arc::ptr_eq(&last.all, all) => Arc::clone(last),
-                _ => Arc::new(self.local_service(key, all, now)),
-            };
-            if service.ports.iter().any(|endpoints| !endpoints.is_empty()) {
-                services.insert(key.clone(), service);
+        let mut services = self.last.services.clone();
+        for changed in endpoints.changes_since(&std::mem::take(&mut self.source)) {
+            let service = changed.after.map(|all| self.local_service(changed.key, all, now));
+            let local = service.filter(|service| service.ports.iter().any(|endpoints| !endpoints.is_empty()));
+            if local.is_some() || services.contains_key(changed.key) {
+                services.set(changed.key.clone(), local.map(Arc::new));
             }
         }
-        self.source = Arc::clone(endpoints);
+        self.source = endpoints.clone();
         self.last = Arc::new(Backends { services });
         self.known.retain(|_, tracked| tracked.strong_count() > 0);
         let all = self.last.services.values().flat_map(|service| service.ports.iter().flatten());

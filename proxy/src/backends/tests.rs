@@ -60,7 +60,7 @@ fn route(backends: &[(&str, u16)]) -> CompiledRoute {
 }
 
 fn build(builder: &mut BackendsBuilder, services: Vec<(ServiceKey, Arc<ServiceEndpoints>)>) -> Arc<Backends> {
-    builder.build(&Arc::new(services.into_iter().collect()), Instant::now())
+    builder.build(&services.into_iter().collect(), Instant::now())
 }
 
 #[test]

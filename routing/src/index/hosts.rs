@@ -8,12 +8,11 @@ use crate::compile::{Findings, Speaker, compile_host, verdict};
 use crate::hostname::HostPattern;
 use crate::known_secret::KnownSecret;
 use crate::object::{Kind, ObjectKey, Secret, is_object_name};
+use crate::shared_map::SharedMap;
 use crate::table::RouteTable;
-use crate::verdict::{Reason, Verdict};
+use crate::verdict::{Reason, Verdict, Verdicts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-type Verdicts = BTreeMap<ObjectKey, Arc<Verdict>>;
 
 #[derive(Debug)]
 pub(super) struct HostIndex {
@@ -29,8 +28,10 @@ pub(super) struct HostIndex {
     /// What was wrong with rules and certificates, by object and then by host.
     findings: BTreeMap<ObjectKey, BTreeMap<HostPattern, Findings>>,
     /// Hosts that some object asks for and has not lost to another one, whether they are served or not.
-    claimed: BTreeSet<HostPattern>,
-    claimed_changed: bool,
+    claimed: SharedMap<HostPattern, ()>,
+    /// The Secrets that policies name, and how many objects name each.
+    named: BTreeMap<ObjectKey, usize>,
+    named_changed: bool,
     dirty_hosts: BTreeSet<HostPattern>,
     dirty_objects: BTreeSet<ObjectKey>,
 }
@@ -52,8 +53,9 @@ impl HostIndex {
             domains: Domains::new(ownership),
             users: BTreeMap::new(),
             findings: BTreeMap::new(),
-            claimed: BTreeSet::new(),
-            claimed_changed: false,
+            claimed: SharedMap::default(),
+            named: BTreeMap::new(),
+            named_changed: false,
             dirty_hosts: BTreeSet::new(),
             dirty_objects: BTreeSet::new(),
         }
@@ -73,6 +75,11 @@ impl HostIndex {
         }
         for (secret, pattern) in used_secrets(&claims) {
             self.users.entry(secret).or_default().insert((pattern, key.clone()));
+        }
+        for secret in named_secrets(&claims) {
+            let users = self.named.entry(secret).or_insert(0);
+            self.named_changed |= *users == 0;
+            *users += 1;
         }
         self.dirty_objects.insert(key.clone());
         self.claims.insert(key, claims);
@@ -97,6 +104,15 @@ impl HostIndex {
                 users.remove(&(pattern, key.clone()));
                 if users.is_empty() {
                     self.users.remove(&secret);
+                }
+            }
+        }
+        for secret in named_secrets(&claims) {
+            if let Some(users) = self.named.get_mut(&secret) {
+                *users -= 1;
+                if *users == 0 {
+                    self.named.remove(&secret);
+                    self.named_changed = true;
                 }
             }
         }
@@ -126,26 +142,18 @@ impl HostIndex {
         self.secrets.keys().cloned().collect()
     }
 
-    /// The Secrets that policies name.
-    pub(super) fn named_secrets(&self) -> BTreeSet<ObjectKey> {
-        // The rules of an object share one policy, as far as Secrets go.
-        let policies = self.claims.values().filter_map(|claims| Some((claims, &claims.rules.first()?.route.policy)));
-        let names = policies.flat_map(|(claims, policy)| policy.secrets().map(move |name| (claims, name)));
-        // What cannot be a name is not looked for; it would be more than a name in a selector.
-        names.filter(|(_, name)| is_object_name(name)).map(|(claims, name)| secret_of(claims, name)).collect()
+    /// The Secrets that policies name, if that changed since the last call.
+    pub(super) fn take_named_secrets(&mut self) -> Option<BTreeSet<ObjectKey>> {
+        std::mem::take(&mut self.named_changed).then(|| self.named.keys().cloned().collect())
     }
 
-    /// The hosts of [`super::Snapshot::claimed`], if they changed since the last call; to be asked after [`Self::publish`].
-    pub(super) fn publish_claimed(&mut self) -> Option<Arc<BTreeSet<HostPattern>>> {
-        std::mem::take(&mut self.claimed_changed).then(|| Arc::new(self.claimed.clone()))
+    /// The hosts of [`super::Snapshot::claimed`]; to be asked after [`Self::publish`].
+    pub(super) fn claimed(&self) -> &SharedMap<HostPattern, ()> {
+        &self.claimed
     }
 
     /// The new table and verdicts, if any host or object changed.
-    pub(super) fn publish(
-        &mut self,
-        table: &RouteTable,
-        verdicts: &Verdicts,
-    ) -> Option<(Arc<RouteTable>, Arc<Verdicts>)> {
+    pub(super) fn publish(&mut self, table: &RouteTable, verdicts: &Verdicts) -> Option<(Arc<RouteTable>, Verdicts)> {
         if self.dirty_hosts.is_empty() && self.dirty_objects.is_empty() {
             return None;
         }
@@ -157,12 +165,12 @@ impl HostIndex {
         }
         let mut verdicts = verdicts.clone();
         for key in std::mem::take(&mut self.dirty_objects) {
-            match self.claims.get(&key) {
-                Some(claims) => drop(verdicts.insert(key.clone(), Arc::new(self.verdict(claims)))),
-                None => drop(verdicts.remove(&key)),
+            let verdict = self.claims.get(&key).map(|claims| self.verdict(claims));
+            if verdicts.get(&key).map(AsRef::as_ref) != verdict.as_ref() {
+                verdicts.set(key, verdict.map(Arc::new));
             }
         }
-        Some((Arc::new(table), Arc::new(verdicts)))
+        Some((Arc::new(table), verdicts))
     }
 
     fn touch_users(&mut self, secret: &ObjectKey) {
@@ -193,8 +201,9 @@ impl HostIndex {
         };
         let claimed = speakers.iter().any(|speaker| claims_host(speaker, pattern, &compiled.findings));
         table.set(pattern, routes, claimed);
-        self.claimed_changed |=
-            if claimed { self.claimed.insert(pattern.clone()) } else { self.claimed.remove(pattern) };
+        if claimed != self.claimed.contains_key(pattern) {
+            self.claimed.set(pattern.clone(), claimed.then(Arc::default));
+        }
         for speaker in speakers {
             let key = &speaker.claims.object;
             let findings = compiled.findings.remove(key);
@@ -258,6 +267,14 @@ fn places(claims: &Claims) -> BTreeMap<HostPattern, Places> {
         places.entry(certificate.pattern.clone()).or_default().certificates.push(place);
     }
     places
+}
+
+/// The Secrets that an object names for something other than certificates to serve.
+fn named_secrets(claims: &Claims) -> BTreeSet<ObjectKey> {
+    // The rules of an object share one policy, as far as Secrets go.
+    let names = claims.rules.first().into_iter().flat_map(|rule| rule.route.policy.secrets());
+    // What cannot be a name is not looked for; it would be more than a name in a selector.
+    names.filter(|name| is_object_name(name)).map(|name| secret_of(claims, name)).collect()
 }
 
 fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {

@@ -6,7 +6,6 @@ use super::{EndpointSource, Notice};
 use crate::address_policy::AddressPolicy;
 use crate::endpoints::{EndpointTable, ServiceEndpoints, ServiceKey, from_pods, from_slices};
 use crate::object::{EndpointSlice, Kind, ObjectKey, Pod, Service};
-use crate::placement::RouterSelector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -118,19 +117,15 @@ impl ServiceIndex {
         keys.into_iter().map(|key| ObjectKey::new(kind, &key.namespace, &key.name)).collect()
     }
 
-    /// A node's addresses changed, so what is refused can have changed everywhere.
-    pub(super) fn readdress(&mut self) {
-        self.dirty.extend(self.services.keys().chain(self.slices_of.keys()).cloned());
-    }
-
-    /// Whether the router pod of each node is ready; a node without entry has none.
-    pub(super) fn routers(&self, selector: &RouterSelector) -> BTreeMap<Arc<str>, bool> {
-        let mut routers = BTreeMap::new();
-        for pod in self.pods.values().filter(|pod| selector.selects(&pod.metadata) && !pod.spec.node_name.is_empty()) {
-            let ready = pod.is_ready() && !pod.is_terminating();
-            *routers.entry(pod.spec.node_name.as_str().into()).or_insert(false) |= ready;
-        }
-        routers
+    /// A node's addresses changed, so what is refused can have changed for every Service with an endpoint there. `table` was
+    /// published last; what was not is looked at anyway.
+    pub(super) fn readdress(&mut self, node: &str, table: &EndpointTable) {
+        let there = |endpoints: &ServiceEndpoints| {
+            let mut usable = endpoints.ports.iter().flat_map(|port| &port.endpoints);
+            usable.any(|endpoint| *endpoint.node == *node)
+                || endpoints.refused.iter().any(|endpoint| *endpoint.node == *node)
+        };
+        self.dirty.extend(table.iter().filter(|(_, endpoints)| there(endpoints)).map(|(key, _)| key.clone()));
     }
 
     /// The new endpoint table, if any Service's endpoints changed.
@@ -139,7 +134,7 @@ impl ServiceIndex {
         table: &EndpointTable,
         node_addresses: &dyn Fn(&str) -> Vec<IpAddr>,
         notices: &mut BTreeSet<Notice>,
-    ) -> Option<Arc<EndpointTable>> {
+    ) -> Option<EndpointTable> {
         notices.append(&mut self.notices);
         let mut next: Option<EndpointTable> = None;
         for key in std::mem::take(&mut self.dirty) {
@@ -149,13 +144,9 @@ impl ServiceIndex {
                 continue;
             }
             notices.extend(endpoints.iter().flat_map(|endpoints| refusals(&key, endpoints)));
-            let next = next.get_or_insert_with(|| table.clone());
-            match endpoints {
-                Some(endpoints) => drop(next.insert(key, Arc::new(endpoints))),
-                None => drop(next.remove(&key)),
-            }
+            next.get_or_insert_with(|| table.clone()).set(key, endpoints.map(Arc::new));
         }
-        next.map(Arc::new)
+        next
     }
 
     fn endpoints(&self, key: &ServiceKey, node_addresses: &dyn Fn(&str) -> Vec<IpAddr>) -> Option<ServiceEndpoints> {

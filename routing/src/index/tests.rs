@@ -223,7 +223,11 @@ fn a_route_with_a_bad_certificate_keeps_its_claim() {
 #[test]
 fn a_host_stays_claimed_until_nobody_asks_for_it() {
     let mut index = Index::new(config());
-    let claimed = |index: &mut Index| index.publish().claimed.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let claimed = |index: &mut Index| {
+        let mut claimed: Vec<String> = index.publish().claimed.keys().map(ToString::to_string).collect();
+        claimed.sort();
+        claimed
+    };
     let broken = "host: h.test, tls: {termination: edge, certificate: garbage, key: garbage}";
     apply(&mut index, &route("ns", "a", 1, broken));
     assert_eq!(claimed(&mut index), ["h.test"], "its certificate is unusable, its claim is not");
@@ -394,7 +398,7 @@ fn seen(snapshot: &Snapshot) -> String {
     let mut hosts: Vec<String> = snapshot.routes.hosts().map(|host| format!("{host:?}")).collect();
     hosts.sort();
     let verdicts: Vec<String> = snapshot.verdicts.values().map(|verdict| format!("{verdict:?}")).collect();
-    let claimed: Vec<String> = snapshot.claimed.iter().map(|pattern| format!("claimed {pattern}")).collect();
+    let claimed: Vec<String> = snapshot.claimed.keys().map(|pattern| format!("claimed {pattern}")).collect();
     [hosts, verdicts, claimed].concat().join("\n")
 }
 

@@ -1,6 +1,6 @@
 //! Records: a placement and the nodes' addresses flow in, the DNSEndpoint specs that publish it flow out, one per host.
 
-use super::{HostPlacement, NodeState, NodeStates, Placement};
+use super::{Basis, HostPlacement, NodeState, NodeStates, Placement};
 use crate::hostname::HostPattern;
 use crate::node_id::NodeId;
 use crate::object::{DnsEndpointSpec, RecordSet};
@@ -48,35 +48,38 @@ pub fn records(
     policy: &RecordPolicy,
 ) -> BTreeMap<HostPattern, DnsEndpointSpec> {
     let specs =
-        placement.hosts.iter().map(|(pattern, host)| (pattern.clone(), spec(pattern, host, nodes, routes, policy)));
-    specs.filter(|(_, spec)| !spec.endpoints.is_empty()).collect()
+        placement.hosts.iter().map(|(pattern, host)| (pattern, records_of(pattern, host, nodes, routes, policy)));
+    specs.filter_map(|(pattern, spec)| Some((pattern.clone(), spec?))).collect()
 }
 
-fn spec(
+/// The records of one host; `None` where its nodes have no address. A host that no pod can answer has aliases of those nodes
+/// alone that are published under its name: nobody is redirected to them.
+pub fn records_of(
     pattern: &HostPattern,
     host: &HostPlacement,
     nodes: &NodeStates,
     routes: &RouteTable,
     policy: &RecordPolicy,
-) -> DnsEndpointSpec {
+) -> Option<DnsEndpointSpec> {
     let states: Vec<&NodeState> = host.nodes.iter().filter_map(|name| nodes.get(name)).collect();
     let name = pattern.to_string();
-    let mut endpoints = record_sets(&name, &capped(&name, &states, policy), policy);
-    if let HostPattern::Exact(host) = pattern {
+    let published = capped(&name, &states, policy);
+    let mut endpoints = record_sets(&name, &published, policy);
+    if let HostPattern::Exact(exact) = pattern {
         let mut by_alias: BTreeMap<NodeId, Vec<&NodeState>> = BTreeMap::new();
-        for node in &states {
+        for node in if host.basis == Basis::NoReadyPods { published } else { states } {
             by_alias.entry(node.id).or_default().push(node);
         }
         for (id, nodes) in by_alias {
             // A host of that very name belongs to whoever claimed it.
-            let Some(alias) = id.alias(host).filter(|alias| routes.host(&HostPattern::Exact(alias.clone())).is_none())
+            let Some(alias) = id.alias(exact).filter(|alias| routes.host(&HostPattern::Exact(alias.clone())).is_none())
             else {
                 continue;
             };
             endpoints.extend(record_sets(alias.as_str(), &nodes, policy));
         }
     }
-    DnsEndpointSpec { endpoints }
+    (!endpoints.is_empty()).then_some(DnsEndpointSpec { endpoints })
 }
 
 /// At most as many nodes as fit, by rendezvous hashing: the choice is stable, differs from host to host, and the loss of

@@ -7,6 +7,7 @@ use crate::table::Scheme;
 use crate::testing::{CLASS, apply, config, ingress, route, rule};
 use crate::verdict::{Outcome, Reason};
 use crate::{Decision, NormalPath};
+use std::collections::BTreeSet;
 
 fn guarded(yaml: &str) -> String {
     let typed = with_annotation(yaml, "nginx.ingress.kubernetes.io/auth-type", "basic");
@@ -39,7 +40,8 @@ fn who_is_let_in_follows_the_secret_of_passwords() {
         let mut index = Index::new(config());
         apply(&mut index, &(CLASS.to_owned() + &guarded(&object)));
         let key = ObjectKey::new(Kind::Secret, "ns", "users");
-        assert_eq!(index.named_secrets(), [key.clone()].into());
+        assert_eq!(index.take_named_secrets(), Some([key.clone()].into()));
+        assert_eq!(index.take_named_secrets(), None, "as before");
         let mut after = |yaml: &str, user| {
             apply(&mut index, yaml);
             seen(&index.publish(), kind, user)
@@ -59,6 +61,6 @@ fn who_is_let_in_follows_the_secret_of_passwords() {
         index.apply(Change::Delete(key));
         assert_eq!(seen(&index.publish(), kind, "ann"), (None, true));
         index.apply(Change::Delete(ObjectKey::new(kind, "ns", "web")));
-        assert!(index.named_secrets().is_empty());
+        assert_eq!(index.take_named_secrets(), Some(BTreeSet::new()));
     }
 }
