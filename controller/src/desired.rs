@@ -16,6 +16,7 @@ pub(crate) use planner::Planner;
 pub(crate) use route_status::{RouteIntent, RouterIdentity, is_signed, next_entries};
 
 use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Reason, SharedMap};
+use nearside_watch::Trust;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -74,6 +75,8 @@ impl Intent {
 pub(crate) struct Desired {
     /// The generation of the snapshot.
     pub(crate) generation: u64,
+    /// How far it is to be trusted.
+    pub(crate) trust: Trust,
     /// By target. A DNSEndpoint that is not named here belongs to a host that no object claims.
     pub(crate) intents: SharedMap<Target, Intent>,
     /// Where each host is placed.

@@ -26,7 +26,7 @@ use desired::{Planner, RouterIdentity};
 use leader::{Candidate, Fence};
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure_from, init_logging};
-use nearside_watch::{Source, SourceError, snapshots, token_reviews};
+use nearside_watch::{SnapshotError, Source, SourceError, register_metrics, snapshots, token_reviews};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
 use page::Shown;
@@ -74,6 +74,8 @@ enum StartError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
     Out(#[from] LockError),
@@ -91,7 +93,7 @@ async fn run(options: Options) -> Result<(), StartError> {
     let first_sync = readiness.block("first sync");
     let (desired_sender, desired) = watch::channel(None);
     let admin = match options.admin_listen {
-        Some(address) => Some(AdminServer::bind(address, readiness.clone(), registry).await?),
+        Some(address) => Some(AdminServer::bind(address, readiness.clone(), registry.clone()).await?),
         None => None,
     };
     let router = RouterIdentity {
@@ -105,7 +107,7 @@ async fn run(options: Options) -> Result<(), StartError> {
     let fence = if elects { Fence::closed() } else { Fence::open() };
     let (source, writer) = match &options.place {
         Place::Cluster => {
-            let source = Source::from_options(&[]).await?;
+            let source = Source::from_options(&[]).await?.with_snapshot(options.snapshot.as_ref())?;
             let client = source.client().expect("a source without manifests is a cluster");
             (
                 source,
@@ -123,6 +125,8 @@ async fn run(options: Options) -> Result<(), StartError> {
         placement::index_config(&source, &options.reading),
     );
     let (term_sender, term) = watch::channel::<Term>(None);
+    let sources = snapshots.state();
+    register_metrics(&sources, &registry)?;
     if let Some(admin) = admin {
         let admin = admin.secured(options.admin_security.clone(), token_reviews(&source))?;
         let shown = Shown {
@@ -133,6 +137,7 @@ async fn run(options: Options) -> Result<(), StartError> {
         };
         let desired = desired.clone();
         let placement = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());
+        let admin = admin.page("/sources", move || Page::json(sources.page().to_string()));
         page::pages(admin.page("/placement", placement), shown).spawn();
     }
     let planner = Planner::new(options.reading.records.clone());
@@ -155,6 +160,7 @@ async fn run(options: Options) -> Result<(), StartError> {
         }
     };
     Reconciler::new(Arc::new(writer), metrics).run(desired, term, shutdown.clone()).await;
+    source.save_snapshot().await;
     // Only now: a Lease given back with writes in flight would let two processes write.
     drop(stop);
     if let Err(error) = election.await {

@@ -10,6 +10,7 @@ pub(crate) use reading::{Reading, ReadingArguments};
 use clap::{ArgAction, Parser};
 use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::hostname::Hostname;
+use nearside_watch::{SnapshotArguments, SnapshotSettings};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     reading: ReadingArguments,
+    #[command(flatten)]
+    snapshot: SnapshotArguments,
     /// Where to write what would go to the API; needed with --manifests
     #[arg(long, value_name = "DIR", env = "NEARSIDE_OUT")]
     out: Option<PathBuf>,
@@ -61,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) admin_listen: Option<SocketAddr>,
     pub(crate) admin_security: AdminSecurity,
     pub(crate) reading: Reading,
+    /// Where what is known is kept on disk, if anywhere.
+    pub(crate) snapshot: Option<SnapshotSettings>,
     pub(crate) router_name: String,
     pub(crate) router_canonical_hostname: String,
     pub(crate) update_status: bool,
@@ -157,6 +162,7 @@ impl Options {
             admin_listen,
             admin_security,
             reading,
+            snapshot: arguments.snapshot.into_settings(),
             router_name: arguments.router_name,
             router_canonical_hostname: canonical,
             update_status,

@@ -61,10 +61,10 @@ pub(crate) async fn run(
 ) {
     let mut first_sync = Some(first_sync);
     loop {
-        let snapshot = snapshots.next().await;
+        let (snapshot, trust) = snapshots.next_with_trust().await;
         let begin = Instant::now();
         // Ten thousand hosts take long enough to keep the Lease from being renewed on a machine with few cores.
-        let next = tokio::task::block_in_place(|| planner.plan(&snapshot));
+        let next = Desired { trust, ..tokio::task::block_in_place(|| planner.plan(&snapshot)) };
         metrics.placed(&next, begin.elapsed());
         log_holds(desired.borrow().as_deref(), &next);
         desired.send_replace(Some(Arc::new(next)));

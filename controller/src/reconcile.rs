@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use nearside_admin::Shutdown;
 use nearside_routing::{Kind, ObjectKey};
+use nearside_watch::Trust;
 use pace::Pace;
 use queue::{Lane, Queue};
 use std::collections::BTreeMap;
@@ -149,7 +150,9 @@ impl Reconciler {
 
     fn mark(&mut self, target: Target) {
         let known = self.refreshed || matches!(target, Target::Status(_));
-        if self.term.is_some() && known {
+        // What is absent may exist where a kind cannot be read.
+        let may = self.desired.trust == Trust::Live || self.desired.intents.contains_key(&target);
+        if self.term.is_some() && known && may {
             let lane = self.lane(&target);
             self.queue.mark(Job::Write(target), lane);
         }
@@ -157,11 +160,18 @@ impl Reconciler {
 
     /// Marks what differs between two snapshots. Nothing is withdrawn before a first snapshot that is in sync.
     fn adopt(&mut self, next: Arc<Desired>) {
+        // Of the past: it is shown and served, never written.
+        if next.trust == Trust::Stale {
+            return;
+        }
         let before = std::mem::replace(&mut self.desired, Arc::clone(&next));
         let first = !std::mem::replace(&mut self.synced, true);
         if first {
             self.mark_everything();
             return;
+        }
+        if before.trust != next.trust {
+            self.mark_everything();
         }
         let now = Instant::now();
         for changed in next.intents.changes_since(&before.intents) {

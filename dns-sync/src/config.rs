@@ -6,6 +6,7 @@ use crate::name::Name;
 use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
 use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
+use nearside_watch::{SnapshotArguments, SnapshotSettings};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -54,6 +55,10 @@ pub struct ServeArgs {
     #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
     pub manifests: Vec<PathBuf>,
 
+    /// Where what is known is kept on disk.
+    #[command(flatten)]
+    pub snapshot: SnapshotArguments,
+
     /// Read only the DNSEndpoints of this namespace. Default: all namespaces
     #[arg(long, env = "NEARSIDE_NAMESPACE", value_name = "NAMESPACE")]
     pub namespace: Option<String>,
@@ -80,6 +85,8 @@ pub struct ServeConfig {
     pub listen: Vec<SocketAddr>,
     /// Directories to read instead of a cluster.
     pub manifests: Vec<PathBuf>,
+    /// Where what is known is kept on disk, if anywhere.
+    pub snapshot: Option<SnapshotSettings>,
     /// The only namespace to read, if any.
     pub namespace: Option<String>,
     /// Where the admin port is, if anywhere.
@@ -120,6 +127,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             zones: zones.collect(),
             listen: args.listen,
             manifests: args.manifests,
+            snapshot: args.snapshot.into_settings(),
             namespace: args.namespace,
             admin_listen: args.admin_listen,
             admin_security,

@@ -1,13 +1,15 @@
 //! Wires the program: flags in, parts built and joined, an exit code out. Decides nothing itself.
 
-use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags};
+use nearside_admin::{
+    AdminError, AdminServer, Page, Readiness, Shutdown, init_logging, parse_arguments, unusable_flags,
+};
 use nearside_dns_sync::config::{Cli, Command, ServeConfig};
 use nearside_dns_sync::metrics::Metrics;
 use nearside_dns_sync::reporter::{self, SharedReports};
 use nearside_dns_sync::serve::{BindError, Listeners, Responder, serve};
 use nearside_dns_sync::source::{Endpoints, follow};
 use nearside_dns_sync::zone_store::ZoneStore;
-use nearside_watch::{Observations, Source, SourceError, token_reviews};
+use nearside_watch::{Observations, SnapshotError, Source, SourceError, register_metrics, token_reviews};
 use prometheus::Registry;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ enum RunError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     #[error("reading DNSEndpoints has ended, which is a defect of this program")]
     SourceEnded,
     #[error("metrics cannot be registered: {0}")]
@@ -64,10 +68,15 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::register(&registry)?);
     let readiness = Readiness::default();
     let unsynced = readiness.block("the first complete list of DNSEndpoints");
-    let source = Source::from_options(&config.manifests).await?;
+    let source = Source::from_options(&config.manifests).await?.with_snapshot(config.snapshot.as_ref())?;
+    let reports = SharedReports::default();
+    let endpoints = Endpoints::open(source.clone(), &config, reports.clone());
+    register_metrics(&endpoints.state(), &registry)?;
     if let Some(address) = config.admin_listen {
         let server = AdminServer::bind(address, readiness.clone(), registry).await?;
-        server.secured(config.admin_security.clone(), token_reviews(&source))?.spawn();
+        let sources = endpoints.state();
+        let server = server.secured(config.admin_security.clone(), token_reviews(&source))?;
+        server.page("/sources", move || Page::json(sources.page().to_string())).spawn();
     }
     for zone in &config.zones {
         for server in zone.name_servers.iter().filter(|server| server.addresses.is_empty()) {
@@ -77,11 +86,9 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
 
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
     let responder = Arc::new(Responder::new(store.zones(), Arc::clone(&metrics)));
-    let reports = SharedReports::default();
     if let Some(observations) = Observations::of(&source) {
-        tokio::spawn(reporter::run(reports.clone(), observations, metrics));
+        tokio::spawn(reporter::run(reports, observations, metrics));
     }
-    let endpoints = Endpoints::open(source, &config, reports);
     let (synced, mut first_sync) = watch::channel(false);
     let follower = tokio::spawn(follow(store, endpoints, synced));
     tokio::select! {
@@ -112,6 +119,7 @@ async fn run(config: ServeConfig) -> Result<(), RunError> {
         }
     };
     let (_not_ready, _ended, ()) = tokio::join!(ending, watching, serve(listeners, responder, stopped));
+    source.save_snapshot().await;
     follower.abort();
     info!("all queries answered, ending");
     Ok(())

@@ -35,6 +35,11 @@ impl Endpoints {
         Self { changes, state, may_stand_in, held: false, reports }
     }
 
+    /// How the DNSEndpoints are read.
+    pub fn state(&self) -> SyncState {
+        self.state.clone()
+    }
+
     /// Waits for changes. `None` when the source has ended, which only a panic makes it do.
     ///
     /// Where a cluster lacks the kind or the permission, `nearside-watch` gives an empty list. A name server that took it

@@ -85,6 +85,19 @@ pub struct Options {
     pub back_door: bool,
     /// Whom TokenReview and SubjectAccessReview know.
     pub accounts: Vec<Account>,
+    /// What a watch gets that asks for a list first.
+    pub streaming_lists: StreamingLists,
+}
+
+/// How a server takes `sendInitialEvents=true` on a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamingLists {
+    /// As Kubernetes from 1.34 on: the objects, a bookmark that says so, then changes.
+    Offered,
+    /// As servers without the feature: 422.
+    Refused,
+    /// As a server that does not know the parameter: a watch as ever, whose first events nothing ends.
+    Ignored,
 }
 
 /// The certificate of a server.
@@ -127,6 +140,7 @@ impl Default for Options {
             tls: None,
             back_door: false,
             accounts: Vec::new(),
+            streaming_lists: StreamingLists::Offered,
         }
     }
 }
@@ -193,6 +207,7 @@ impl ApiServer {
                 faults: faults.clone(),
                 access: Arc::clone(&access),
                 bookmark_interval: options.bookmark_interval,
+                streaming_lists: options.streaming_lists,
             })
         };
         let mut services = vec![serve(&faults)];

@@ -7,20 +7,22 @@ use crate::accept::Listeners;
 use crate::state::CurrentState;
 use http::StatusCode;
 use nearside_admin::{AdminServer, Page};
+use nearside_watch::SyncState;
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
 
 /// What exists once the first snapshot is there.
 pub(crate) type Started = Arc<OnceLock<(CurrentState, Listeners)>>;
 
-/// Adds `/routes` (the compiled table) and `/listeners` (the bound addresses).
-pub(crate) fn pages(server: AdminServer, started: &Started, settings: Settings) -> AdminServer {
+/// Adds `/routes` (the compiled table), `/listeners` (the bound addresses) and `/sources` (how the cluster is read).
+pub(crate) fn pages(server: AdminServer, started: &Started, settings: Settings, sources: SyncState) -> AdminServer {
     let (for_routes, for_listeners) = (Arc::clone(started), Arc::clone(started));
     server
         .page("/routes", move || match for_routes.get() {
             Some((current, _)) => json(&routes::page(&current.load(), &settings)),
             None => not_yet(),
         })
+        .page("/sources", move || json(&sources.page()))
         .page("/listeners", move || match for_listeners.get() {
             Some((_, listeners)) => json(listeners),
             None => not_yet(),

@@ -37,7 +37,7 @@ use lifecycle::Lifecycle;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{Source, SourceError, token_reviews};
+use nearside_watch::{SnapshotError, Source, SourceError, register_metrics, token_reviews};
 use options::{Arguments, Config};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
@@ -96,6 +96,8 @@ enum Failure {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
     Bind(#[from] BindError),
 }
 
@@ -115,18 +117,17 @@ async fn run(config: Config) -> Result<(), Failure> {
     let started = admin::Started::default();
     let settings =
         admin::Settings { node: Arc::clone(&config.node), router: config.router_name.clone(), on_miss: config.on_miss };
-    let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry).await?;
-    let source = Source::from_options(&config.manifests).await?;
+    let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry.clone()).await?;
+    let source = Source::from_options(&config.manifests).await?.with_snapshot(config.snapshot.as_ref())?;
     let admin_server = admin_server.secured(config.admin_security.clone(), token_reviews(&source))?;
-    admin::pages(admin_server, &started, settings).spawn();
+    let mut snapshots = feed::open(source.clone(), &config);
+    register_metrics(&snapshots.state(), &registry)?;
+    admin::pages(admin_server, &started, settings, snapshots.state()).spawn();
 
-    let mut snapshots = feed::open(source, &config);
-    spawn_sync_gauge(&metrics, snapshots.state());
     let first = tokio::select! {
         snapshot = snapshots.next() => snapshot,
         () = shutdown.requested() => return Ok(()),
     };
-    metrics.sync(&snapshots.state());
     for note in &config.tls.notes {
         tracing::warn!("{note}");
     }
@@ -187,6 +188,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     shutdown.requested().await;
     let _leaving = readiness.block("shutting down");
     metrics.ready(false);
+    source.save_snapshot().await;
     drain(&server, &lifecycle).await;
     // What is not sent by then is not worth a longer end.
     drop(tokio::time::timeout(limits::TRACE_TIME, tracer.flush()).await);
@@ -215,18 +217,5 @@ fn access_log(config: &Config, registry: &Registry) -> Result<AccessLog, Failure
     registry.register(Box::new(dropped.clone()))?;
     AccessLog::start(config.access_log.clone(), Arc::clone(&config.node), dropped).map_err(Failure::AccessLog)
 }
-
-/// The sources have no event for their state, so it is looked at now and then.
-fn spawn_sync_gauge(metrics: &Metrics, state: nearside_watch::SyncState) {
-    let metrics = metrics.clone();
-    tokio::spawn(async move {
-        loop {
-            metrics.sync(&state);
-            tokio::time::sleep(SYNC_GAUGE).await;
-        }
-    });
-}
-
-const SYNC_GAUGE: std::time::Duration = std::time::Duration::from_secs(5);
 
 const PROGRAM: &str = "nearside-proxy";

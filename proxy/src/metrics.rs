@@ -16,7 +16,6 @@ use haproxy::{HaproxySeries, Sessions};
 use http::Method;
 use nearside_routing::table::MissPolicy;
 use nearside_routing::{HostPattern, Scheme};
-use nearside_watch::SyncState;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
@@ -50,7 +49,6 @@ pub(crate) struct Metrics {
     proxy_headers: IntCounterVec,
     generation: IntGauge,
     hosts: IntGauge,
-    synced: IntGaugeVec,
     ready: IntGauge,
 }
 
@@ -233,7 +231,6 @@ impl Metrics {
             )?,
             generation: gauge("nearside_table_generation", "Version of the route table; grows with each change.")?,
             hosts: gauge("nearside_table_hosts", "Host patterns that are served.")?,
-            synced: gauges("nearside_watch_synced", "Whether every object of a kind was read.", &["kind"])?,
             ready: gauge("nearside_ready", "Whether this proxy takes new clients.")?,
         })
     }
@@ -365,13 +362,6 @@ impl Metrics {
                     drop(self.misses.remove_label_values(&[policy_name(policy), &host]));
                 }
             }
-        }
-    }
-
-    /// How far the sources were read.
-    pub(crate) fn sync(&self, state: &SyncState) {
-        for (kind, state) in state.kinds() {
-            self.synced.with_label_values(&[kind.name()]).set(state.synced.into());
         }
     }
 

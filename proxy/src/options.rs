@@ -33,7 +33,7 @@ pub(crate) use metrics::MetricsConfig;
 use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
-use nearside_watch::{AdmissionArguments, AdmissionSettings, UnusableFlag};
+use nearside_watch::{AdmissionArguments, AdmissionSettings, SnapshotArguments, SnapshotSettings, UnusableFlag};
 pub(crate) use proxy_protocol::ProxyProtocol;
 use proxy_protocol::ProxyProtocolArguments;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -58,6 +58,8 @@ pub(crate) struct Arguments {
     /// Read objects from this directory of YAML files instead of from a cluster. May be repeated.
     #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
     manifests: Vec<String>,
+    #[command(flatten)]
+    snapshot: SnapshotArguments,
     /// Where plain HTTP is served. May be repeated. Port 0 takes any free port. [default: port 80 on every address]
     #[arg(long, env = "NEARSIDE_HTTP_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',')]
     http_listen: Vec<String>,
@@ -139,6 +141,8 @@ pub(crate) struct Arguments {
 pub(crate) struct Config {
     pub(crate) node: Arc<str>,
     pub(crate) manifests: Vec<PathBuf>,
+    /// Where what is known is kept on disk, if anywhere.
+    pub(crate) snapshot: Option<SnapshotSettings>,
     pub(crate) http: Vec<ListenAddress>,
     pub(crate) https: Vec<ListenAddress>,
     pub(crate) admin: SocketAddr,
@@ -205,6 +209,7 @@ impl Arguments {
             access_log: self.access_log.check(log_format, &node, &mut mistakes),
             node: node.into(),
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
+            snapshot: self.snapshot.clone().into_settings(),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),

@@ -229,6 +229,61 @@ impl Object {
         })
     }
 
+    /// Decodes one object straight from JSON text: what is dropped never takes memory.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_text(kind: Kind, text: &[u8]) -> Result<Self, DecodeError> {
+        fn read<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
+            serde_json::from_slice(text).ok()
+        }
+        let object = match kind {
+            Kind::Route => read(text).map(Self::Route),
+            Kind::Ingress => read(text).map(Self::Ingress),
+            Kind::IngressClass => read(text).map(Self::IngressClass),
+            Kind::Service => read(text).map(Self::Service),
+            Kind::Pod => read(text).map(Self::Pod),
+            Kind::EndpointSlice => read(text).map(Self::EndpointSlice),
+            Kind::Node => read(text).map(Self::Node),
+            Kind::Secret => read(text).map(Self::Secret),
+            Kind::Namespace => read(text).map(Self::Namespace),
+            Kind::DnsEndpoint => read(text).map(Self::DnsEndpoint),
+        };
+        match object.filter(|object| !object.metadata().name.is_empty()) {
+            Some(object) => Ok(object),
+            // What is wrong, and with which field, is found out only where something is.
+            None => Self::decode(kind, serde_json::from_slice(text).unwrap_or_default()),
+        }
+    }
+
+    /// The object as JSON that [`Self::decode_text`] reads back: what was dropped is not in it, keys and passwords are.
+    ///
+    /// # Errors
+    /// Never for an object that was decoded.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Self::Route(o) => serde_json::to_vec(o),
+            Self::Ingress(o) => serde_json::to_vec(o),
+            Self::IngressClass(o) => serde_json::to_vec(o),
+            Self::Service(o) => serde_json::to_vec(o),
+            Self::Pod(o) => serde_json::to_vec(o),
+            Self::EndpointSlice(o) => serde_json::to_vec(o),
+            Self::Node(o) => serde_json::to_vec(o),
+            Self::Secret(o) => serde_json::to_vec(o),
+            Self::Namespace(o) => serde_json::to_vec(o),
+            Self::DnsEndpoint(o) => serde_json::to_vec(o),
+        }
+    }
+
+    /// Whether a private key or a password's hash is in it.
+    pub fn holds_keys(&self) -> bool {
+        match self {
+            Self::Secret(_) => true,
+            Self::Route(route) => route.spec.tls.as_ref().is_some_and(|tls| !tls.key.is_empty()),
+            _ => false,
+        }
+    }
+
     /// The object's kind.
     pub fn kind(&self) -> Kind {
         match self {
@@ -306,6 +361,74 @@ mod tests {
             error.to_string(),
             "Ingress shop/web: spec.rules[0].host: invalid type: integer `7`, expected a string"
         );
+    }
+
+    #[test]
+    fn an_object_reads_back_as_it_was_kept() {
+        let meta = json!({"namespace": "shop", "name": "web", "uid": "u", "resourceVersion": "7", "generation": 2,
+                          "labels": {"a": "b"}, "annotations": {"x": "y"}, "creationTimestamp": "2025-01-01T00:00:00Z",
+                          "managedFields": [{"manager": "kubectl"}],
+                          "ownerReferences": [{"kind": "Job", "name": "j", "controller": true}]});
+        let condition = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2025-01-01T00:00:00Z"}]);
+        let rest = [
+            (
+                Kind::Route,
+                json!({"spec": {"host": "a.test", "to": {"kind": "Service", "name": "a", "weight": 7}, "path": "/x",
+                "port": {"targetPort": 8080}, "alternateBackends": [{"kind": "Service", "name": "b"}],
+                "tls": {"termination": "edge", "key": "k", "certificate": "c", "externalCertificate": {"name": "s"}},
+                "httpHeaders": {"actions": {"request": [{"name": "X", "action": {"type": "Set", "set": {"value": "v"}}}]}}},
+                "status": {"ingress": [{"host": "a.test", "routerName": "r", "conditions": condition}]}}),
+            ),
+            (
+                Kind::Ingress,
+                json!({"spec": {"ingressClassName": "nearside", "tls": [{"hosts": ["a.test"], "secretName": "s"}],
+                "defaultBackend": {"resource": {"kind": "Bucket", "name": "b"}},
+                "rules": [{"host": "a.test", "http": {"paths": [{"path": "/", "pathType": "Prefix",
+                    "backend": {"service": {"name": "a", "port": {"name": "http"}}}}]}}]},
+                "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}),
+            ),
+            (Kind::IngressClass, json!({"spec": {"controller": "nearside.dev/ingress"}})),
+            (
+                Kind::Service,
+                json!({"spec": {"type": "ClusterIP", "selector": {"app": "web"}, "ipFamilies": ["IPv4"],
+                "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "web", "appProtocol": "h2c"}]}}),
+            ),
+            (
+                Kind::Pod,
+                json!({"spec": {"nodeName": "n1", "containers": [{"image": "x", "ports": [{"name": "web", "containerPort": 80}]}]},
+                "status": {"phase": "Running", "podIP": "192.0.2.7", "podIPs": [{"ip": "192.0.2.7"}], "conditions": condition}}),
+            ),
+            (
+                Kind::EndpointSlice,
+                json!({"addressType": "IPv4", "ports": [{"name": "http", "port": 80}],
+                "endpoints": [{"addresses": ["192.0.2.7"], "nodeName": "n1", "conditions": {"ready": true, "terminating": false},
+                               "targetRef": {"kind": "Pod", "name": "web-1", "namespace": "shop"}}]}),
+            ),
+            (
+                Kind::Node,
+                json!({"spec": {"unschedulable": true}, "status": {"conditions": condition,
+                "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}),
+            ),
+            (
+                Kind::Secret,
+                json!({"type": "Opaque", "data": {"tls.key": "a2V5", "auth": "YTokMnkkMTAk", "user": "JDJ5JDEw", "other": "b3RoZXI="}}),
+            ),
+            (Kind::Namespace, json!({})),
+            (
+                Kind::DnsEndpoint,
+                json!({"spec": {"endpoints": [{"dnsName": "a.test", "recordType": "A", "targets": ["192.0.2.1"], "recordTTL": 5}]}}),
+            ),
+        ];
+        for (kind, mut value) in rest {
+            value["metadata"] = meta.clone();
+            let text = value.to_string();
+            let object = Object::decode_text(kind, text.as_bytes()).unwrap();
+            assert_eq!(object, Object::decode(kind, value).unwrap(), "both ways to decode agree");
+            let kept = object.encode().unwrap();
+            assert_eq!(Object::decode_text(kind, &kept).unwrap(), object, "{}", String::from_utf8_lossy(&kept));
+            assert!(!String::from_utf8_lossy(&kept).contains("managedFields"));
+            assert_eq!(object.holds_keys(), matches!(kind, Kind::Secret | Kind::Route));
+        }
     }
 
     #[test]

@@ -6,38 +6,53 @@
 //! the start of a watch, restarts a watch that ends at once without any pause, and loses a whole page to one object whose
 //! metadata it cannot read.
 
+pub(crate) mod connection;
 mod failure;
+mod list;
 mod observed;
+mod pulse;
 mod reachability;
 mod request;
 mod review;
+mod split;
 
 pub use observed::{Observations, ObserveError};
 pub use review::{Asked, ReviewError, token_reviews};
 
-use crate::backoff::Backoff;
-use crate::limits::{CONFIRMATIONS, REMEMBERED_WARNINGS, SHORTEST_WATCH};
+use crate::backoff::{Backoff, spread};
+use crate::hold::Reading;
+use crate::limits::{
+    CONFIRM_AFTER, CONFIRMATIONS, LONGEST_RETRY_AFTER, RELIST_SPREAD, REMEMBERED_WARNINGS, RESYNC, SHORTEST_WATCH,
+};
 use crate::merge::{Event, Update};
 use crate::{ClusterConfig, Object, ObjectKey, Selection, SyncState};
 use failure::Failure;
+use list::Streaming;
+use pulse::Pulse;
 use reachability::Reachability;
-use request::{Listing, WatchStream};
-use serde_json::Value;
+use request::{Decoded, Undecodable, WatchEvent, WatchStream};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Starts the tasks of a cluster, one for each selection.
 pub(crate) struct Cluster {
     client: kube::Client,
     reachability: Arc<Reachability>,
+    streaming: Arc<Streaming>,
+    pulse: Pulse,
 }
 
 impl Cluster {
-    pub(crate) fn new(config: &ClusterConfig) -> Self {
-        Self { client: config.watcher.clone(), reachability: Arc::new(Reachability::new(config.server())) }
+    /// Starts to look after the server.
+    pub(crate) fn new(config: &ClusterConfig, tasks: &mut JoinSet<()>) -> Self {
+        let pulse = Pulse::new();
+        tasks.spawn(pulse.clone().watch_over(config.watcher.clone()));
+        let reachability = Arc::new(Reachability::new(config.server()));
+        Self { client: config.watcher.clone(), reachability, streaming: Arc::default(), pulse }
     }
 
     /// Starts the task of a selection.
@@ -56,7 +71,10 @@ impl Cluster {
             updates,
             state: state.clone(),
             reachability: Arc::clone(&self.reachability),
+            streaming: Arc::clone(&self.streaming),
+            pulse: self.pulse.clone(),
             backoff: Backoff::default(),
+            cause: Cause::First,
             listed: false,
             reported: None,
             refusals: 0,
@@ -80,7 +98,11 @@ struct KindWatch {
     updates: mpsc::Sender<Update>,
     state: SyncState,
     reachability: Arc<Reachability>,
+    streaming: Arc<Streaming>,
+    pulse: Pulse,
     backoff: Backoff,
+    /// Why the next list is made.
+    cause: Cause,
     /// Whether any list, a complete or a stand-in empty one, was sent.
     listed: bool,
     /// What was last logged and has not healed.
@@ -89,6 +111,49 @@ struct KindWatch {
     refusals: u32,
     /// The last warning about each undecodable object.
     warned: HashMap<ObjectKey, String>,
+}
+
+/// What makes a list necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    First,
+    /// The version to resume at is forgotten.
+    Expired,
+    /// The watch sent something unreadable.
+    Garbled,
+    /// The watch was answered with 404.
+    Missing,
+    /// The last list lacked so much that another one has to agree.
+    Confirm,
+    /// The server is at an older version than before.
+    Behind,
+    /// It is time.
+    Resync,
+}
+
+impl Cause {
+    fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Expired => "expired",
+            Self::Garbled => "garbled",
+            Self::Missing => "missing",
+            Self::Confirm => "confirm",
+            Self::Behind => "behind",
+            Self::Resync => "resync",
+        }
+    }
+}
+
+/// How one watch request ended.
+enum End {
+    /// In order.
+    Ended,
+    Failed(Failure),
+    /// It is time for another list.
+    Due,
+    /// It told of a version before that of the list.
+    Behind,
 }
 
 /// The reader of the changes is gone; the task ends.
@@ -103,94 +168,139 @@ impl KindWatch {
     async fn list_and_watch(&mut self) -> Result<std::convert::Infallible, Closed> {
         loop {
             match self.list().await {
-                Ok((objects, kept, version)) => {
+                Ok(listed) => {
                     self.healed();
                     self.refusals = 0;
                     self.listed = true;
-                    self.send(Event::List { objects, kept }).await?;
-                    self.state.set_synced(self.position);
-                    self.watch(version).await?;
+                    let cause = self.cause;
+                    self.state.count(self.position, |counts| {
+                        *(if listed.stream.is_some() {
+                            &mut counts.streamed_lists
+                        } else {
+                            &mut counts.paged_lists
+                        }) += 1;
+                        if cause != Cause::First {
+                            *counts.relists.entry(cause.word()).or_default() += 1;
+                        }
+                    });
+                    let held = self.take_list(listed.objects, listed.kept).await?;
+                    self.cause = self.watch(listed.version, listed.stream, held).await?;
+                    tracing::debug!(kind = %self.selection.kind, cause = self.cause.word(), "listing again");
                 }
                 Err(failure) => {
                     self.report(&failure);
                     self.stand_in(&failure).await?;
-                    tokio::time::sleep(self.backoff.next()).await;
+                    self.pause(&failure).await;
                 }
             }
         }
     }
 
-    /// A complete list, page by page: the decoded objects, the keys of those that cannot be decoded, and the version to
-    /// watch from.
-    async fn list(&mut self) -> Result<(Vec<Object>, Vec<ObjectKey>, String), Failure> {
-        let (mut objects, mut kept) = (Vec::new(), Vec::new());
-        let mut listing = Listing::new(&self.selection);
-        while let Some(page) = listing.next_page(&self.client).await? {
-            self.state.answered(self.position, None);
-            for value in page {
-                let key = key_of(&self.selection, &value);
-                match self.decode(&key, value) {
-                    Some(object) => objects.push(object),
-                    None => kept.push(key),
-                }
-            }
+    /// Hands a list over, and gives how many objects are held that it lacks.
+    async fn take_list(&self, objects: Vec<Object>, kept: Vec<ObjectKey>) -> Result<usize, Closed> {
+        let reading = if self.cause == Cause::Confirm { Reading::Second } else { Reading::First };
+        let (held, answer) = oneshot::channel();
+        self.send(Event::List { objects, kept, reading, held: Some(held) }).await?;
+        let held = answer.await.map_err(|_| Closed)?;
+        if held > 0 {
+            tracing::warn!(
+                kind = %self.selection.kind,
+                held,
+                "a list lacks many objects that were there before; they are kept until a second list agrees"
+            );
         }
-        Ok((objects, kept, listing.into_version()?))
+        Ok(held)
     }
 
-    /// Watches from a version until only a new list can help.
-    async fn watch(&mut self, mut version: String) -> Result<(), Closed> {
+    /// Watches from a version until only a new list can help, and says why.
+    async fn watch(
+        &mut self,
+        mut version: String,
+        mut stream: Option<WatchStream>,
+        held: usize,
+    ) -> Result<Cause, Closed> {
+        let confirm = (held > 0).then(|| Instant::now() + CONFIRM_AFTER + spread(CONFIRM_AFTER));
+        let resync = Instant::now() + RESYNC + spread(RESYNC / 2);
+        let (due, cause) = confirm.map_or((resync, Cause::Resync), |confirm| (confirm, Cause::Confirm));
         loop {
             let began = Instant::now();
             let before = version.clone();
-            let Err(failure) = self.watch_once(&mut version).await? else {
-                if began.elapsed() >= SHORTEST_WATCH {
-                    self.backoff.reset();
-                } else if version == before {
-                    tokio::time::sleep(self.backoff.next()).await;
-                }
-                continue;
-            };
-            match failure {
-                Failure::Expired | Failure::Missing | Failure::Garbled(_) => {
-                    tracing::debug!(kind = %self.selection.kind, %failure, "listing again");
-                    tokio::time::sleep(self.backoff.next()).await;
-                    return Ok(());
-                }
-                failure => {
-                    self.report(&failure);
-                    tokio::time::sleep(self.backoff.next()).await;
+            match self.watch_once(&mut version, stream.take(), due).await? {
+                End::Due => return Ok(cause),
+                End::Behind => return Ok(Cause::Behind),
+                End::Ended if began.elapsed() >= SHORTEST_WATCH => self.backoff.reset(),
+                End::Ended if version == before => sleep(self.backoff.next()).await,
+                End::Ended => {}
+                End::Failed(failure) => {
+                    let cause = match &failure {
+                        Failure::Expired => Cause::Expired,
+                        Failure::Missing => Cause::Missing,
+                        Failure::Garbled(_) => Cause::Garbled,
+                        failure => {
+                            self.report(failure);
+                            self.pause(failure).await;
+                            continue;
+                        }
+                    };
+                    tracing::debug!(kind = %self.selection.kind, %failure, "a watch cannot go on");
+                    // A compaction meets the watches of every program at once.
+                    sleep(self.backoff.next() + spread(RELIST_SPREAD)).await;
+                    return Ok(cause);
                 }
             }
         }
     }
 
     /// One watch request; moves the version along with what arrives.
-    async fn watch_once(&mut self, version: &mut String) -> Result<Result<(), Failure>, Closed> {
-        let mut stream = match WatchStream::open(&self.client, &self.selection, version).await {
-            Ok(stream) => stream,
-            Err(failure) => return Ok(Err(failure)),
+    async fn watch_once(
+        &mut self,
+        version: &mut String,
+        stream: Option<WatchStream>,
+        due: Instant,
+    ) -> Result<End, Closed> {
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => match WatchStream::open(&self.client, &self.pulse, &self.selection, version).await {
+                Ok(stream) => stream,
+                Err(failure) => return Ok(End::Failed(failure)),
+            },
         };
         self.healed();
         loop {
-            let event = match stream.next().await {
+            let next = tokio::select! {
+                next = stream.next() => next,
+                () = sleep_until(due) => return Ok(End::Due),
+            };
+            let event = match next {
                 Ok(Some(event)) => event,
-                Ok(None) => return Ok(Ok(())),
-                Err(failure) => return Ok(Err(failure)),
+                Ok(None) => return Ok(End::Ended),
+                Err(failure) => return Ok(End::Failed(failure)),
             };
             self.state.answered(self.position, None);
+            let bytes = stream.take_bytes();
+            let is_change = !matches!(event, WatchEvent::Bookmark { .. });
+            self.state.count(self.position, |counts| {
+                counts.bytes += bytes;
+                counts.events += u64::from(is_change);
+            });
             self.backoff.reset();
-            let (seen, event) = match event {
-                request::WatchEvent::Put(value) => {
-                    let key = key_of(&self.selection, &value);
-                    (request::version_of(&value), self.decode(&key, value).map(|object| Event::Apply(Box::new(object))))
+            // What comes twice, or after something newer, must not undo it; and versions do not run backwards.
+            if is_older(event.version(), version) {
+                match event {
+                    WatchEvent::Bookmark { .. } => return Ok(End::Behind),
+                    _ => continue,
                 }
-                request::WatchEvent::Gone(value) => {
-                    let key = key_of(&self.selection, &value);
+            }
+            let seen = event.version().to_owned();
+            let event = match event {
+                WatchEvent::Put(decoded) if seen != *version || seen.is_empty() => {
+                    self.accept(*decoded).ok().map(|object| Event::Apply(Box::new(object)))
+                }
+                WatchEvent::Gone(key, _) if seen != *version || seen.is_empty() => {
                     self.warned.remove(&key);
-                    (request::version_of(&value), Some(Event::Delete(key)))
+                    Some(Event::Delete(key))
                 }
-                request::WatchEvent::Bookmark(version) => (version, None),
+                _ => None,
             };
             if !seen.is_empty() {
                 *version = seen;
@@ -203,33 +313,42 @@ impl KindWatch {
 
     /// Decides whether a failed list stands for an empty one.
     ///
-    /// A kind that the cluster does not have is empty, at once if nothing was known of it. Without permission nothing is
-    /// known: what was listed before stays. Any other failure says nothing about the objects.
+    /// What was listed before stays in any case. Of a kind of which nothing is known, there is nothing while the cluster does
+    /// not have it; and it is done without while there is no permission. Any other failure says nothing about the objects.
     async fn stand_in(&mut self, failure: &Failure) -> Result<(), Closed> {
         self.refusals = if failure.is_refusal() { self.refusals + 1 } else { 0 };
         let confirmed = self.refusals >= CONFIRMATIONS;
-        let empty = match failure {
-            Failure::Missing => self.refusals == 1 && !self.listed || self.refusals == CONFIRMATIONS,
-            Failure::Forbidden(_) => confirmed && !self.listed,
-            _ => false,
+        let unknown = match failure {
+            Failure::Missing => false,
+            Failure::Forbidden { .. } if confirmed => true,
+            _ => return Ok(()),
         };
-        if empty {
-            self.listed = true;
-            self.send(Event::List { objects: Vec::new(), kept: Vec::new() }).await?;
-            self.state.set_synced(self.position);
+        if !std::mem::replace(&mut self.listed, true) {
+            self.send(Event::StandIn { unknown }).await?;
         }
         Ok(())
     }
 
-    fn decode(&mut self, key: &ObjectKey, value: Value) -> Option<Object> {
-        match Object::decode(self.selection.kind, value) {
+    /// Waits before the next attempt, at least as long as the server asks.
+    async fn pause(&mut self, failure: &Failure) {
+        let asked = failure.wait().unwrap_or(Duration::ZERO).min(LONGEST_RETRY_AFTER);
+        let own = self.backoff.next();
+        sleep(if asked > own { asked + spread(asked / 4) } else { own }).await;
+    }
+
+    /// The object, or the key of one that cannot be decoded, of which was told.
+    fn accept(&mut self, decoded: Decoded) -> Result<Object, ObjectKey> {
+        match decoded {
             Ok(object) => {
-                self.warned.remove(key);
-                Some(object)
+                if !self.warned.is_empty() {
+                    self.warned.remove(&object.key());
+                }
+                Ok(object)
             }
-            Err(error) => {
+            Err(Undecodable { key, error, .. }) => {
+                self.state.count(self.position, |counts| counts.undecodable += 1);
                 let text = format!("{}: {}", error.field, error.message);
-                if self.warned.get(key) != Some(&text) {
+                if self.warned.get(&key) != Some(&text) {
                     tracing::warn!(
                         object = %error.object,
                         field = error.field,
@@ -239,7 +358,7 @@ impl KindWatch {
                         self.warned.insert(key.clone(), text);
                     }
                 }
-                None
+                Err(key)
             }
         }
     }
@@ -261,12 +380,12 @@ impl KindWatch {
     fn report(&mut self, failure: &Failure) {
         let server = self.reachability.server();
         if let Failure::Unreachable(error) = failure {
-            self.state.set_error(self.position, failure.to_string());
+            self.state.set_error(self.position, failure.reason(), failure.to_string());
             self.reachability.lost(error);
             return;
         }
         self.reachability.reached();
-        self.state.answered(self.position, Some(failure.to_string()));
+        self.state.answered(self.position, Some((failure.reason(), failure.to_string())));
         let kind = self.selection.kind;
         if self.reported.as_ref().is_some_and(|reported| reported.is_like(failure)) {
             return;
@@ -275,15 +394,9 @@ impl KindWatch {
             Failure::Missing => tracing::info!(
                 %kind,
                 server,
-                "the cluster does not serve {}.{}; treated as empty until it does",
+                "the cluster does not serve {}.{}; what is known of it stays",
                 kind.plural(),
                 kind.api_version()
-            ),
-            Failure::Forbidden(message) => tracing::warn!(
-                %kind,
-                server,
-                "no permission to list or watch {}: {message}; check the ClusterRole and its binding",
-                kind.plural()
             ),
             failure => tracing::warn!(%kind, server, "{failure}"),
         }
@@ -291,9 +404,12 @@ impl KindWatch {
     }
 }
 
-fn key_of(selection: &Selection, value: &Value) -> ObjectKey {
-    let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    ObjectKey::new(selection.kind, text("/metadata/namespace"), text("/metadata/name"))
+/// Whether a version is before another one: they are numbers that grow, where they are numbers.
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

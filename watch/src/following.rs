@@ -54,7 +54,7 @@ impl Following {
             let Some(updates) = self.updates.upgrade().filter(|_| !self.followed.contains_key(key)) else { continue };
             let name = format!("metadata.name={}", key.name);
             let selection = Selection::all(key.kind).namespace(&*key.namespace).fields(name);
-            merge.add(self.next, key.kind);
+            merge.add(self.next, &selection);
             let task = self.cluster.spawn(self.next, selection, updates, state, tasks);
             self.followed.insert(key.clone(), (self.next, task));
             self.next += 1;

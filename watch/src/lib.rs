@@ -12,6 +12,8 @@ mod backoff;
 mod changes;
 mod cluster;
 mod following;
+mod hold;
+mod last_known;
 mod limits;
 mod manifests;
 mod merge;
@@ -24,14 +26,16 @@ mod state;
 mod verdict_log;
 
 pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
-pub use changes::{Batch, Changes, changes};
+pub use changes::{Batch, Changes, Trust, changes};
 pub use cluster::{Asked, Observations, ObserveError, ReviewError, token_reviews};
+pub use last_known::{SnapshotArguments, SnapshotError, SnapshotProblem, SnapshotSettings};
+pub use merge::Standing;
 pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
 pub use reading::{Reading, ReadingError, read_once};
 pub use selection::Selection;
 pub use snapshots::{Snapshots, snapshots};
 pub use source::{ClusterConfig, Source, SourceError};
-pub use state::{KindState, SyncState};
+pub use state::{Counts, KindState, SyncState, register as register_metrics};
 
 /// The objects as `nearside-routing` trims them, so that dns-sync needs no dependency on it.
 pub mod object {

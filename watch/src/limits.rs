@@ -17,12 +17,74 @@ pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(800);
 /// The longest wait between two attempts, and so the time in which a missing kind or permission heals.
 pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Attempts that must agree before a kind that had objects counts as gone, or a forbidden kind as empty: API servers
-/// answer 404 and 403 for a moment while they start.
+/// Attempts that must agree before a forbidden kind of which nothing is known is done without: API servers answer 403 for a
+/// moment while they start.
 pub(crate) const CONFIRMATIONS: u32 = 3;
 
-/// How long one page of a list, or the head of a watch response, may take.
+/// How long the server may take to begin an answer.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a list may stand still on its way.
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+
+/// How long a streamed list may stand still before it counts as not offered: a server that does not know the parameter sends
+/// objects and then nothing that would end them.
+pub(crate) const STREAMED_LIST_SILENCE: Duration = Duration::from_secs(10);
+
+/// What a server says in `Retry-After` counts up to this; more would keep a kind from healing in time.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15);
+
+/// Over this time the lists of many programs spread that a compaction asks for at once.
+pub(crate) const RELIST_SPREAD: Duration = Duration::from_secs(2);
+
+/// After this, and up to half of it more, a kind is listed again though nothing is wrong, in case an event was lost.
+pub(crate) const RESYNC: Duration = Duration::from_secs(3600);
+
+/// Bytes of one object, and of one watch event. etcd takes 1.5 MiB; objects of other servers may be larger.
+pub(crate) const ITEM_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of a list beside its items.
+pub(crate) const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// Bytes of an error's text that are read.
+pub(crate) const ERROR_BYTES: usize = 64 * 1024;
+
+/// How long a connection to the API server may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A silent connection is tried by the kernel after this, ...
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);
+/// ... then this often, ...
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// ... and so many times.
+pub(crate) const KEEPALIVE_PROBES: u32 = 3;
+
+/// A connection is dead when its peer has acknowledged nothing for this long.
+pub(crate) const DEAD_PEER: Duration = Duration::from_secs(20);
+
+/// Connections without a request are kept for this long.
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+/// When nothing was heard of the API server for this long, it is asked whether it lives.
+pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// Without an answer after this it does not: with [`PROBE_AFTER`], within 30 s of the last sign of life.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A list is not believed at once that lacks everything that was known, or at least so many objects ...
+pub(crate) const HELD_AT_LEAST: usize = 3;
+/// ... which are more than so many of a hundred.
+pub(crate) const HELD_PERCENT: usize = 30;
+/// After this, and up to as much more, a second list confirms it.
+pub(crate) const CONFIRM_AFTER: Duration = Duration::from_secs(4);
+
+/// How long a program waits for the first lists before it serves from its snapshot on disk.
+pub(crate) const SNAPSHOT_PATIENCE: Duration = Duration::from_millis(1500);
+/// How often the snapshot on disk is written, where something has changed.
+pub(crate) const SNAPSHOT_PERIOD: Duration = Duration::from_secs(5);
+/// A file of the snapshot that is larger is not read.
+pub(crate) const SNAPSHOT_BYTES: u64 = 1024 * 1024 * 1024;
+/// A kind whose server was heard within this time counts as up to date in the age of a snapshot.
+pub(crate) const SNAPSHOT_FRESH: Duration = Duration::from_secs(120);
 
 /// How long a review of a token may take: somebody waits for the page.
 pub(crate) const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +99,8 @@ pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(150);
 /// Added to [`WATCH_TIMEOUT`] at random, so that the watches of a thousand nodes do not end in step.
 pub(crate) const WATCH_TIMEOUT_SPREAD: Duration = Duration::from_secs(30);
 
-/// A watch that is silent for this much longer than its own timeout is dead: the server would have ended it. The client
-/// has no read timeout beside this one, since nothing obliges a server to send bookmarks in a quiet hour.
+/// A watch that is silent for this much longer than its own timeout is dead: the server would have ended it. Nothing obliges a
+/// server to send bookmarks in a quiet hour; that it lives at all is asked for much sooner ([`PROBE_AFTER`]).
 pub(crate) const WATCH_GRACE: Duration = Duration::from_secs(10);
 
 /// A watch that ends sooner than this without an event counts as a failure and backs off.

@@ -9,6 +9,7 @@ mod file;
 mod library;
 mod scan;
 
+use crate::hold::Reading;
 use crate::limits::{LONGEST_SETTLE, RESCAN_PERIOD, RESCAN_SHARE, SETTLE};
 use crate::merge::{Event, Update};
 use crate::selector::Selector;
@@ -48,10 +49,10 @@ pub(crate) async fn run(
         };
         let error = library.error();
         for position in 0..selections.len() {
-            state.answered(position, error.clone());
+            state.answered(position, error.clone().map(|error| ("Unreadable", error)));
         }
         let sent = if first {
-            send_all(&selections, &updates, &state, difference).await
+            send_all(&selections, &updates, difference).await
         } else {
             send_difference(&selections, &updates, difference).await
         };
@@ -79,7 +80,6 @@ fn parse(selections: &[Selection]) -> Selectors {
 async fn send_all(
     selections: &[Selection],
     updates: &mpsc::Sender<Update>,
-    state: &SyncState,
     difference: Difference,
 ) -> Result<(), mpsc::error::SendError<Update>> {
     let mut by_kind: BTreeMap<Kind, Vec<Object>> = BTreeMap::new();
@@ -88,8 +88,12 @@ async fn send_all(
     }
     for (selection, of) in selections.iter().enumerate() {
         let objects = by_kind.remove(&of.kind).unwrap_or_default();
-        updates.send(Update { selection, event: Event::List { objects, kept: Vec::new() } }).await?;
-        state.set_synced(selection);
+        updates
+            .send(Update {
+                selection,
+                event: Event::List { objects, kept: Vec::new(), reading: Reading::Certain, held: None },
+            })
+            .await?;
     }
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! Unites the selections of one kind: what each selection saw flows in, changes of whole kinds flow out. A list of one
-//! selection must not delete what another one holds, and an object that cannot be decoded keeps its last good version.
+//! selection must not delete what another one holds, an object that cannot be decoded keeps its last good version, and a
+//! list that lacks too much is not believed at once (`hold`). What a snapshot on disk knows waits here until it is needed.
 
+use crate::hold::{Decision, Reading, decide};
+use crate::last_known::Recorder;
 use crate::{Change, Kind, Object, ObjectKey, Selection};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tokio::sync::oneshot;
 
 /// What a source saw of one selection.
 #[derive(Debug)]
@@ -16,49 +20,92 @@ pub(crate) struct Update {
 pub(crate) enum Event {
     Apply(Box<Object>),
     Delete(ObjectKey),
-    /// A complete list. What is neither in `objects` nor in `kept` is gone.
+    /// A complete list. What is neither in `objects` nor in `kept` is gone, if the list is believed.
     List {
         objects: Vec<Object>,
         /// Objects that exist but could not be decoded.
         kept: Vec<ObjectKey>,
+        reading: Reading,
+        /// Is told how many objects are held that the list lacks.
+        held: Option<oneshot::Sender<usize>>,
     },
+    /// The source cannot be asked for these objects, and nothing was read of them yet.
+    StandIn {
+        /// Whether there may be such objects all the same.
+        unknown: bool,
+    },
+}
+
+/// How what a selection holds came about, from the worst to the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing is known yet.
+    #[default]
+    Waiting,
+    /// From the snapshot on disk.
+    Snapshot,
+    /// Nothing, or what the snapshot on disk holds, since we may not know: there is no permission.
+    Unknown,
+    /// Nothing, since the cluster does not have the kind.
+    Missing,
+    /// As the source lists it.
+    Live,
 }
 
 /// Which objects each selection holds.
 #[derive(Debug)]
 pub(crate) struct Merge {
     selections: BTreeMap<usize, Selected>,
+    recorder: Recorder,
 }
 
 #[derive(Debug)]
 struct Selected {
     kind: Kind,
-    listed: bool,
+    standing: Standing,
     /// Whether the first list has to come before anything counts as complete.
     essential: bool,
     keys: HashSet<ObjectKey>,
+    /// Of these keys, those that the last list lacked.
+    held: HashSet<ObjectKey>,
+    /// What the snapshot on disk holds, until it is used or a list comes.
+    shelved: Option<Vec<Object>>,
 }
 
 impl Selected {
     fn new(kind: Kind, essential: bool) -> Self {
-        Self { kind, listed: false, essential, keys: HashSet::new() }
+        let (keys, held) = (HashSet::new(), HashSet::new());
+        Self { kind, standing: Standing::Waiting, essential, keys, held, shelved: None }
     }
 }
 
 impl Merge {
-    pub(crate) fn new(selections: &[Selection]) -> Self {
+    pub(crate) fn new(selections: &[Selection], recorder: Recorder) -> Self {
         let selected = |(position, selection): (usize, &Selection)| (position, Selected::new(selection.kind, true));
-        Self { selections: selections.iter().enumerate().map(selected).collect() }
+        Self { selections: selections.iter().enumerate().map(selected).collect(), recorder }
     }
 
-    /// Whether every selection of the program was listed.
+    /// Whether something is known of every selection of the program.
     pub(crate) fn synced(&self) -> bool {
-        self.selections.values().all(|selected| selected.listed || !selected.essential)
+        self.selections.values().all(|selected| selected.standing != Standing::Waiting || !selected.essential)
+    }
+
+    /// The worst standing of a selection of the program.
+    pub(crate) fn standing(&self) -> Standing {
+        let essential = self.selections.values().filter(|selected| selected.essential);
+        essential.map(|selected| selected.standing).min().unwrap_or(Standing::Live)
+    }
+
+    /// The standing of a selection, how many objects it holds, and how many of them the last list lacked.
+    pub(crate) fn stock(&self, position: usize) -> (Standing, usize, usize) {
+        let selected = self.selections.get(&position);
+        selected.map_or((Standing::Waiting, 0, 0), |it| (it.standing, it.keys.len(), it.held.len()))
     }
 
     /// Adds a selection that came later.
-    pub(crate) fn add(&mut self, position: usize, kind: Kind) {
-        self.selections.insert(position, Selected::new(kind, false));
+    pub(crate) fn add(&mut self, position: usize, selection: &Selection) {
+        self.selections.insert(position, Selected::new(selection.kind, false));
+        self.recorder.add(position, selection);
     }
 
     /// Takes such a selection out, and appends what is gone with it.
@@ -66,18 +113,50 @@ impl Merge {
         for key in self.selections.remove(&position).into_iter().flat_map(|selected| selected.keys) {
             self.delete(position, key, changes);
         }
+        self.recorder.remove(position);
     }
 
     /// Whether a selection was listed; so does one count that is not there any more.
     pub(crate) fn is_listed(&self, position: usize) -> bool {
-        self.selections.get(&position).is_none_or(|selected| selected.listed)
+        self.selections.get(&position).is_none_or(|selected| selected.standing != Standing::Waiting)
     }
 
     /// Takes a selection as listed.
     pub(crate) fn await_no_longer(&mut self, position: usize) {
-        if let Some(selected) = self.selections.get_mut(&position) {
-            selected.listed = true;
+        if let Some(selected) = self.selections.get_mut(&position).filter(|it| it.standing == Standing::Waiting) {
+            selected.standing = Standing::Unknown;
         }
+    }
+
+    /// Puts aside what the snapshot on disk holds of a selection.
+    pub(crate) fn shelve(&mut self, position: usize, objects: Vec<Object>) {
+        if let Some(selected) = self.selections.get_mut(&position) {
+            selected.shelved = Some(objects);
+        }
+    }
+
+    /// Whether anything is put aside for a selection that waits.
+    pub(crate) fn has_shelved(&self) -> bool {
+        self.selections.values().any(|it| it.standing == Standing::Waiting && it.shelved.is_some())
+    }
+
+    /// Takes what was put aside for those selections that still wait, and gives their positions.
+    pub(crate) fn unshelve(&mut self, changes: &mut Vec<Change>) -> Vec<usize> {
+        let waiting = |(_, it): &(&usize, &Selected)| it.standing == Standing::Waiting && it.shelved.is_some();
+        let positions: Vec<usize> = self.selections.iter().filter(waiting).map(|(position, _)| *position).collect();
+        for position in &positions {
+            self.unshelve_one(*position, changes);
+        }
+        positions
+    }
+
+    fn unshelve_one(&mut self, position: usize, changes: &mut Vec<Change>) -> bool {
+        let Some(selected) = self.selections.get_mut(&position) else { return false };
+        let Some(objects) = selected.shelved.take() else { return false };
+        selected.standing = Standing::Snapshot;
+        selected.keys = objects.iter().map(Object::key).collect();
+        self.replace(position, objects, changes);
+        true
     }
 
     /// Appends what an update means for its kind.
@@ -87,38 +166,102 @@ impl Merge {
         let Some(selected) = self.selections.get_mut(&selection) else { return };
         match event {
             Event::Apply(object) => {
-                selected.keys.insert(object.key());
+                let key = object.key();
+                selected.held.remove(&key);
+                selected.keys.insert(key);
+                self.recorder.apply(selection, &object);
                 changes.push(Change::Apply(*object));
             }
             Event::Delete(key) => {
-                selected.keys.remove(&key);
-                self.delete(selection, key, changes);
+                selected.held.remove(&key);
+                // Of something that was never known there is nothing to delete.
+                let known = selected.keys.remove(&key);
+                self.recorder.delete(selection, &key);
+                if known {
+                    self.delete(selection, key, changes);
+                }
             }
-            Event::List { objects, kept } => self.list(selection, objects, &kept, changes),
+            Event::List { objects, kept, reading, held } => {
+                let count = self.list(selection, objects, &kept, reading, changes);
+                // Nobody waits for the answer of a list of manifests.
+                held.map(|held| held.send(count));
+            }
+            Event::StandIn { unknown } => self.stand_in(selection, unknown, changes),
         }
     }
 
-    fn list(&mut self, selection: usize, objects: Vec<Object>, kept: &[ObjectKey], changes: &mut Vec<Change>) {
-        let Some(kind) = self.selections.get(&selection).map(|selected| selected.kind) else { return };
-        let alone = self.selections.values().filter(|selected| selected.kind == kind).count() == 1;
-        let Some(selected) = self.selections.get_mut(&selection) else { return };
-        let mut keys: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
-        let known = kept.iter().filter(|key| selected.keys.contains(*key) && !keys.contains(*key)).cloned();
-        let known: Vec<ObjectKey> = known.collect();
-        let whole = alone && known.is_empty();
-        keys.extend(known);
-        selected.listed = true;
-        if whole {
-            selected.keys = keys;
-            changes.push(Change::Reset { kind, objects });
-            return;
+    fn stand_in(&mut self, position: usize, unknown: bool, changes: &mut Vec<Change>) {
+        let has_shelved = self.unshelve_one(position, changes);
+        let Some(selected) = self.selections.get_mut(&position) else { return };
+        let first = selected.standing == Standing::Waiting;
+        if first || selected.standing == Standing::Snapshot {
+            let unknown = unknown || !selected.keys.is_empty();
+            selected.standing = if unknown { Standing::Unknown } else { Standing::Missing };
         }
-        let gone: Vec<ObjectKey> = selected.keys.iter().filter(|key| !keys.contains(*key)).cloned().collect();
-        selected.keys = keys;
+        if first && !has_shelved {
+            self.recorder.whole(position, &[]);
+            self.replace(position, Vec::new(), changes);
+        }
+    }
+
+    /// Gives how many objects are held that the list lacks.
+    fn list(
+        &mut self,
+        position: usize,
+        objects: Vec<Object>,
+        kept: &[ObjectKey],
+        reading: Reading,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        let Some(selected) = self.selections.get_mut(&position) else { return 0 };
+        let mut shelved: HashMap<ObjectKey, Object> = HashMap::new();
+        shelved.extend(selected.shelved.take().into_iter().flatten().map(|object| (object.key(), object)));
+        selected.standing = Standing::Live;
+        let listed: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
+        let is_known = |key: &ObjectKey| selected.keys.contains(key) || shelved.contains_key(key);
+        let kept: HashSet<ObjectKey> =
+            kept.iter().filter(|key| is_known(key) && !listed.contains(*key)).cloned().collect();
+        let all: HashSet<&ObjectKey> = selected.keys.iter().chain(shelved.keys()).collect();
+        let known = all.len();
+        let absent = all.into_iter().filter(|key| !listed.contains(*key) && !kept.contains(*key)).cloned().collect();
+        let Decision { gone, held } = decide(known, absent, &selected.held, reading);
+        // What is not in the list and stays comes from the shelf, unless readers have it.
+        let stay = kept.iter().chain(&held).filter(|key| !selected.keys.contains(*key));
+        let returned: Vec<Object> = stay.filter_map(|key| shelved.remove(key)).collect();
+        let gone: Vec<ObjectKey> = gone.into_iter().filter(|key| selected.keys.contains(key)).collect();
+        let is_whole = kept.is_empty() && held.is_empty();
+        selected.keys = listed.into_iter().chain(kept).chain(held.iter().cloned()).collect();
+        let count = held.len();
+        selected.held = held;
+        if is_whole {
+            self.recorder.whole(position, &objects);
+        } else {
+            self.recorder.listed(position);
+            objects.iter().chain(&returned).for_each(|object| self.recorder.apply(position, object));
+            gone.iter().for_each(|key| self.recorder.delete(position, key));
+        }
+        if is_whole && self.is_alone(position) {
+            self.replace(position, objects, changes);
+            return count;
+        }
         for key in gone {
-            self.delete(selection, key, changes);
+            self.delete(position, key, changes);
         }
-        changes.extend(objects.into_iter().map(Change::Apply));
+        changes.extend(returned.into_iter().chain(objects).map(Change::Apply));
+        count
+    }
+
+    /// Everything that a selection holds, at once.
+    fn replace(&self, position: usize, objects: Vec<Object>, changes: &mut Vec<Change>) {
+        match self.selections.get(&position) {
+            Some(selected) if self.is_alone(position) => changes.push(Change::Reset { kind: selected.kind, objects }),
+            _ => changes.extend(objects.into_iter().map(Change::Apply)),
+        }
+    }
+
+    fn is_alone(&self, position: usize) -> bool {
+        let kind = self.selections.get(&position).map(|selected| selected.kind);
+        self.selections.values().filter(|selected| Some(selected.kind) == kind).count() == 1
     }
 
     /// Deletes an object unless another selection of its kind holds it.
@@ -143,8 +286,17 @@ mod tests {
     }
 
     fn list(selection: usize, names: &[&str], kept: &[&str]) -> Update {
+        read(selection, names, kept, Reading::Certain)
+    }
+
+    fn read(selection: usize, names: &[&str], kept: &[&str], reading: Reading) -> Update {
         let objects = names.iter().copied().map(pod).collect();
-        Update { selection, event: Event::List { objects, kept: kept.iter().map(|name| pod(name).key()).collect() } }
+        let kept = kept.iter().map(|name| pod(name).key()).collect();
+        Update { selection, event: Event::List { objects, kept, reading, held: None } }
+    }
+
+    fn merge_of(selections: &[Selection]) -> Merge {
+        Merge::new(selections, Recorder::off())
     }
 
     fn take(merge: &mut Merge, update: Update) -> Vec<Change> {
@@ -155,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_list_of_a_kind_with_one_selection_is_a_reset() {
-        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
         assert!(!merge.synced());
         let changes = take(&mut merge, list(0, &["a"], &["never-good"]));
         assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: vec![pod("a")] }]);
@@ -164,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_list_keeps_what_could_not_be_decoded() {
-        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
         take(&mut merge, list(0, &["a", "b", "c"], &[]));
         let changes = take(&mut merge, list(0, &["a"], &["b"]));
         assert_eq!(changes, [Change::Delete(pod("c").key()), Change::Apply(pod("a"))]);
@@ -175,7 +327,7 @@ mod tests {
     #[test]
     fn an_object_that_two_selections_hold_goes_with_the_second() {
         let both = [Selection::all(Kind::Pod).namespace("shop"), Selection::all(Kind::Pod).labels("app=router")];
-        let mut merge = Merge::new(&both);
+        let mut merge = merge_of(&both);
         assert_eq!(take(&mut merge, list(0, &["a"], &[])), [Change::Apply(pod("a"))]);
         assert!(!merge.synced());
         assert_eq!(take(&mut merge, list(1, &["a"], &[])), [Change::Apply(pod("a"))]);
@@ -187,9 +339,9 @@ mod tests {
 
     #[test]
     fn a_selection_that_comes_later_is_not_awaited_and_leaves_nothing_behind() {
-        let mut merge = Merge::new(&[Selection::all(Kind::Pod)]);
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
         take(&mut merge, list(0, &["a"], &[]));
-        merge.add(1, Kind::Pod);
+        merge.add(1, &Selection::all(Kind::Pod));
         assert!(merge.synced() && !merge.is_listed(1));
         assert_eq!(take(&mut merge, list(1, &["b"], &[])), [Change::Apply(pod("b"))]);
         assert_eq!(take(&mut merge, list(0, &["a"], &[])), [Change::Apply(pod("a"))], "a list is of its own selection");
@@ -198,6 +350,65 @@ mod tests {
         assert_eq!(changes, [Change::Delete(pod("b").key())]);
         assert_eq!(take(&mut merge, list(1, &["b"], &[])), [], "what was on its way");
         assert!(merge.is_listed(1));
+    }
+
+    #[test]
+    fn a_list_that_lacks_much_is_believed_only_when_a_second_one_agrees() {
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
+        let all = ["a", "b", "c", "d"];
+        take(&mut merge, read(0, &all, &[], Reading::First));
+        assert_eq!(
+            take(&mut merge, read(0, &["a", "e"], &[], Reading::First)),
+            [pod("a"), pod("e")].map(Change::Apply)
+        );
+        assert_eq!(merge.stock(0), (Standing::Live, 5, 3));
+        // Deleted by an event, changed by an event, and truly gone.
+        let delete = Update { selection: 0, event: Event::Delete(pod("b").key()) };
+        assert_eq!(take(&mut merge, delete), [Change::Delete(pod("b").key())]);
+        take(&mut merge, Update { selection: 0, event: Event::Apply(Box::new(pod("c"))) });
+        let changes = take(&mut merge, read(0, &["a", "c", "e"], &[], Reading::Second));
+        let all = [pod("a"), pod("c"), pod("e")];
+        assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: all.to_vec() }]);
+        assert_eq!(merge.stock(0), (Standing::Live, 3, 0));
+    }
+
+    #[test]
+    fn a_snapshot_is_served_until_a_list_comes_which_may_not_lack_much_of_it() {
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
+        merge.shelve(0, ["a", "b", "c"].map(pod).to_vec());
+        assert!(!merge.synced());
+        let mut changes = Vec::new();
+        assert_eq!(merge.unshelve(&mut changes), [0]);
+        assert!(merge.synced() && merge.standing() == Standing::Snapshot);
+        assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: ["a", "b", "c"].map(pod).to_vec() }]);
+        assert_eq!(take(&mut merge, read(0, &[], &[], Reading::First)), []);
+        assert_eq!(merge.stock(0), (Standing::Live, 3, 3));
+        let changes = take(&mut merge, read(0, &["d"], &[], Reading::Second));
+        assert_eq!(changes, [Change::Reset { kind: Kind::Pod, objects: vec![pod("d")] }]);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_served_puts_back_what_the_first_list_lacks() {
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
+        merge.shelve(0, ["a", "b", "c"].map(pod).to_vec());
+        let changes = take(&mut merge, read(0, &["d"], &["a"], Reading::First));
+        assert_eq!(changes, [pod("a"), pod("d")].map(Change::Apply), "two are few");
+        assert_eq!(merge.stock(0), (Standing::Live, 2, 0));
+        let mut merge = merge_of(&[Selection::all(Kind::Pod)]);
+        merge.shelve(0, ["a", "b", "c"].map(pod).to_vec());
+        let changes = take(&mut merge, read(0, &["d"], &[], Reading::First));
+        assert_eq!((changes.len(), merge.stock(0)), (4, (Standing::Live, 4, 3)));
+    }
+
+    #[test]
+    fn where_nothing_can_be_asked_the_snapshot_stands_in_or_else_nothing() {
+        let mut merge = merge_of(&[Selection::all(Kind::Pod), Selection::all(Kind::Node)]);
+        merge.shelve(0, vec![pod("a")]);
+        let stand_in = |selection| Update { selection, event: Event::StandIn { unknown: true } };
+        assert_eq!(take(&mut merge, stand_in(0)), [Change::Reset { kind: Kind::Pod, objects: vec![pod("a")] }]);
+        assert_eq!(take(&mut merge, stand_in(1)), [Change::Reset { kind: Kind::Node, objects: vec![] }]);
+        assert_eq!((merge.stock(0).0, merge.stock(1).0), (Standing::Unknown, Standing::Unknown));
+        assert_eq!(take(&mut merge, stand_in(0)), [], "what is known stays");
     }
 
     /// What a selection sees next, in small numbers so that selections overlap.
@@ -209,6 +420,8 @@ mod tests {
             (vec(0_u8..5, 0..5), vec(0_u8..5, 0..3)).prop_map(move |(objects, kept)| Event::List {
                 objects: BTreeSet::from_iter(objects).iter().map(|name| pod(&name.to_string())).collect(),
                 kept: kept.into_iter().map(key).collect(),
+                reading: Reading::Certain,
+                held: None,
             }),
         ];
         vec((0_usize..3, event).prop_map(|(selection, event)| Update { selection, event }), 0..40)
@@ -218,7 +431,7 @@ mod tests {
         /// The reference: each selection on its own, and their union at the end.
         #[test]
         fn readers_hold_the_union_of_the_selections(updates in updates(), count in 1_usize..4) {
-            let mut merge = Merge::new(&std::vec::from_elem(Selection::all(Kind::Pod), count));
+            let mut merge = merge_of(&std::vec::from_elem(Selection::all(Kind::Pod), count));
             let mut held: BTreeSet<ObjectKey> = BTreeSet::new();
             let mut seen: Vec<BTreeSet<ObjectKey>> = std::vec::from_elem(BTreeSet::new(), count);
             for mut update in updates {
@@ -227,11 +440,12 @@ mod tests {
                 match &update.event {
                     Event::Apply(object) => { own.insert(object.key()); }
                     Event::Delete(key) => { own.remove(key); }
-                    Event::List { objects, kept } => {
+                    Event::List { objects, kept, .. } => {
                         let listed: BTreeSet<_> = objects.iter().map(Object::key).collect();
                         own.retain(|key| kept.contains(key));
                         own.extend(listed);
                     }
+                    Event::StandIn { .. } => {}
                 }
                 for change in take(&mut merge, update) {
                     match change {

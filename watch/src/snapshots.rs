@@ -2,7 +2,7 @@
 //! to the proxy and the controller.
 
 use crate::backoff::Backoff;
-use crate::changes::changes_into;
+use crate::changes::{Trust, changes_into};
 use crate::limits::FOLLOWED_PATIENCE;
 use crate::verdict_log::VerdictLog;
 use crate::{Change, IndexConfig, ObjectKey, Selection, Snapshot, Source, SyncState};
@@ -25,7 +25,7 @@ pub fn snapshots(source: Source, selections: Vec<Selection>, config: IndexConfig
 /// A reader of snapshots. Clones share one index; it stops when the last of them is dropped.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    receiver: watch::Receiver<Option<Arc<Snapshot>>>,
+    receiver: watch::Receiver<Option<Published>>,
     state: SyncState,
     _tasks: Arc<JoinSet<()>>,
 }
@@ -34,20 +34,25 @@ impl Snapshots {
     /// Waits for a snapshot that this reader has not seen; the first one comes when every kind has completed its first
     /// list. Versions between two calls are skipped. Safe to cancel.
     pub async fn next(&mut self) -> Arc<Snapshot> {
+        self.next_with_trust().await.0
+    }
+
+    /// The same, with how far it is to be trusted: a snapshot comes again when only that has changed.
+    pub async fn next_with_trust(&mut self) -> (Arc<Snapshot>, Trust) {
         loop {
             if self.receiver.changed().await.is_err() {
                 // The writer ends only with the runtime; nothing newer will come.
                 return std::future::pending().await;
             }
-            if let Some(snapshot) = &*self.receiver.borrow_and_update() {
-                return Arc::clone(snapshot);
+            if let Some((snapshot, trust)) = &*self.receiver.borrow_and_update() {
+                return (Arc::clone(snapshot), *trust);
             }
         }
     }
 
     /// The latest snapshot; `None` before every kind has completed its first list.
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
-        self.receiver.borrow().clone()
+        self.receiver.borrow().as_ref().map(|(snapshot, _)| Arc::clone(snapshot))
     }
 
     /// The state of each kind, for readiness pages and metrics.
@@ -56,7 +61,8 @@ impl Snapshots {
     }
 }
 
-type Publisher = watch::Sender<Option<Arc<Snapshot>>>;
+type Published = (Arc<Snapshot>, Trust);
+type Publisher = watch::Sender<Option<Published>>;
 
 /// Reads the source for ever. An index that panics is rebuilt from a fresh list while readers keep the last snapshot.
 async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, state: SyncState, publisher: Publisher) {
@@ -92,7 +98,7 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
                     let later = || Instant::now() + FOLLOWED_PATIENCE;
                     held = changes.awaits_followed().then(|| held.unwrap_or_else(later));
                     match changes.synced() && held.is_none() {
-                        true => publish(index, log, &publisher).await,
+                        true => publish(index, log, changes.trust(), &publisher).await,
                         false => Ok((index, log)),
                     }
                 }
@@ -127,6 +133,7 @@ async fn take(mut index: Index, changes: Vec<Change>) -> Result<(Index, Option<B
 async fn publish(
     mut index: Index,
     mut log: VerdictLog,
+    trust: Trust,
     publisher: &Publisher,
 ) -> Result<(Index, VerdictLog), JoinError> {
     let publisher = publisher.clone();
@@ -137,9 +144,10 @@ async fn publish(
         }
         log.note(&snapshot.verdicts);
         publisher.send_if_modified(|latest| {
-            let changed = latest.as_ref().is_none_or(|latest| !Arc::ptr_eq(latest, &snapshot));
+            let same = |(latest, known): &Published| Arc::ptr_eq(latest, &snapshot) && *known == trust;
+            let changed = !latest.as_ref().is_some_and(same);
             if changed {
-                *latest = Some(snapshot);
+                *latest = Some((snapshot, trust));
             }
             changed
         });

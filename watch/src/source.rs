@@ -1,5 +1,7 @@
 //! Where objects come from: options of a program flow in, a [`Source`] that [`crate::changes`] reads flows out.
 
+use crate::cluster::connection;
+use crate::last_known::{self, SnapshotError, SnapshotSettings, Store};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -25,6 +27,30 @@ impl Source {
         Ok(Self::Manifests(manifests.to_vec()))
     }
 
+    /// Keeps what is known of a cluster on disk, and starts from it while its API server does not answer. Does nothing for
+    /// manifests.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if the directory cannot be used.
+    pub fn with_snapshot(self, settings: Option<&SnapshotSettings>) -> Result<Self, SnapshotError> {
+        match (self, settings) {
+            (Self::Cluster(mut config), Some(settings)) => {
+                config.store = Some(Store::open(settings, config.identity.clone())?);
+                Ok(Self::Cluster(config))
+            }
+            (source, _) => Ok(source),
+        }
+    }
+
+    /// Writes what the snapshot on disk lacks yet, as at the end of a program.
+    pub async fn save_snapshot(&self) {
+        if let Self::Cluster(ClusterConfig { store: Some(store), .. }) = self {
+            let store = store.clone();
+            // Fails only with the runtime.
+            drop(tokio::task::spawn_blocking(move || store.flush()).await);
+        }
+    }
+
     /// The client of the cluster, for what the controller writes; `None` for manifests.
     pub fn client(&self) -> Option<kube::Client> {
         match self {
@@ -41,6 +67,9 @@ pub struct ClusterConfig {
     /// Without retries of its own: a watch that is refused backs off by itself and says so.
     pub(crate) watcher: kube::Client,
     pub(crate) server: String,
+    /// Identifies the cluster in snapshots on disk.
+    identity: String,
+    pub(crate) store: Option<Store>,
 }
 
 impl std::fmt::Debug for ClusterConfig {
@@ -64,13 +93,11 @@ impl ClusterConfig {
     /// [`SourceError::Unusable`] if its certificates or credentials cannot be read.
     pub fn new(config: kube::Config) -> Result<Self, SourceError> {
         let server = config.cluster_url.to_string();
-        let mut quiet = config.clone();
-        quiet.default_retry = false;
-        let client = |config: kube::Config| {
-            kube::Client::try_from(config)
-                .map_err(|error: kube::Error| SourceError::Unusable { server: server.clone(), error: error.into() })
-        };
-        Ok(Self { client: client(config)?, watcher: client(quiet)?, server })
+        let identity = last_known::cluster(&server, config.root_cert.as_deref());
+        let unusable = |error: kube::Error| SourceError::Unusable { server: server.clone(), error: error.into() };
+        let watcher = connection::client(config.clone()).map_err(unusable)?;
+        let client = kube::Client::try_from(config).map_err(unusable)?;
+        Ok(Self { client, watcher, server, identity, store: None })
     }
 
     /// The address of the API server.

@@ -1,69 +1,149 @@
-//! What each kind's watch is up to: the sources write it, readiness pages and metrics read it.
+//! What each kind's watch is up to: the sources write it; readiness, the page `/sources` and metrics read it.
 
+mod page;
+mod series;
+
+pub use series::register;
+
+use crate::merge::Standing;
 use crate::{Kind, Selection};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A handle on the state of every watched kind. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct SyncState {
-    selections: Arc<Mutex<Vec<(Kind, KindState)>>>,
+    selections: Arc<Mutex<Vec<(Selection, KindState)>>>,
 }
 
 /// The state of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindState {
-    /// Whether a first complete list was taken in.
+    /// Whether something is known of it: a complete list, a snapshot on disk, or that there is nothing to list.
     pub synced: bool,
+    /// How that is known.
+    pub standing: Standing,
     /// What is wrong at present, in words for an operator.
     pub error: Option<String>,
+    /// The same in a word, such as `Forbidden`.
+    pub reason: Option<&'static str>,
     /// When the source last answered; `None` before the first answer.
     pub last_contact: Option<Instant>,
+    /// Objects that are known.
+    pub objects: usize,
+    /// Those of them that the last list lacked, and which a second one has to confirm as gone.
+    pub held: usize,
+    /// When the snapshot on disk was up to date, where that is what is served.
+    pub snapshot: Option<SystemTime>,
+    /// What was ever done.
+    pub counts: Counts,
+}
+
+/// What a kind's watch has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Complete lists that came as a stream.
+    pub streamed_lists: u64,
+    /// Complete lists that came in pages.
+    pub paged_lists: u64,
+    /// Lists after the first one, by what made them necessary.
+    pub relists: BTreeMap<&'static str, u64>,
+    /// Changes that the watch told.
+    pub events: u64,
+    /// Objects that could not be decoded.
+    pub undecodable: u64,
+    /// Bytes of lists and watches.
+    pub bytes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.streamed_lists += other.streamed_lists;
+        self.paged_lists += other.paged_lists;
+        for (reason, count) in &other.relists {
+            *self.relists.entry(reason).or_default() += count;
+        }
+        self.events += other.events;
+        self.undecodable += other.undecodable;
+        self.bytes += other.bytes;
+    }
 }
 
 impl SyncState {
     pub(crate) fn new(selections: &[Selection]) -> Self {
-        let all = selections.iter().map(|selection| (selection.kind, KindState::default())).collect();
+        let all = selections.iter().map(|selection| (selection.clone(), KindState::default())).collect();
         Self { selections: Arc::new(Mutex::new(all)) }
     }
 
-    /// Whether every kind was listed completely at least once.
+    /// Whether something is known of every kind.
     pub fn synced(&self) -> bool {
         self.lock().iter().all(|(_, state)| state.synced)
     }
 
-    /// The state of each watched kind. Of several selections of a kind the worst counts.
+    /// The state of each watched kind. Of several selections of a kind the worst counts, and their numbers are added.
     pub fn kinds(&self) -> BTreeMap<Kind, KindState> {
         let mut kinds: BTreeMap<Kind, KindState> = BTreeMap::new();
-        for (kind, state) in self.lock().iter() {
+        for (selection, state) in self.lock().iter() {
             kinds
-                .entry(*kind)
+                .entry(selection.kind)
                 .and_modify(|worst| {
                     worst.synced &= state.synced;
-                    worst.error = worst.error.take().or_else(|| state.error.clone());
+                    worst.standing = worst.standing.min(state.standing);
+                    if worst.error.is_none() {
+                        (worst.error, worst.reason) = (state.error.clone(), state.reason);
+                    }
                     worst.last_contact = worst.last_contact.min(state.last_contact);
+                    worst.objects += state.objects;
+                    worst.held += state.held;
+                    worst.snapshot = [worst.snapshot, state.snapshot].into_iter().flatten().min();
+                    worst.counts.add(&state.counts);
                 })
                 .or_insert_with(|| state.clone());
         }
         kinds
     }
 
-    pub(crate) fn set_synced(&self, selection: usize) {
-        self.update(selection, |state| state.synced = true);
+    /// How what is held of a selection came about, how much it is, and how much of it is in doubt.
+    pub(crate) fn set_stock(&self, selection: usize, (standing, objects, held): (Standing, usize, usize)) {
+        self.update(selection, |state| {
+            state.synced = standing != Standing::Waiting;
+            (state.standing, state.objects, state.held) = (standing, objects, held);
+            if standing != Standing::Snapshot {
+                state.snapshot = None;
+            }
+        });
+    }
+
+    /// A snapshot on disk of this time is at hand.
+    pub(crate) fn set_snapshot(&self, selection: usize, at: SystemTime) {
+        self.update(selection, |state| state.snapshot = Some(at));
     }
 
     /// The source has answered, and this is wrong with the answer.
-    pub(crate) fn answered(&self, selection: usize, error: Option<String>) {
+    pub(crate) fn answered(&self, selection: usize, error: Option<(&'static str, String)>) {
         self.update(selection, |state| {
-            state.error = error;
+            (state.reason, state.error) = error.unzip();
             state.last_contact = Some(Instant::now());
         });
     }
 
     /// The source has not answered.
-    pub(crate) fn set_error(&self, selection: usize, error: String) {
-        self.update(selection, |state| state.error = Some(error));
+    pub(crate) fn set_error(&self, selection: usize, reason: &'static str, error: String) {
+        self.update(selection, |state| (state.reason, state.error) = (Some(reason), Some(error)));
+    }
+
+    pub(crate) fn count(&self, selection: usize, add: impl FnOnce(&mut Counts)) {
+        self.update(selection, |state| add(&mut state.counts));
+    }
+
+    /// Whether a selection is as its source lists it, as far as it was heard within `recently`.
+    pub(crate) fn is_fresh(&self, selection: usize, recently: std::time::Duration) -> bool {
+        self.lock().get(selection).is_some_and(|(_, state)| {
+            state.standing == Standing::Live
+                && state.error.is_none()
+                && state.last_contact.is_some_and(|at| at.elapsed() < recently)
+        })
     }
 
     fn update(&self, selection: usize, change: impl FnOnce(&mut KindState)) {
@@ -72,7 +152,7 @@ impl SyncState {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Kind, KindState)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Selection, KindState)>> {
         self.selections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -155,7 +155,7 @@ async fn a_secret_that_may_not_be_read_is_told_on_the_route_that_names_it() {
     let refused = (json!("False"), json!("ExternalCertificateGetFailed"));
     controller.until("refused", refused, || admitted(&cluster, "shop", "web")).await;
     controller.until("others", (json!("True"), Value::Null), || admitted(&cluster, "shop", "plain")).await;
-    assert!(controller.log().contains("no permission to list or watch secrets"), "{}", controller.log());
+    assert!(controller.log().contains("no permission to watch secrets"), "{}", controller.log());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Which requests a fault meets. Verbs are those of the API: `get`, `list`, `watch`, `create`, `update`, `patch`,
 /// `delete`, `deletecollection`. Resources are plurals, such as `routes`.
@@ -75,6 +75,10 @@ pub struct Faults {
 struct Inner {
     rules: Mutex<Vec<Rule>>,
     hung: Mutex<Vec<RequestMatch>>,
+    /// Watches whose events are lost, or come twice.
+    lost: Mutex<Vec<RequestMatch>>,
+    doubled: Mutex<Vec<RequestMatch>>,
+    frozen: watch::Sender<bool>,
     counts: Mutex<BTreeMap<(String, String), u64>>,
     signals: broadcast::Sender<WatchSignal>,
     behind: Arc<dyn Behind>,
@@ -121,6 +125,9 @@ impl Faults {
             inner: Arc::new(Inner {
                 rules: Mutex::default(),
                 hung: Mutex::default(),
+                lost: Mutex::default(),
+                doubled: Mutex::default(),
+                frozen: watch::Sender::new(false),
                 counts: Mutex::default(),
                 signals,
                 behind,
@@ -143,6 +150,8 @@ impl Faults {
     pub fn clear(&self) {
         lock(&self.inner.rules).clear();
         lock(&self.inner.hung).clear();
+        lock(&self.inner.lost).clear();
+        lock(&self.inner.doubled).clear();
     }
 
     /// Ends all watches of matching resources as a server does that closes them in order.
@@ -160,6 +169,26 @@ impl Faults {
     pub fn hang_watches(&self, requests: RequestMatch) {
         lock(&self.inner.hung).push(requests.clone());
         let _ = self.inner.signals.send(WatchSignal::Hang { requests });
+    }
+
+    /// Until [`Faults::clear`], changes of matching resources are sent to no watch, though bookmarks go past them.
+    pub fn lose_events(&self, requests: RequestMatch) {
+        lock(&self.inner.lost).push(requests);
+    }
+
+    /// Until [`Faults::clear`], every event of matching resources is sent twice, and the one before once more after it.
+    pub fn double_events(&self, requests: RequestMatch) {
+        lock(&self.inner.doubled).push(requests);
+    }
+
+    /// Like SIGSTOP: connections are accepted and stay open, and nothing is answered or sent until [`Faults::thaw`].
+    pub fn freeze(&self) {
+        self.inner.frozen.send_replace(true);
+    }
+
+    /// Like SIGCONT.
+    pub fn thaw(&self) {
+        self.inner.frozen.send_replace(false);
     }
 
     /// Forgets the history: watches and list pages from an older revision get 410.
@@ -205,12 +234,14 @@ impl Faults {
         lock(&self.inner.counts).clone()
     }
 
-    /// Counts a request and takes the faults it meets.
-    pub(crate) fn meet(&self, verb: &str, plural: &str) -> Vec<Fault> {
-        *lock(&self.inner.counts).entry((verb.to_owned(), plural.to_owned())).or_default() += 1;
+    /// Counts a request, which may be of several verbs at once, and takes the faults it meets.
+    pub(crate) fn meet(&self, verbs: &[&str], plural: &str) -> Vec<Fault> {
+        for verb in verbs {
+            *lock(&self.inner.counts).entry(((*verb).to_owned(), plural.to_owned())).or_default() += 1;
+        }
         let mut rules = lock(&self.inner.rules);
         let mut met = Vec::new();
-        for rule in rules.iter_mut().filter(|rule| rule.requests.matches(verb, plural)) {
+        for rule in rules.iter_mut().filter(|rule| verbs.iter().any(|verb| rule.requests.matches(verb, plural))) {
             // One answer is enough; the next rule of that sort waits for the next request.
             let is_second = met.iter().any(|fault| matches!(fault, Fault::Answer { .. }));
             if is_second && matches!(rule.fault, Fault::Answer { .. }) {
@@ -225,6 +256,20 @@ impl Faults {
 
     pub(crate) fn hangs(&self, plural: &str) -> bool {
         lock(&self.inner.hung).iter().any(|requests| requests.matches("watch", plural))
+    }
+
+    pub(crate) fn loses(&self, plural: &str) -> bool {
+        lock(&self.inner.lost).iter().any(|requests| requests.matches("watch", plural))
+    }
+
+    pub(crate) fn doubles(&self, plural: &str) -> bool {
+        lock(&self.inner.doubled).iter().any(|requests| requests.matches("watch", plural))
+    }
+
+    /// Waits while the server is frozen.
+    pub(crate) async fn thawed(&self) {
+        // The sender lives as long as this.
+        let _ = self.inner.frozen.subscribe().wait_for(|frozen| !frozen).await;
     }
 
     pub(crate) fn signals(&self) -> broadcast::Receiver<WatchSignal> {

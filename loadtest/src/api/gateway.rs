@@ -126,7 +126,11 @@ impl Forwarding {
         if !self.pretence.serves(&path) {
             return response::text(404, "404 page not found\n");
         }
-        let faults = self.faults.meet(verb, &path.plural);
+        if verb == "watch" && query.flag("sendInitialEvents") {
+            // The faults of lists are those of lists in pages.
+            return response::error(&ApiError::new(422, "Invalid", STREAMING_IS_FORBIDDEN));
+        }
+        let faults = self.faults.meet(&[verb], &path.plural);
         for fault in &faults {
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(*time).await,
@@ -276,4 +280,5 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const STREAMING_IS_FORBIDDEN: &str = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
 const LINES_IN_FLIGHT: usize = 16;

@@ -1,6 +1,7 @@
 //! One HTTP request: it goes in, is counted, meets the faults that are switched on, and is answered by discovery or by
 //! the registry. `listener` calls it for every request.
 
+use super::StreamingLists;
 use super::access::{Access, Asked, User};
 use super::discovery;
 use super::error::ApiError;
@@ -13,7 +14,7 @@ use super::representation::Form;
 use super::request::{ObjectPath, Query, Target};
 use super::response::{self, AnswerBody};
 use super::review;
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -30,6 +31,7 @@ pub(crate) struct Service {
     pub(crate) faults: Faults,
     pub(crate) access: Arc<Access>,
     pub(crate) bookmark_interval: Duration,
+    pub(crate) streaming_lists: StreamingLists,
 }
 
 impl Answering for Service {
@@ -40,6 +42,7 @@ impl Answering for Service {
 
 impl Service {
     async fn decide(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.faults.thawed().await;
         let user = match self.access.authenticate(&self.registry, header(request.headers(), &AUTHORIZATION)) {
             Ok(user) => user,
             Err(error) => return response::error(&error),
@@ -82,7 +85,7 @@ impl Service {
         if request.method() != Method::POST || path.name.is_some() {
             return response::error(&ApiError::new(405, "MethodNotAllowed", "reviews are created and never kept"));
         }
-        for fault in self.faults.meet("create", &path.plural) {
+        for fault in self.faults.meet(&["create"], &path.plural) {
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(time).await,
                 Fault::Answer { status, retry_after } => return response::error(&made_up(status, retry_after)),
@@ -101,7 +104,7 @@ impl Service {
     }
 
     async fn objects(&self, user: &User, path: ObjectPath, request: Request<Incoming>) -> Response<AnswerBody> {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let mut query = Query::parse(request.uri().query().unwrap_or_default());
         let Some(verb) = verb(request.method(), &path, &query) else {
             let message = "the server does not allow this method on the requested resource";
             return response::error(&ApiError::new(405, "MethodNotAllowed", message));
@@ -119,7 +122,17 @@ impl Service {
             }
             return response::text(404, "404 page not found\n");
         };
-        let faults = self.faults.meet(verb, &kind.plural);
+        if verb == "watch" && query.flag("sendInitialEvents") {
+            match self.streaming_lists {
+                StreamingLists::Offered => {}
+                StreamingLists::Refused => return response::error(&watch::streaming_is_forbidden(&kind)),
+                StreamingLists::Ignored => query.without(&["sendInitialEvents", "resourceVersionMatch"]),
+            }
+        }
+        // A list that is streamed is both, and meets the faults of both.
+        let verbs: &[&str] =
+            if query.flag("sendInitialEvents") && verb == "watch" { &["list", "watch"] } else { &[verb] };
+        let faults = self.faults.meet(verbs, &kind.plural);
         for fault in &faults {
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(*time).await,
@@ -166,8 +179,8 @@ impl Service {
         let object = |status: u16, object: Value| Ok(response::json(status, &form.object(kind, object)));
         match verb {
             "watch" => {
-                let watch =
-                    Watch::begin(registry, &self.faults, kind, query.watch(kind, path, form)?, self.bookmark_interval)?;
+                let query = query.watch(kind, path, form)?;
+                let watch = Watch::begin(registry, &self.faults, kind, query, self.bookmark_interval)?.with(faults);
                 let (lines, receiver) = mpsc::channel(LINES_IN_FLIGHT);
                 tokio::spawn(watch.run(Arc::clone(registry), lines));
                 Ok(response::stream(receiver))

@@ -137,6 +137,11 @@ impl Query {
         Selectors::parse(kind, self.text("labelSelector"), &fields)
     }
 
+    /// Forgets parameters.
+    pub(crate) fn without(&mut self, names: &[&str]) {
+        self.0.retain(|name, _| !names.contains(&name.as_str()));
+    }
+
     pub(crate) fn list(&self, kind: &ResourceKind, path: &ObjectPath) -> Result<ListQuery, ApiError> {
         Ok(ListQuery {
             namespace: path.namespace.clone(),

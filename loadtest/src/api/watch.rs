@@ -3,7 +3,7 @@
 
 use super::error::{ApiError, Cause};
 use super::event_conversion::to_served;
-use super::faults::{Faults, WatchSignal};
+use super::faults::{Fault, Faults, WatchSignal};
 use super::kinds::ResourceKind;
 use super::object::{Key, set_meta};
 use super::registry::Registry;
@@ -46,6 +46,11 @@ pub(crate) struct Watch {
     is_over: bool,
     sent_revision: u64,
     bookmark_interval: Duration,
+    faults: Faults,
+    /// Cut after so many of the first things.
+    cut_after: Option<usize>,
+    /// The last event, where events come twice.
+    last: Option<Bytes>,
 }
 
 /// One of the first things a watch sends.
@@ -109,6 +114,9 @@ impl Watch {
             is_over: false,
             sent_revision: begin,
             bookmark_interval,
+            faults: faults.clone(),
+            cut_after: None,
+            last: None,
         };
         if wants_all {
             watch.send_all(&state);
@@ -126,6 +134,32 @@ impl Watch {
             }
         }
         Ok(watch)
+    }
+
+    /// The same, as a list that meets these faults.
+    pub(crate) fn with(mut self, faults: &[Fault]) -> Self {
+        let objects = self.initial.iter().filter(|first| matches!(first, Initial::Object(..))).count();
+        for fault in faults {
+            match fault {
+                Fault::EmptyList => self.shorten(0),
+                Fault::ShortList(length) => self.shorten(*length),
+                Fault::TruncatedBody => self.cut_after = Some(objects / 2),
+                Fault::Answer { .. } | Fault::Delay(_) => {}
+            }
+        }
+        self
+    }
+
+    fn shorten(&mut self, length: usize) {
+        let mut left = length;
+        self.initial.retain(|first| match first {
+            Initial::Object(..) if left == 0 => false,
+            Initial::Object(..) => {
+                left -= 1;
+                true
+            }
+            _ => true,
+        });
     }
 
     fn send_all(&mut self, state: &State) {
@@ -165,12 +199,18 @@ impl Watch {
 
     /// Sends events until the watch is over. Ends by itself; dropping the receiver of `lines` ends it too.
     pub(crate) async fn run(mut self, registry: Arc<Registry>, lines: mpsc::Sender<io::Result<Bytes>>) {
-        for first in std::mem::take(&mut self.initial) {
+        for (number, first) in std::mem::take(&mut self.initial).into_iter().enumerate() {
+            self.faults.thawed().await;
+            if self.cut_after.is_some_and(|cut_after| number >= cut_after) {
+                let _ = lines.send(Err(io::ErrorKind::ConnectionReset.into())).await;
+                return;
+            }
             let line = match first {
                 Initial::Object(key, object) => self
                     .query
                     .sees(&self.kind, &key.namespace, &object)
                     .then(|| self.query.line(&self.kind, "ADDED", Value::clone(&object))),
+                Initial::Change(_) if self.faults.loses(&self.kind.plural) => None,
                 Initial::Change(change) => self.event(&change),
                 Initial::Line(line) => Some(line),
             };
@@ -222,6 +262,7 @@ impl Watch {
                     }
                     self.sent_revision = self.sent_revision.max(revision);
                     let bookmark = self.query.form.object(&self.kind, self.bookmark(self.sent_revision));
+                    self.faults.thawed().await;
                     if lines.send(Ok(line("BOOKMARK", &bookmark))).await.is_err() {
                         return;
                     }
@@ -232,11 +273,25 @@ impl Watch {
 
     async fn forward(&mut self, change: &Change, lines: &mpsc::Sender<io::Result<Bytes>>) -> bool {
         self.sent_revision = change.revision;
-        match self.event(change) {
-            Some(line) => lines.send(Ok(line)).await.is_ok(),
-            None => true,
+        self.faults.thawed().await;
+        let Some(line) = self.event(change).filter(|_| !self.faults.loses(&self.kind.plural)) else { return true };
+        let repeated = match self.faults.doubles(&self.kind.plural) {
+            true => [Some(line.clone()), self.last.replace(line.clone())],
+            false => [None, None],
+        };
+        for line in [Some(line)].into_iter().chain(repeated).flatten() {
+            if lines.send(Ok(line)).await.is_err() {
+                return false;
+            }
         }
+        true
     }
+}
+
+/// What a server says that streams no lists.
+pub(crate) fn streaming_is_forbidden(kind: &ResourceKind) -> ApiError {
+    let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+    ApiError::invalid(kind, "", &[Cause::forbidden("sendInitialEvents", why)])
 }
 
 fn line(event: &str, object: &Value) -> Bytes {

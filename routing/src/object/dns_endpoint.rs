@@ -5,7 +5,7 @@ use super::meta::{ObjectMeta, null_as_default};
 use serde::{Deserialize, Serialize};
 
 /// A DNSEndpoint; Nearside writes one per host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of DNSEndpoint as external-dns documents them")]
 pub struct DnsEndpoint {
@@ -17,7 +17,7 @@ pub struct DnsEndpoint {
 }
 
 /// `status` of a DNSEndpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DnsEndpointStatus {
     /// The newest `metadata.generation` that a publisher has taken; 0 before any has.

@@ -1,10 +1,10 @@
 //! `discovery.k8s.io/v1` EndpointSlice: JSON in, endpoints with their nodes out.
 
 use super::meta::{ObjectMeta, null_as_default};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// An EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of EndpointSlice as the API documents them")]
 pub struct EndpointSlice {
@@ -34,7 +34,7 @@ pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
 
 /// `endpoints[]` of an EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of Endpoint as the API documents them")]
 pub struct SliceEndpoint {
@@ -47,7 +47,7 @@ pub struct SliceEndpoint {
 }
 
 /// `endpoints[].conditions`; an absent `ready` means ready, an absent `serving` means the same as `ready`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of EndpointConditions as the API documents them")]
 pub struct EndpointConditions {
@@ -57,7 +57,7 @@ pub struct EndpointConditions {
 }
 
 /// `endpoints[].targetRef`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of ObjectReference as the API documents them")]
 pub struct TargetReference {
@@ -68,7 +68,7 @@ pub struct TargetReference {
 }
 
 /// `ports[]` of an EndpointSlice: the Service port's name and the pod's port number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of EndpointPort as the API documents them")]
 pub struct EndpointPort {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// An Ingress.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of Ingress as the API documents them")]
 pub struct Ingress {
@@ -16,7 +16,7 @@ pub struct Ingress {
 }
 
 /// `spec` of an Ingress.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of IngressSpec as the API documents them")]
 pub struct IngressSpec {
@@ -29,7 +29,7 @@ pub struct IngressSpec {
 }
 
 /// `spec.tls[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of IngressTLS as the API documents them")]
 pub struct IngressTls {
@@ -40,7 +40,7 @@ pub struct IngressTls {
 }
 
 /// `spec.rules[]`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of IngressRule as the API documents them")]
 pub struct IngressRule {
@@ -50,7 +50,7 @@ pub struct IngressRule {
 }
 
 /// `spec.rules[].http`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of HTTPIngressRuleValue as the API documents them")]
 pub struct IngressHttp {
@@ -59,7 +59,7 @@ pub struct IngressHttp {
 }
 
 /// `spec.rules[].http.paths[]`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of HTTPIngressPath as the API documents them")]
 pub struct IngressPath {
@@ -71,7 +71,7 @@ pub struct IngressPath {
 }
 
 /// A backend of an Ingress: a Service, or a resource, which Nearside does not serve.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of IngressBackend as the API documents them")]
 pub struct IngressBackend {
@@ -80,7 +80,7 @@ pub struct IngressBackend {
 }
 
 /// A Service as backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of IngressServiceBackend as the API documents them")]
 pub struct ServiceBackend {
@@ -89,7 +89,7 @@ pub struct ServiceBackend {
 }
 
 /// The port of a Service, by name or by number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of ServiceBackendPort as the API documents them")]
 pub struct ServiceBackendPort {

@@ -1,10 +1,10 @@
 //! `networking.k8s.io/v1` IngressClass: JSON in, the controller it names out.
 
 use super::meta::{ObjectMeta, null_as_default};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// An IngressClass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of IngressClass as the API documents them")]
 pub struct IngressClass {
@@ -14,7 +14,7 @@ pub struct IngressClass {
 }
 
 /// `spec` of an IngressClass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of IngressClassSpec as the API documents them")]
 pub struct IngressClassSpec {

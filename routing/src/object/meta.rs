@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// `metadata` without managed fields and without the copy of the manifest that `kubectl apply` keeps in an annotation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of ObjectMeta as the API documents them")]
 pub struct ObjectMeta {
@@ -64,7 +64,7 @@ pub struct Age {
 }
 
 /// One entry of `metadata.ownerReferences[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of OwnerReference as the API documents them")]
 pub struct OwnerReference {
@@ -96,7 +96,7 @@ pub(crate) fn condition_is_true(conditions: &[Condition], kind: &str) -> bool {
 }
 
 /// A port given by number or by name (`IntOrString` of the API).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the two shapes of IntOrString")]
 pub enum IntOrString {

@@ -1,10 +1,10 @@
 //! core/v1 Node: JSON in; readiness, schedulability and addresses out.
 
 use super::meta::{Condition, ObjectMeta, condition_is_true, null_as_default};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of Node as the API documents them")]
 pub struct Node {
@@ -23,7 +23,7 @@ impl Node {
 }
 
 /// `spec` of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct NodeSpec {
     /// Set by `kubectl cordon`; a cordoned node keeps serving.
@@ -32,7 +32,7 @@ pub struct NodeSpec {
 }
 
 /// `status` of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of NodeStatus as the API documents them")]
 pub struct NodeStatus {
@@ -43,7 +43,7 @@ pub struct NodeStatus {
 }
 
 /// `status.addresses[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of NodeAddress as the API documents them")]
 pub struct NodeAddress {

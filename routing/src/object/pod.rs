@@ -1,11 +1,11 @@
 //! core/v1 Pod: JSON in; node, labels, ports, addresses and readiness out.
 
 use super::meta::{Condition, ObjectMeta, condition_is_true, null_as_default};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A Pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of Pod as the API documents them")]
 pub struct Pod {
@@ -47,7 +47,7 @@ impl Pod {
 }
 
 /// `spec` of a Pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of PodSpec as the API documents them")]
 pub struct PodSpec {
@@ -60,7 +60,7 @@ pub struct PodSpec {
 }
 
 /// A container, of which only the ports matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of Container as the API documents them")]
 pub struct Container {
@@ -72,7 +72,7 @@ pub struct Container {
 }
 
 /// `spec.containers[].ports[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of ContainerPort as the API documents them")]
 pub struct ContainerPort {
@@ -84,7 +84,7 @@ pub struct ContainerPort {
 }
 
 /// `status` of a Pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of PodStatus as the API documents them")]
 pub struct PodStatus {
@@ -99,7 +99,7 @@ pub struct PodStatus {
 }
 
 /// `status.podIPs[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the one field of PodIP")]
 pub struct PodIp {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// An OpenShift Route.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of Route as the API documents them")]
 pub struct Route {
@@ -16,7 +16,7 @@ pub struct Route {
 }
 
 /// `spec` of a Route. Enumerations stay text here, so that a wrong word becomes a verdict and not a lost object.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of RouteSpec as the API documents them")]
 pub struct RouteSpec {
@@ -38,7 +38,7 @@ pub struct RouteSpec {
 }
 
 /// `spec.httpHeaders`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of RouteHTTPHeaders as the API documents them")]
 pub struct RouteHttpHeaders {
@@ -46,7 +46,7 @@ pub struct RouteHttpHeaders {
 }
 
 /// `spec.httpHeaders.actions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of RouteHTTPHeaderActions as the API documents them")]
 pub struct RouteHeaderActions {
@@ -57,7 +57,7 @@ pub struct RouteHeaderActions {
 }
 
 /// `spec.httpHeaders.actions.{request,response}[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of RouteHTTPHeader as the API documents them")]
 pub struct RouteHeaderAction {
@@ -66,7 +66,7 @@ pub struct RouteHeaderAction {
 }
 
 /// What one item does: `Set` with a value, or `Delete`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of RouteHTTPHeaderActionUnion as the API documents them")]
 pub struct RouteHeaderActionUnion {
@@ -76,7 +76,7 @@ pub struct RouteHeaderActionUnion {
 }
 
 /// The value that an item sets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the one field of RouteSetHTTPHeader")]
 pub struct RouteSetHeader {
@@ -103,7 +103,7 @@ impl WildcardPolicy {
 }
 
 /// `spec.to` and `spec.alternateBackends[]`: a Service of the same namespace and its share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of RouteTargetReference as the API documents them")]
 pub struct RouteTarget {
@@ -116,7 +116,7 @@ pub struct RouteTarget {
 }
 
 /// `spec.port`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "fields of RoutePort as the API documents them")]
 pub struct RoutePort {
@@ -124,7 +124,7 @@ pub struct RoutePort {
 }
 
 /// `spec.tls`.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of TLSConfig as the API documents them")]
 pub struct RouteTls {
@@ -155,7 +155,7 @@ impl fmt::Debug for RouteTls {
 }
 
 /// A reference to an object of the same namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the one field of LocalObjectReference")]
 pub struct LocalObject {

@@ -4,7 +4,7 @@
 use super::meta::{ObjectMeta, null_as_default};
 use crate::credentials::FILE_ENTRY;
 use base64::Engine;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -57,6 +57,30 @@ impl<'de> Deserialize<'de> for Secret {
         let (authority, revocations) = (bytes("ca.crt")?, bytes("ca.crl")?);
         let passwords = if kind == Self::TLS { BTreeMap::new() } else { passwords(data, string_data) };
         Ok(Self { metadata, kind, certificate, key, authority, revocations, passwords })
+    }
+}
+
+/// As the API would serve a Secret that holds nothing else.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Kept<'s> {
+            metadata: &'s ObjectMeta,
+            #[serde(rename = "type")]
+            kind: &'s str,
+            data: BTreeMap<&'s str, String>,
+        }
+        let entries = [
+            ("tls.crt", &self.certificate),
+            ("tls.key", &self.key),
+            ("ca.crt", &self.authority),
+            ("ca.crl", &self.revocations),
+        ];
+        let files = entries.into_iter().filter(|(_, bytes)| !bytes.is_empty()).map(|(name, bytes)| (name, &**bytes));
+        let passwords = self.passwords.iter().map(|(name, hash)| (&**name, hash.as_bytes()));
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let data = passwords.chain(files).map(|(name, bytes)| (name, encode(bytes))).collect();
+        Kept { metadata: &self.metadata, kind: &self.kind, data }.serialize(serializer)
     }
 }
 

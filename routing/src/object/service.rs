@@ -1,11 +1,11 @@
 //! core/v1 Service: JSON in, selector and ports out.
 
 use super::meta::{IntOrString, ObjectMeta, null_as_default};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields of Service as the API documents them")]
 pub struct Service {
@@ -15,7 +15,7 @@ pub struct Service {
 }
 
 /// `spec` of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of ServiceSpec as the API documents them")]
 pub struct ServiceSpec {
@@ -32,7 +32,7 @@ pub struct ServiceSpec {
 }
 
 /// `spec.ports[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields of ServicePort as the API documents them")]
 pub struct ServicePort {

@@ -1,23 +1,46 @@
-//! List and watch requests: a selection flows in, pages and events as JSON flow out. `cluster` calls it; it neither
-//! decodes nor retries.
+//! List and watch requests: a selection flows in, decoded objects flow out while the answer is still on its way. Each object is
+//! cut out of the stream as text and trimmed at once; neither a page nor a tree of JSON is ever held. `cluster` calls it; it
+//! does not retry.
 
-use super::failure::Failure;
+use super::failure::{Asked, Failure};
+use super::pulse::Pulse;
+use super::split::{self, Items, TooLarge};
 use crate::backoff::spread;
-use crate::limits::{PAGE_SIZE, REQUEST_TIMEOUT, SECRET_PAGE_SIZE, WATCH_GRACE, WATCH_TIMEOUT, WATCH_TIMEOUT_SPREAD};
-use crate::{Kind, Selection};
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use crate::limits::{
+    ERROR_BYTES, ITEM_BYTES, PAGE_SIZE, REQUEST_TIMEOUT, SECRET_PAGE_SIZE, STALL, STREAMED_LIST_SILENCE, WATCH_GRACE,
+    WATCH_TIMEOUT, WATCH_TIMEOUT_SPREAD,
+};
+use crate::source::describe;
+use crate::{Kind, Object, ObjectKey, Selection};
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http_body_util::BodyExt;
 use kube::Client;
 use kube::api::{ListParams, WatchParams};
-use kube::core::{self, Request};
+use kube::client::Body;
+use kube::core::{Request, Status};
+use nearside_routing::object::DecodeError;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A list on its way, page by page.
+/// An object, or the key and version of one that cannot be decoded, and why.
+pub(super) type Decoded = Result<Object, Undecodable>;
+
+#[derive(Debug)]
+pub(super) struct Undecodable {
+    pub(super) key: ObjectKey,
+    version: String,
+    pub(super) error: DecodeError,
+}
+
+/// A list on its way, page by page. It reads what is newest, of all servers of the cluster.
 pub(super) struct Listing {
     request: Request,
     params: ListParams,
+    kind: Kind,
+    asked: Asked,
     version: Option<String>,
     done: bool,
 }
@@ -30,22 +53,35 @@ impl Listing {
             limit: Some(if selection.kind == Kind::Secret { SECRET_PAGE_SIZE } else { PAGE_SIZE }),
             ..ListParams::default()
         };
-        Self { request: Request::new(path(selection)), params, version: None, done: false }
+        let asked = Asked::new("list", selection);
+        Self { request: Request::new(path(selection)), params, kind: selection.kind, asked, version: None, done: false }
     }
 
-    /// The next page; `None` after the last one.
-    pub(super) async fn next_page(&mut self, client: &Client) -> Result<Option<Vec<Value>>, Failure> {
+    /// Gives the objects of the next page, and its bytes; `None` after the last one.
+    pub(super) async fn next_page(
+        &mut self,
+        client: &Client,
+        pulse: &Pulse,
+        mut take: impl FnMut(Decoded),
+    ) -> Result<Option<u64>, Failure> {
         if self.done {
             return Ok(None);
         }
         let request = self.request.list(&self.params).map_err(kube::Error::BuildRequest)?;
-        // Not `Client::request`: it logs the whole text, Secrets included, when it cannot read it.
-        let text = within(REQUEST_TIMEOUT, client.request_text(request)).await?;
-        let page: Page = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+        let mut body = open(client, pulse, request, &self.asked).await?;
+        let (mut items, mut bytes) = (Items::default(), 0);
+        while let Some(chunk) = next_chunk(&mut body, pulse, STALL).await? {
+            bytes += chunk.len() as u64;
+            let kind = self.kind;
+            items
+                .push(&chunk, |item| take(decode(kind, item)))
+                .map_err(|TooLarge| Failure::Garbled(format!("an object of more than {ITEM_BYTES} bytes")))?;
+        }
+        let page: Page = serde_json::from_slice(&items.into_envelope()).map_err(kube::Error::SerdeError)?;
         self.params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
         self.done = self.params.continue_token.is_none();
         self.version = page.metadata.resource_version.or_else(|| self.version.take());
-        Ok(Some(page.items.unwrap_or_default()))
+        Ok(Some(bytes))
     }
 
     /// The version to watch from.
@@ -57,62 +93,211 @@ impl Listing {
 }
 
 /// One event of a watch.
+#[derive(Debug)]
 pub(super) enum WatchEvent {
     /// `ADDED` or `MODIFIED`.
-    Put(Value),
-    /// `DELETED`.
-    Gone(Value),
+    Put(Box<Decoded>),
+    /// `DELETED`: what, and the version of its end.
+    Gone(ObjectKey, String),
     /// `BOOKMARK`: everything up to this version was sent.
-    Bookmark(String),
+    Bookmark {
+        version: String,
+        /// Whether these were all objects that there were when the watch began.
+        ends_list: bool,
+    },
+}
+
+impl WatchEvent {
+    /// The version up to which the watch has come with it.
+    pub(super) fn version(&self) -> &str {
+        match self {
+            Self::Put(decoded) => match &**decoded {
+                Ok(object) => &object.metadata().resource_version,
+                Err(undecodable) => &undecodable.version,
+            },
+            Self::Gone(_, version) | Self::Bookmark { version, .. } => version,
+        }
+    }
 }
 
 /// A watch that the server has accepted.
 pub(super) struct WatchStream {
-    events: BoxStream<'static, Result<core::WatchEvent<Value>, kube::Error>>,
+    body: Body,
+    kind: Kind,
+    asked: Asked,
+    /// What came after the last whole line.
+    rest: Vec<u8>,
+    /// How much of it is known to hold no end of a line.
+    searched: usize,
     patience: Duration,
+    pulse: Pulse,
+    bytes: u64,
 }
 
 impl WatchStream {
-    pub(super) async fn open(client: &Client, selection: &Selection, version: &str) -> Result<Self, Failure> {
+    /// Watches from a version on.
+    pub(super) async fn open(
+        client: &Client,
+        pulse: &Pulse,
+        selection: &Selection,
+        version: &str,
+    ) -> Result<Self, Failure> {
+        Self::begin(client, pulse, selection, version, false).await
+    }
+
+    /// Asks for a list and what comes after it in one stream.
+    ///
+    /// # Errors
+    /// [`Failure::NotStreamed`] where the server does not offer that.
+    pub(super) async fn open_list(client: &Client, pulse: &Pulse, selection: &Selection) -> Result<Self, Failure> {
+        match Self::begin(client, pulse, selection, "", true).await {
+            // The words of servers without the feature: 422 or 400, and 403 from those that speak of permission.
+            Err(Failure::Other(said)) if said.starts_with("422") || said.starts_with("400") => {
+                Err(Failure::NotStreamed(said))
+            }
+            Err(Failure::Forbidden { message, .. }) if message.contains("sendInitialEvents") => {
+                Err(Failure::NotStreamed(message))
+            }
+            begun => begun,
+        }
+    }
+
+    async fn begin(
+        client: &Client,
+        pulse: &Pulse,
+        selection: &Selection,
+        version: &str,
+        list: bool,
+    ) -> Result<Self, Failure> {
         let timeout = WATCH_TIMEOUT + spread(WATCH_TIMEOUT_SPREAD);
         let params = WatchParams {
             label_selector: selection.labels.clone(),
             field_selector: selection.fields.clone(),
             timeout: Some(u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
             bookmarks: true,
+            send_initial_events: list,
             ..WatchParams::default()
         };
+        let asked = Asked::new("watch", selection);
         let request = Request::new(path(selection)).watch(&params, version).map_err(kube::Error::BuildRequest)?;
-        let events = within(REQUEST_TIMEOUT, client.request_events::<Value>(request)).await?;
-        Ok(Self { events: events.boxed(), patience: timeout + WATCH_GRACE })
+        let body = open(client, pulse, request, &asked).await?;
+        let patience = if list { STREAMED_LIST_SILENCE } else { timeout + WATCH_GRACE };
+        let pulse = pulse.clone();
+        Ok(Self { body, kind: selection.kind, asked, rest: Vec::new(), searched: 0, patience, pulse, bytes: 0 })
     }
 
-    /// The next event; `None` when the server has ended the watch.
+    /// From now on the stream may be silent as long as any watch.
+    pub(super) fn listed(&mut self) {
+        self.patience = WATCH_TIMEOUT + WATCH_TIMEOUT_SPREAD + WATCH_GRACE;
+    }
+
+    /// Bytes that came since this was asked last.
+    pub(super) fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// The next event; `None` when the watch has ended. Safe to cancel.
     pub(super) async fn next(&mut self) -> Result<Option<WatchEvent>, Failure> {
-        let Ok(event) = tokio::time::timeout(self.patience, self.events.next()).await else {
-            return Err(Failure::Unreachable(format!("a watch was silent for {} s", self.patience.as_secs())));
-        };
-        let event = match event.transpose() {
-            // A connection that breaks ends the watch; whether the server is lost shows when it is resumed.
-            Err(kube::Error::ReadEvents(error)) => {
-                tracing::debug!(%error, "a watch was cut");
-                return Ok(None);
+        loop {
+            if let Some(length) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=self.searched + length).collect();
+                self.searched = 0;
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                return self.read(&line).map(Some);
             }
-            event => event?,
-        };
-        Ok(Some(match event {
-            None => return Ok(None),
-            Some(core::WatchEvent::Added(value) | core::WatchEvent::Modified(value)) => WatchEvent::Put(value),
-            Some(core::WatchEvent::Deleted(value)) => WatchEvent::Gone(value),
-            Some(core::WatchEvent::Bookmark(bookmark)) => WatchEvent::Bookmark(bookmark.metadata.resource_version),
-            Some(core::WatchEvent::Error(status)) => return Err(Failure::of_status(&status)),
-        }))
+            self.searched = self.rest.len();
+            if self.searched > ITEM_BYTES {
+                return Err(Failure::Garbled(format!("an event of more than {ITEM_BYTES} bytes")));
+            }
+            match next_chunk(&mut self.body, &self.pulse, self.patience).await {
+                Ok(Some(chunk)) => {
+                    self.bytes += chunk.len() as u64;
+                    self.rest.extend_from_slice(&chunk);
+                }
+                Ok(None) => return Ok(None),
+                // A connection that breaks ends the watch; whether the server is lost shows when it is resumed.
+                Err(Failure::Cut(cut)) => {
+                    tracing::debug!(error = cut, "a watch was cut");
+                    return Ok(None);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    fn read(&self, line: &[u8]) -> Result<WatchEvent, Failure> {
+        let no_event = || Failure::Garbled("a line that is no watch event".to_owned());
+        let (kind, object) = split::event(line).ok_or_else(no_event)?;
+        match kind {
+            b"ADDED" | b"MODIFIED" => Ok(WatchEvent::Put(Box::new(decode(self.kind, object)))),
+            b"DELETED" => {
+                let seen: Peek = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
+                let key = ObjectKey::new(self.kind, &seen.metadata.namespace, &seen.metadata.name);
+                Ok(WatchEvent::Gone(key, seen.metadata.resource_version))
+            }
+            b"BOOKMARK" => {
+                let seen: Peek = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
+                let annotations = seen.metadata.annotations.unwrap_or_default();
+                let ends_list = annotations.get("k8s.io/initial-events-end").is_some_and(|value| value == "true");
+                Ok(WatchEvent::Bookmark { version: seen.metadata.resource_version, ends_list })
+            }
+            b"ERROR" => {
+                let status: Status = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
+                Err(Failure::of_status(&status, self.asked.clone(), None))
+            }
+            _ => Err(no_event()),
+        }
     }
 }
 
-/// `metadata.resourceVersion`.
-pub(super) fn version_of(value: &Value) -> String {
-    value.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned()
+/// Sends a request, and gives the body of an answer that is no error.
+async fn open(client: &Client, pulse: &Pulse, request: http::Request<Vec<u8>>, asked: &Asked) -> Result<Body, Failure> {
+    let answered = pulse.alive(within(REQUEST_TIMEOUT, client.send(request.map(Body::from)))).await??;
+    let (head, mut body) = answered.into_parts();
+    if head.status.is_success() {
+        return Ok(body);
+    }
+    // A proxy in between, or a path that is not there, answers with something else than a Status.
+    let mut text = Vec::new();
+    while let Ok(Some(chunk)) = next_chunk(&mut body, pulse, STALL).await {
+        text.extend_from_slice(&chunk);
+        if text.len() > ERROR_BYTES {
+            break;
+        }
+    }
+    let mut status =
+        serde_json::from_slice::<Status>(&text).ok().filter(|status| status.code != 0).unwrap_or_else(|| {
+            let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().chars().take(200).collect();
+            Status {
+                message: line,
+                reason: head.status.canonical_reason().unwrap_or_default().into(),
+                ..Status::default()
+            }
+        });
+    status.code = head.status.as_u16();
+    let seconds = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Err(Failure::of_status(&status, asked.clone(), seconds.map(Duration::from_secs)))
+}
+
+/// The next bytes of a body; a connection that breaks is [`Failure::Cut`].
+async fn next_chunk(body: &mut Body, pulse: &Pulse, patience: Duration) -> Result<Option<Bytes>, Failure> {
+    loop {
+        let Ok(frame) = tokio::time::timeout(patience, pulse.alive(body.frame())).await else {
+            return Err(Failure::Unreachable(format!("an answer was silent for {} s", patience.as_secs())));
+        };
+        match frame? {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                // Anything else are trailers, which say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(error)) => return Err(Failure::Cut(describe(&error))),
+        }
+    }
 }
 
 pub(super) async fn within<T>(
@@ -123,6 +308,16 @@ pub(super) async fn within<T>(
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Failure::Unreachable(format!("no answer within {} s", limit.as_secs()))),
     }
+}
+
+fn decode(kind: Kind, text: &[u8]) -> Decoded {
+    Object::decode_text(kind, text).map_err(|error| {
+        // Read leniently: this object's metadata may be what is wrong with it.
+        let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+        let text = |pointer| value.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let key = ObjectKey::new(kind, text("/metadata/namespace"), text("/metadata/name"));
+        Undecodable { key, version: text("/metadata/resourceVersion").to_owned(), error }
+    })
 }
 
 fn path(selection: &Selection) -> String {
@@ -139,8 +334,9 @@ fn path(selection: &Selection) -> String {
 struct Page {
     #[serde(default)]
     metadata: PageMetadata,
-    /// `null` where Go has an empty list.
-    items: Option<Vec<Value>>,
+    /// Required, so that a document of another kind is not taken for an empty list.
+    #[serde(rename = "items")]
+    _items: IgnoredAny,
 }
 
 #[derive(Default, Deserialize)]
@@ -151,18 +347,25 @@ struct PageMetadata {
     continue_token: Option<String>,
 }
 
+/// What is read of an object that is gone, or of a bookmark.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Peek {
+    metadata: PeekMetadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PeekMetadata {
+    name: String,
+    namespace: String,
+    resource_version: String,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_falls_silent_is_given_up() {
-        let patience = WATCH_TIMEOUT + WATCH_GRACE;
-        let mut stream = WatchStream { events: futures::stream::pending().boxed(), patience };
-        let began = tokio::time::Instant::now();
-        assert!(matches!(stream.next().await, Err(Failure::Unreachable(_))));
-        assert_eq!(began.elapsed().as_secs(), patience.as_secs());
-    }
 
     #[test]
     fn paths_are_those_of_the_api() {

@@ -1,12 +1,13 @@
 //! The cluster source against the fake API server of the lab: what a server can do to a watch, and what readers see.
 
 mod log;
+mod reading;
 
 use crate::{
     Change, Changes, ClusterConfig, IndexConfig, Kind, KindState, Object, Selection, Snapshots, Source, changes,
     snapshots,
 };
-use nearside_loadtest::api::{ApiServer, Fault, ObjectRef, Options, RequestMatch};
+use nearside_loadtest::api::{ApiServer, Fault, ObjectRef, Options, RequestMatch, StreamingLists};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,7 +88,12 @@ impl Follower {
 }
 
 async fn server() -> ApiServer {
-    ApiServer::start(Options { bookmark_interval: Duration::from_millis(50), ..Options::default() }).await.unwrap()
+    server_with(StreamingLists::Offered).await
+}
+
+async fn server_with(streaming_lists: StreamingLists) -> ApiServer {
+    let options = Options { bookmark_interval: Duration::from_millis(50), streaming_lists, ..Options::default() };
+    ApiServer::start(options).await.unwrap()
 }
 
 fn source(server: &ApiServer) -> Source {
@@ -154,7 +160,7 @@ async fn selectors_reach_the_server() {
 
 #[tokio::test]
 async fn a_list_of_several_pages_arrives_as_one() {
-    let server = server().await;
+    let server = server_with(StreamingLists::Refused).await;
     for number in 0..1100 {
         server.seed(service(&format!("s{number:04}"))).unwrap();
     }
@@ -244,7 +250,7 @@ async fn a_watch_refused_with_410_leads_to_a_list() {
 
 #[tokio::test]
 async fn a_broken_list_is_never_taken_for_a_whole_one() {
-    let server = server().await;
+    let server = server_with(StreamingLists::Refused).await;
     for number in 0..1100 {
         server.seed(service(&format!("s{number:04}"))).unwrap();
     }
@@ -257,7 +263,7 @@ async fn a_broken_list_is_never_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_missing_kind_is_empty_until_it_appears() {
+async fn a_missing_kind_is_empty_until_it_appears_and_what_is_known_outlives_it() {
     let server = server().await;
     server.seed(route("web", &json!([]))).unwrap();
     server.seed(service("a")).unwrap();
@@ -270,8 +276,16 @@ async fn a_missing_kind_is_empty_until_it_appears() {
     follower.until_healthy(Kind::Route).await;
 
     server.faults().disable_kind("routes");
-    follower.until_names(&["a"]).await;
-    assert_eq!(follower.deleted, ["web"]);
+    follower.until_error(Kind::Route, "does not serve this kind").await;
+    let asked = server.faults().requests("list", "services");
+    server.seed(service("b")).unwrap();
+    follower.until_names(&["a", "b", "web"]).await;
+    server.faults().enable_kind("routes");
+    server.delete(ObjectRef::new("route.openshift.io/v1", "Route", "shop", "web")).unwrap();
+    server.seed(route("new", &json!([]))).unwrap();
+    follower.until_names(&["a", "b", "new"]).await;
+    follower.until_healthy(Kind::Route).await;
+    assert_eq!((server.faults().requests("list", "services"), &*follower.deleted), (asked, &["web".to_owned()][..]));
 }
 
 #[tokio::test]

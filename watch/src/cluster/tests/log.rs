@@ -72,7 +72,7 @@ async fn a_missing_kind_and_a_missing_permission_are_told_once() {
     }
     follower.until_error(Kind::Secret, "no permission").await;
     assert_eq!(log.lines("does not serve routes").len(), 1);
-    let forbidden = log.lines("no permission to list or watch secrets");
+    let forbidden = log.lines("no permission to watch secrets");
     assert_eq!(forbidden.len(), 1);
     assert!(forbidden[0].contains("check the ClusterRole"));
     server.faults().clear();
