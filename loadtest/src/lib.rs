@@ -7,6 +7,7 @@ pub mod api;
 pub mod background;
 pub mod certificates;
 pub mod client;
+pub mod cluster_commands;
 pub mod demo;
 pub mod lab;
 pub mod pods;

@@ -13,6 +13,7 @@ mod matching;
 mod objects;
 mod pods;
 mod redirect;
+mod shared_cluster;
 mod shutdown;
 mod stage;
 mod start;
