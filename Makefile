@@ -9,10 +9,10 @@ DENY := $(shell command -v cargo-deny 2>/dev/null || echo .tools/bin/cargo-deny)
 # What the demo is started with, such as: make demo DEMO_FLAGS="--nodes 5 --keep"
 DEMO_FLAGS ?=
 
-.PHONY: help demo test check lint deny audit build release render clean
+.PHONY: help demo test test-cluster check lint deny audit build release render clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## install what is missing, build, and show the whole path on an embedded cluster
 	@scripts/setup demo
@@ -29,6 +29,13 @@ test: ## install what is missing, build, and run every test
 	  echo "cargo test --locked --workspace"; \
 	  cargo test --locked --workspace --no-fail-fast; \
 	fi
+
+# The explicit switch: nobody's cluster is written to because KUBECONFIG happens to be set.
+test-cluster: ## the tests of the whole path against the cluster of KUBECONFIG (docs/testing.md)
+	@test -n "$$KUBECONFIG" || { echo "make test-cluster: set KUBECONFIG" >&2; exit 2; }
+	@scripts/setup test
+	cargo build --locked --workspace --bins
+	NEARSIDE_TEST_CLUSTER=1 cargo test --locked --workspace --test whole_path -- --test-threads=1
 
 check: lint deny ## formatting, lints and dependency rules
 

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -187,6 +187,7 @@ impl Forwarding {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = self.upstream.path(path).parse()?;
+        parts.version = Version::HTTP_11;
         for name in [CONNECTION, ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName::from_static("transfer-encoding")] {
             parts.headers.remove(name);
         }

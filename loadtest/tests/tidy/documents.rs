@@ -14,7 +14,8 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 1] = [("nearside-controller", "explain")];
+const COMMANDS: [(&str, &str); 3] =
+    [("nearside-controller", "explain"), ("nearside-loadtest", "api"), ("nearside-loadtest", "clean")];
 
 #[test]
 fn every_path_that_a_document_names_exists() {
