@@ -123,6 +123,7 @@ impl Stage {
         let address = self.address(node);
         let mut arguments = vec![
             format!("--node-name={}", self.objects.names().global(node)),
+            format!("--namespace={}", self.objects.names().global(ROUTER_NAMESPACE)),
             format!("--http-listen={}", SocketAddr::new(address, PORTS.http)),
             format!("--https-listen={}", SocketAddr::new(address, PORTS.https)),
             WILDCARDS.to_owned(),
