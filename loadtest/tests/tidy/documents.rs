@@ -14,8 +14,12 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 3] =
-    [("nearside-controller", "explain"), ("nearside-loadtest", "api"), ("nearside-loadtest", "clean")];
+const COMMANDS: [(&str, &str); 4] = [
+    ("nearside-controller", "explain"),
+    ("nearside-controller", "check"),
+    ("nearside-loadtest", "api"),
+    ("nearside-loadtest", "clean"),
+];
 
 #[test]
 fn every_path_that_a_document_names_exists() {
