@@ -7,8 +7,11 @@
 
 mod api_server;
 mod bad_input;
+mod black_hole;
 mod certificates;
 mod claims;
+mod credentials;
+mod faults;
 mod matching;
 mod objects;
 mod pods;
@@ -18,3 +21,4 @@ mod shutdown;
 mod stage;
 mod start;
 mod tls;
+mod traffic;
