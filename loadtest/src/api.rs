@@ -4,6 +4,7 @@
 //! controllers and no garbage collection by owner reference.
 
 mod access;
+mod cel;
 mod clock;
 mod controllers;
 mod defaults;
@@ -28,6 +29,7 @@ mod schema;
 mod selector;
 mod server_side_apply;
 mod store;
+pub mod structural;
 mod table;
 mod validation;
 mod watch;

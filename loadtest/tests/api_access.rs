@@ -220,6 +220,22 @@ async fn routes_exist_once_their_definition_does() {
     });
     assert_eq!(code(&server.admin.create(&route).unwrap_err()), Some(404));
     server.admin.create(&definition).unwrap();
-    let stored = server.admin.create(&route).unwrap();
-    assert_eq!(stored["spec"]["host"], "a.example.com");
+    let mut with_more = route.clone();
+    with_more["spec"]["nonsense"] = json!(1);
+    let stored = server.admin.create(&with_more).unwrap();
+    let spec = json!({"host": "a.example.com", "to": {"kind": "Service", "name": "web", "weight": 100}, "wildcardPolicy": "None"});
+    assert_eq!(stored["spec"], spec, "defaults are filled in, and what the schema does not know is dropped");
+
+    let mut wrong = route.clone();
+    wrong["metadata"]["name"] = json!("wrong");
+    wrong["spec"]["host"] = json!("A.example.com");
+    let (status, message) = refusal(server.admin.create(&wrong));
+    assert!(status == 422 && message.contains("spec.host"), "{message}");
+    // A rule about what was there before.
+    let reference = ObjectRef::new("route.openshift.io/v1", "Route", "default", "web");
+    let changed = server.admin.patch(reference, &json!({"spec": {"wildcardPolicy": "Subdomain"}}));
+    assert_eq!(refusal(changed).0, 422);
+    let status = json!({"ingress": [{"routerName": "r", "nonsense": 1}]});
+    let stored = server.admin.patch_status(reference, &status).unwrap();
+    assert_eq!(stored["status"]["ingress"][0], json!({"routerName": "r"}));
 }

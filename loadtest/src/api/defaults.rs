@@ -3,6 +3,7 @@
 
 use super::kinds::ResourceKind;
 use super::object::{child_map, items, text};
+use super::structural;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -28,6 +29,11 @@ impl Allocator {
 
 /// Defaults of a specification, on create and on update.
 pub(crate) fn fill(kind: &ResourceKind, object: &mut Value, allocator: &Allocator) {
+    if let Some(schema) = &kind.schema {
+        structural::prune(schema, object);
+        structural::fill(schema, object);
+        return;
+    }
     let namespace = text(object, "metadata.namespace").to_owned();
     let name = text(object, "metadata.name").to_owned();
     let Some(fields) = object.as_object_mut() else { return };
@@ -72,7 +78,7 @@ pub(crate) fn keep_allocated(kind: &ResourceKind, live: &Value, object: &mut Val
         "services" if text(live, "spec.type") != "ExternalName" && text(object, "spec.type") != "ExternalName" => {
             &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]
         }
-        "routes" => &["host"],
+        "routes" if kind.typed => &["host"],
         _ => return,
     };
     let Some(held) = live.get("spec") else { return };

@@ -21,6 +21,7 @@ use super::object::{
     Key, has_finalizers, is_deleting, meta, meta_text, name_suffix, new_uid, set_field, set_meta, text,
 };
 use super::store::{State, Store};
+use super::structural;
 use super::validation::{self, Author};
 use identity::{check_name, check_revision, check_type, place};
 use serde_json::{Value, json};
@@ -246,6 +247,9 @@ impl Registry {
             }
         }
         if part == Part::Status {
+            if let Some(schema) = &kind.schema {
+                structural::prune(schema, &mut object);
+            }
             validation::status(kind, &object)?;
         } else {
             defaults::keep_allocated(kind, &live, &mut object);

@@ -10,6 +10,7 @@ mod route;
 use super::error::{ApiError, Cause};
 use super::kinds::ResourceKind;
 use super::object::{at, items, meta, meta_text, text};
+use super::structural::{self, Fault};
 use k8s_openapi::api;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,7 +58,11 @@ pub(crate) fn update(kind: &ResourceKind, before: &Value, object: &Value, author
 /// Checks a new status; only its shape is checked.
 pub(crate) fn status(kind: &ResourceKind, object: &Value) -> Result<(), ApiError> {
     decodes(kind, object)?;
-    let causes = if kind.plural == "ingresses" { ingress::status(object) } else { Vec::new() };
+    let causes = match &kind.schema {
+        Some(schema) => structural::fault(schema, object, None, "").into_iter().map(custom).collect(),
+        None if kind.plural == "ingresses" => ingress::status(object),
+        None => Vec::new(),
+    };
     refuse(kind, object, &causes)
 }
 
@@ -74,6 +79,9 @@ fn refuse(kind: &ResourceKind, object: &Value, causes: &[Cause]) -> Result<(), A
 }
 
 fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>, author: Author) -> Vec<Cause> {
+    if let Some(schema) = &kind.schema {
+        return structural::fault(schema, object, before, "").into_iter().map(custom).collect();
+    }
     match kind.plural.as_str() {
         "ingresses" => ingress::ingress(object, before.is_none()),
         "ingressclasses" => ingress::class(object),
@@ -91,6 +99,11 @@ fn specification(kind: &ResourceKind, object: &Value, before: Option<&Value>, au
         "rolebindings" | "clusterrolebindings" => rbac::binding(kind, object, before),
         _ => Vec::new(),
     }
+}
+
+fn custom(fault: Fault) -> Cause {
+    let field = fault.field.trim_start_matches('.').to_owned();
+    Cause { reason: "FieldValueInvalid", field, message: format!("Invalid value: {}", fault.detail) }
 }
 
 /// 400 for a field of the wrong type, as the server's decoder answers.

@@ -3,10 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod cel;
-mod schema;
-
-use nearside_loadtest::api::{ApiServer, Options};
+use nearside_loadtest::api::{ApiServer, Options, structural};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -26,9 +23,9 @@ fn specification() -> &'static Value {
 /// The first fault of the specification of a Route, or the specification with its defaults.
 fn judged(spec: &Value) -> Result<Value, String> {
     let mut spec = spec.clone();
-    schema::fill(specification(), &mut spec);
-    match schema::fault(specification(), &spec, "spec") {
-        Some(fault) => Err(fault),
+    structural::fill(specification(), &mut spec);
+    match structural::fault(specification(), &spec, None, "spec") {
+        Some(fault) => Err(fault.to_string()),
         None => Ok(spec),
     }
 }
@@ -38,6 +35,11 @@ fn spec(more: Value) -> Value {
     let mut spec = json!({ "host": "a.example.com", "to": { "kind": "Service", "name": "web" } });
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
+}
+
+#[test]
+fn every_rule_is_understood_here() {
+    assert_eq!(structural::rules_not_understood(specification()), Vec::<String>::new());
 }
 
 #[test]
