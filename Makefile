@@ -9,7 +9,10 @@ DENY := $(shell command -v cargo-deny 2>/dev/null || echo .tools/bin/cargo-deny)
 # What the demo is started with, such as: make demo DEMO_FLAGS="--nodes 5 --keep"
 DEMO_FLAGS ?=
 
-.PHONY: help demo test test-cluster check lint deny audit build release render clean
+# What the benchmark is started with, such as: make bench-scale BENCH_FLAGS="--report DIR"
+BENCH_FLAGS ?=
+
+.PHONY: help demo bench-scale test check lint deny audit build release render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +21,11 @@ demo: ## install what is missing, build, and show the whole path on an embedded 
 	@scripts/setup demo
 	cargo build --locked --workspace --bins
 	@$(TARGET_DIR)/debug/nearside-loadtest demo $(DEMO_FLAGS)
+
+bench-scale: ## build optimised programs and measure proxy and controller in a cluster of 1,000 nodes and 100,000 pods
+	@scripts/setup check
+	cargo build --locked --profile bench-like -p nearside-proxy -p nearside-controller -p nearside-loadtest --bins
+	@$(TARGET_DIR)/bench-like/nearside-loadtest bench scale $(BENCH_FLAGS)
 
 test: ## install what is missing, build, and run every test
 	@scripts/setup test
@@ -29,13 +37,6 @@ test: ## install what is missing, build, and run every test
 	  echo "cargo test --locked --workspace"; \
 	  cargo test --locked --workspace --no-fail-fast; \
 	fi
-
-# The explicit switch: nobody's cluster is written to because KUBECONFIG happens to be set.
-test-cluster: ## the tests of the whole path against the cluster of KUBECONFIG (docs/testing.md)
-	@test -n "$$KUBECONFIG" || { echo "make test-cluster: set KUBECONFIG" >&2; exit 2; }
-	@scripts/setup test
-	cargo build --locked --workspace --bins
-	NEARSIDE_TEST_CLUSTER=1 cargo test --locked --workspace --test whole_path -- --test-threads=1
 
 check: lint deny ## formatting, lints and dependency rules
 

@@ -7,13 +7,11 @@ mod access;
 mod arguments;
 mod command_line;
 pub mod file_stamp;
-mod handover;
 mod log;
 pub mod openshift;
 mod readiness;
 mod server;
 mod signal;
-mod socket;
 mod tls;
 
 pub use arguments::{AdminArguments, AdminMistake, AdminSecurity};
@@ -22,4 +20,3 @@ pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};
 pub use signal::Shutdown;
-pub use socket::{Probe, ProbeFailure};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearside_loadtest::{cluster_commands, demo};
+use nearside_loadtest::{bench, demo};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -25,11 +25,16 @@ enum Command {
     /// Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies
     #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES)]
     Demo(demo::Options),
-    /// Serve an empty Kubernetes API that is as strict as a real one, over TLS, until Ctrl-C
-    #[command(long_about = API_ABOUT)]
-    Api(cluster_commands::ApiOptions),
-    /// Remove what tests have left in a cluster
-    Clean(cluster_commands::CleanOptions),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// A proxy and a controller in a cluster of a thousand nodes: time to start, memory, bytes watched, cost of each event
+    #[command(long_about = SCALE_ABOUT)]
+    Scale(bench::scale::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,17 +52,9 @@ fn run(command: &Command) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
-        Command::Api(options) => runtime.block_on(cluster_commands::serve(options)).map(|()| true),
-        Command::Clean(options) => cluster_commands::clean(options).map(|()| true),
+        Command::Bench(Bench::Scale(options)) => runtime.block_on(bench::scale::run(options)).map(|()| true),
     }
 }
-
-const API_ABOUT: &str = "Serve an empty Kubernetes API that is as strict as a real one, over TLS, until Ctrl-C.
-
-It authenticates by token, authorizes by Roles and ClusterRoles, issues tokens of ServiceAccounts, validates objects, defaults \
-them, applies on the server's side, serves kinds by their CustomResourceDefinitions, and does what the controllers of Kubernetes \
-do that clients see: the ServiceAccount `default` of each namespace, EndpointSlices. It keeps everything in memory and runs no \
-pods. The kubeconfig is the administrator's.";
 
 const DEMO_ABOUT: &str = "Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies.
 
@@ -80,3 +77,14 @@ The programs are taken from beside this one, or from NEARSIDE_BIN_DIR.
 
 Exit codes: 0 when every request was answered and no byte crossed; 1 when not, or when the cluster could not be built; 2 \
 for unusable flags.";
+
+const SCALE_ABOUT: &str = "A proxy and a controller in a cluster of a thousand nodes: time to start, memory, bytes watched, cost of each event.
+
+Fills a fake Kubernetes API with a generated cluster, starts the real nearside-proxy of its first node and \
+nearside-controller against it, and measures: the time until they are ready, their memory, the bytes that they are sent, the \
+processor time and the bytes that each event costs, and the time from an event to a request that is answered by it or to the \
+DNSEndpoint that follows from it. At the end the proxy is started in clusters that differ in one size alone, to show what its \
+cost grows with.
+
+The figures are printed, and left as scale.json and scale.md in the report directory. The default size needs about 4 GB of \
+memory. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench-scale`).";

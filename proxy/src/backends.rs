@@ -241,6 +241,16 @@ impl Backends {
         weighted.flat_map(|backend| self.local(backend)).any(|(_, local)| !besides.contains(&local.endpoint.address))
     }
 
+    /// The Services whose endpoints on this node are others than before.
+    pub(crate) fn changes_since<'b>(&'b self, before: &'b Self) -> Vec<&'b ServiceKey> {
+        self.services.changes_since(&before.services).into_iter().map(|changed| changed.key).collect()
+    }
+
+    /// The Services with endpoints on this node.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.keys()
+    }
+
     /// Requests and passed-through connections that the local endpoints of a route are busy with.
     pub(crate) fn in_flight(&self, route: &CompiledRoute) -> usize {
         let places = route.backends.iter().flat_map(|backend| self.selected(backend));

@@ -15,7 +15,7 @@ pub(crate) use counts::{Exchanging, RouteCounts};
 use haproxy::{HaproxySeries, Sessions};
 use http::Method;
 use nearside_routing::table::MissPolicy;
-use nearside_routing::{HostPattern, Scheme};
+use nearside_routing::{HostPattern, RouteTable, Scheme};
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
@@ -41,7 +41,7 @@ pub(crate) struct Metrics {
     endpoint_up: IntGaugeVec,
     checks: IntCounterVec,
     misses: IntCounterVec,
-    missed: Arc<Mutex<HashSet<String>>>,
+    missed: Arc<Mutex<Missed>>,
     cross_node: IntCounter,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
@@ -145,6 +145,13 @@ impl Authenticated {
             Self::Busy => "busy",
         }
     }
+}
+
+/// Hosts that have series of misses, and the table that they were compared with last.
+#[derive(Debug, Default)]
+struct Missed {
+    hosts: HashSet<String>,
+    routes: Arc<RouteTable>,
 }
 
 impl Metrics {
@@ -319,7 +326,7 @@ impl Metrics {
     pub(crate) fn miss(&self, policy: MissPolicy, host: &HostPattern) {
         let host = host.to_string();
         self.misses.with_label_values(&[policy_name(policy), &host]).inc();
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).hosts.insert(host);
     }
 
     /// A connection is open until the value is dropped.
@@ -352,15 +359,16 @@ impl Metrics {
     /// The routes have changed: series of those that are gone end.
     pub(crate) fn follow(&self, state: &State) {
         self.generation.set(i64::try_from(state.snapshot.generation).unwrap_or(i64::MAX));
-        self.hosts.set(i64::try_from(state.routes().hosts().count()).unwrap_or(i64::MAX));
+        self.hosts.set(i64::try_from(state.routes().len()).unwrap_or(i64::MAX));
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !missed.is_empty() {
-            let served: HashSet<String> = state.routes().hosts().map(|host| host.pattern.to_string()).collect();
-            for host in missed.extract_if(|host| !served.contains(host)) {
-                for policy in [MissPolicy::Redirect, MissPolicy::Reject] {
-                    // Not every policy was applied to every host.
-                    drop(self.misses.remove_label_values(&[policy_name(policy), &host]));
-                }
+        let before = std::mem::replace(&mut missed.routes, Arc::clone(&state.snapshot.routes));
+        for change in state.routes().changes_since(&before).iter().filter(|change| change.after.is_none()) {
+            let Some(host) = change.pattern().map(ToString::to_string).filter(|host| missed.hosts.remove(host)) else {
+                continue;
+            };
+            for policy in [MissPolicy::Redirect, MissPolicy::Reject] {
+                // Not every policy was applied to every host.
+                drop(self.misses.remove_label_values(&[policy_name(policy), &host]));
             }
         }
     }

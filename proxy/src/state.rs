@@ -4,8 +4,9 @@
 use crate::backends::{Backends, BackendsBuilder};
 use crate::balance::{BalanceDefaults, RouteBalances};
 use crate::metrics::{AllSeries, Series};
-use crate::tls::{Certificates, TlsMaterial};
-use crate::upstream_tls::DestinationCas;
+use crate::rules::Rules;
+use crate::tls::{Certificates, Following, TlsMaterial};
+use crate::upstream_tls::{DestinationCas, Uses};
 use arc_swap::ArcSwap;
 use nearside_routing::{RouteTable, Snapshot};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) backends: Arc<Backends>,
     /// How each rule chooses among them.
     pub(crate) balances: RouteBalances,
+    /// Which rules can reach which of them.
+    pub(crate) rules: Rules,
     /// Where what they do is counted.
     pub(crate) series: Series,
 }
@@ -56,14 +59,17 @@ impl CurrentState {
     }
 }
 
-/// Builds states one after the other and carries over what did not change.
+/// Builds states one after the other and carries over what did not change. What a change costs follows from what it touches.
 #[derive(Debug)]
 pub(crate) struct StateBuilder {
     backends: BackendsBuilder,
-    routes: Option<Arc<RouteTable>>,
+    routes: Arc<RouteTable>,
     certificates: Certificates,
+    following: Following,
     destination_cas: DestinationCas,
+    uses: Uses,
     balances: RouteBalances,
+    rules: Rules,
     series: AllSeries,
 }
 
@@ -72,17 +78,19 @@ impl StateBuilder {
     pub(crate) fn new(node: Arc<str>, certificates: Certificates, balance: BalanceDefaults, series: AllSeries) -> Self {
         Self {
             backends: BackendsBuilder::new(node),
-            routes: None,
+            routes: Arc::default(),
             certificates,
+            following: Following::default(),
             destination_cas: DestinationCas::default(),
+            uses: Uses::default(),
             balances: RouteBalances::new(balance),
+            rules: Rules::default(),
             series,
         }
     }
 
     /// The state of a snapshot. Costs time where certificates are new; not to be called on a runtime's own threads.
     pub(crate) fn build(&mut self, snapshot: Arc<Snapshot>, material: &TlsMaterial) -> State {
-        let same_routes = self.routes.as_ref().is_some_and(|routes| Arc::ptr_eq(routes, &snapshot.routes));
         if !material.is(self.certificates.material()) {
             match self.certificates.with_material(material) {
                 Ok(certificates) => self.certificates = certificates,
@@ -90,19 +98,22 @@ impl StateBuilder {
             }
         }
         self.destination_cas = self.destination_cas.with_default(material.destination_ca.as_ref());
-        if !same_routes {
-            self.certificates = self.certificates.follow(&snapshot.routes);
-            self.destination_cas = self.destination_cas.follow(&snapshot.routes);
-            self.balances = self.balances.follow(&snapshot.routes);
-            self.routes = Some(Arc::clone(&snapshot.routes));
+        let before = std::mem::replace(&mut self.routes, Arc::clone(&snapshot.routes));
+        if !Arc::ptr_eq(&before, &snapshot.routes) {
+            let changes = snapshot.routes.changes_since(&before);
+            self.certificates = self.following.follow(&self.certificates, &snapshot.routes, &changes);
+            self.destination_cas = self.destination_cas.follow(&mut self.uses, &changes);
+            self.balances = self.balances.follow(&snapshot.routes, &changes);
+            self.rules = self.rules.follow(&changes);
         }
         let backends = self.backends.build(&snapshot.endpoints, Instant::now());
         State {
-            series: self.series.follow(&snapshot.routes, &backends, &self.balances),
+            series: self.series.follow(&snapshot.routes, &self.rules, &backends, &self.balances),
             backends,
             certificates: self.certificates.clone(),
             destination_cas: self.destination_cas.clone(),
             balances: self.balances.clone(),
+            rules: self.rules.clone(),
             snapshot,
         }
     }
@@ -113,7 +124,8 @@ mod tests {
     use super::*;
     use crate::tls::TlsFiles;
     use crate::tls::agreement::{Agreement, Version};
-    use nearside_routing::{Change, EndpointSource, Index, IndexConfig, Kind, Object};
+    use nearside_routing::{Change, EndpointSource, Index, IndexConfig, Kind, Object, ObjectKey};
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn object(kind: Kind, name: &str, mut more: Value) -> Change {
@@ -137,6 +149,121 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// One thing that happens to the objects of a small cluster.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Route {
+            host: u8,
+            service: u8,
+            certificate: Option<u8>,
+        },
+        NoRoute {
+            host: u8,
+        },
+        Pod {
+            pod: u8,
+            service: u8,
+        },
+        NoPod {
+            pod: u8,
+        },
+        /// The proxy sees what stands now.
+        Publish,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0_u8..4, 0_u8..3, proptest::option::of(0_u8..2)).prop_map(|(host, service, certificate)| Step::Route {
+                host,
+                service,
+                certificate
+            }),
+            (0_u8..4).prop_map(|host| Step::NoRoute { host }),
+            (0_u8..4, 0_u8..3).prop_map(|(pod, service)| Step::Pod { pod, service }),
+            (0_u8..4).prop_map(|pod| Step::NoPod { pod }),
+            Just(Step::Publish),
+            Just(Step::Publish),
+        ]
+    }
+
+    fn change(step: Step, identities: &[(String, String)]) -> Option<Change> {
+        let delete = |kind, name: String| Some(Change::Delete(ObjectKey::new(kind, "shop", &name)));
+        match step {
+            Step::Route { host, service, certificate } => {
+                let mut spec = json!({ "host": format!("h{host}.example.com"), "to": { "kind": "Service", "name": format!("s{service}") },
+                    "alternateBackends": [{ "kind": "Service", "name": "s0", "weight": 1 }] });
+                if let Some((certificate, key)) = certificate.map(|at| &identities[usize::from(at)]) {
+                    spec["tls"] = json!({ "termination": "edge", "certificate": certificate, "key": key });
+                }
+                Some(object(Kind::Route, &format!("h{host}"), json!({ "spec": spec })))
+            }
+            Step::NoRoute { host } => delete(Kind::Route, format!("h{host}")),
+            Step::Pod { pod, service } => {
+                let status =
+                    json!({ "podIP": format!("10.0.0.{pod}"), "conditions": [{ "type": "Ready", "status": "True" }] });
+                let mut pod = json!({ "metadata": { "namespace": "shop", "name": format!("p{pod}") },
+                    "spec": { "nodeName": "n1", "containers": [] }, "status": status });
+                pod["metadata"]["labels"] = json!({ "app": format!("s{service}") });
+                Some(Change::Apply(Object::decode(Kind::Pod, pod).unwrap()))
+            }
+            Step::NoPod { pod } => delete(Kind::Pod, format!("p{pod}")),
+            Step::Publish => None,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever changes, and however many snapshots are skipped: a state that was built from the one before is the state
+        /// that would be built from nothing.
+        #[test]
+        fn a_state_built_from_the_one_before_is_one_built_from_nothing(
+            steps in proptest::collection::vec(step(), 0..40),
+            limit in 0_usize..8,
+        ) {
+            let mut index =
+                Index::new(IndexConfig { endpoints: EndpointSource::Pods { node: None }, ..IndexConfig::default() });
+            for service in 0..3 {
+                let spec = json!({ "selector": { "app": format!("s{service}") }, "ports": [{ "port": 80 }] });
+                index.apply(object(Kind::Service, &format!("s{service}"), json!({ "spec": spec })));
+            }
+            let agreement = Arc::new(Agreement::new((Version::Tls12, Version::Tls13), vec![], vec![], true).unwrap());
+            let material = TlsFiles::default().read().unwrap();
+            let builder = || {
+                let certificates = Certificates::new(Arc::clone(&agreement), material.clone()).unwrap();
+                let series = AllSeries::new(limit).unwrap();
+                (StateBuilder::new("n1".into(), certificates, BalanceDefaults::default(), series.clone()), series)
+            };
+            let identities = [identity(), identity()];
+            let (mut kept, kept_series) = builder();
+            for step in steps.into_iter().chain([Step::Publish]) {
+                if let Some(change) = change(step, &identities) {
+                    index.apply(change);
+                    continue;
+                }
+                let snapshot = index.publish();
+                let state = kept.build(Arc::clone(&snapshot), &material);
+                let (mut fresh, fresh_series) = builder();
+                let expected = fresh.build(snapshot, &material);
+                prop_assert_eq!(state.certificates.told(), expected.certificates.told());
+                let (told, expected_told) = (kept_series.told(), fresh_series.told());
+                prop_assert_eq!(&told.0, &expected_told.0);
+                prop_assert_eq!((told.1.len(), told.2), (expected_told.1.len(), expected_told.2));
+                for (_, rule) in told.1 {
+                    prop_assert!(state.routes().hosts().flat_map(|host| &host.routes).any(|route| route.source == rule));
+                }
+                let interval = std::time::Duration::from_secs(5);
+                prop_assert_eq!(crate::health::plan(&state, interval).len(), crate::health::plan(&expected, interval).len());
+                for rule in state.routes().hosts().flat_map(|host| &host.routes) {
+                    prop_assert!(state.series.of(rule).is_some());
+                    for backend in &rule.backends {
+                        prop_assert!(state.rules.of(&backend.service).iter().any(|known| Arc::ptr_eq(known, rule)));
+                        prop_assert_eq!(state.backends.local(backend).count(), expected.backends.local(backend).count());
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod client_authority;
 pub(crate) mod client_certificate;
 mod default;
 mod files;
+mod following;
 pub(crate) mod host_authority;
 mod presented;
 mod resumption;
@@ -13,17 +14,17 @@ mod resumption;
 pub(crate) use agreement::Agreement;
 pub(crate) use client_authority::{ClientAuthority, Demand};
 pub(crate) use files::{TlsFiles, TlsMaterial, follow};
+pub(crate) use following::Following;
 pub(crate) use presented::Presented;
 
 use host_authority::HostAuthority;
 use nearside_routing::certificate::{CertificateNames, KeyPair};
 use nearside_routing::policy::client_certificate::Demand as HostDemand;
 use nearside_routing::table::{HostClients, RouteTable};
-use nearside_routing::{HostPattern, Hostname};
+use nearside_routing::{HostPattern, Hostname, SharedMap};
 use resumption::Resumption;
 use rustls::ServerConfig;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A certificate, ready to serve.
@@ -98,8 +99,8 @@ pub(crate) struct Unservable(#[from] rustls::Error);
 pub(crate) struct Certificates {
     agreement: Arc<Agreement>,
     material: TlsMaterial,
-    served: Arc<HashMap<Served, Option<Arc<Certificate>>>>,
-    authorities: Arc<HashMap<AuthorityKey, Arc<HostAuthority>>>,
+    served: SharedMap<Served, Option<Arc<Certificate>>>,
+    authorities: SharedMap<AuthorityKey, HostAuthority>,
     default: Arc<Certificate>,
 }
 
@@ -110,7 +111,7 @@ impl Certificates {
     /// [`Unservable`] for the default certificate.
     pub(crate) fn new(agreement: Arc<Agreement>, material: TlsMaterial) -> Result<Self, Unservable> {
         let default = Arc::new(Certificate::new(&material.default, &agreement, by_router(&material))?);
-        Ok(Self { agreement, material, served: Arc::default(), authorities: Arc::default(), default })
+        Ok(Self { agreement, material, served: SharedMap::default(), authorities: SharedMap::default(), default })
     }
 
     /// Other files: every configuration is made anew, of the same keys.
@@ -119,46 +120,14 @@ impl Certificates {
     /// [`Unservable`] for the default certificate.
     pub(crate) fn with_material(&self, material: &TlsMaterial) -> Result<Self, Unservable> {
         let mut next = Self::new(Arc::clone(&self.agreement), material.clone())?;
-        next.authorities = Arc::clone(&self.authorities);
-        let again = |(served, known): (&Served, &Option<Arc<Certificate>>)| {
-            let known = if served.0.is_some() { known.as_ref()? } else { &next.default };
+        next.authorities = self.authorities.clone();
+        let again = |(served, known): (&Served, &Arc<Option<Arc<Certificate>>>)| {
+            let known = if served.0.is_some() { Option::as_ref(known)? } else { &next.default };
             let certificate = next.with_key(Arc::clone(&known.key), known.names.clone(), served.1.as_ref()).ok()?;
-            Some((*served, Some(Arc::new(certificate))))
+            Some((*served, Arc::new(Some(Arc::new(certificate)))))
         };
-        next.served = Arc::new(self.served.iter().filter_map(again).collect());
+        next.served = self.served.iter().filter_map(again).collect();
         Ok(next)
-    }
-
-    /// The certificates of a table; those that were there already are kept.
-    #[must_use]
-    pub(crate) fn follow(&self, routes: &RouteTable) -> Self {
-        let mut next =
-            Self { served: Arc::default(), authorities: Arc::new(self.authorities_of(routes)), ..self.clone() };
-        let mut all: HashMap<Served, Option<Arc<Certificate>>> = HashMap::new();
-        for host in routes.hosts() {
-            let pairs = host.certificates().map(|pair| (Some(pair), None));
-            for (pair, clients) in pairs.chain(guarded(routes, &host.pattern)) {
-                let served = (pair.map(|pair| pair.fingerprint()), clients.and_then(|clients| authority_key(clients)));
-                if served == (None, None) {
-                    continue;
-                }
-                all.entry(served).or_insert_with(|| {
-                    if let Some(known) = self.served.get(&served) {
-                        return known.clone();
-                    }
-                    match next.make(pair, served.1.as_ref()) {
-                        Ok(certificate) => Some(Arc::new(certificate)),
-                        Err(error) => {
-                            let object = host.routes.first().map(|route| route.source.to_string()).unwrap_or_default();
-                            tracing::error!(host = %host.pattern, object, %error, "TLS for this host is refused");
-                            None
-                        }
-                    }
-                });
-            }
-        }
-        next.served = Arc::new(all);
-        next
     }
 
     /// The certificate that a client sees that asks for this name; `None` where the name has one that cannot be served, or
@@ -168,13 +137,20 @@ impl Certificates {
         let clients = server_name.and_then(|name| routes.clients(name)).and_then(|clients| authority_key(clients));
         match (pair.map(|pair| pair.fingerprint()), clients) {
             (None, None) => Some(&self.default),
-            served => self.served.get(&served)?.as_ref(),
+            served => Option::as_ref(self.served.get(&served)?),
         }
     }
 
     /// What looks at the certificates of a host's clients; `None` where nobody is let in.
     pub(crate) fn authority(&self, clients: &HostClients) -> Option<&Arc<HostAuthority>> {
         self.authorities.get(&authority_key(clients)?)
+    }
+
+    /// What is served, by what tells it from others.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> std::collections::BTreeSet<String> {
+        let served = self.served.iter().map(|(key, made)| format!("{key:?} {}", made.is_some()));
+        served.chain(self.authorities.keys().map(|key| format!("{key:?}"))).collect()
     }
 
     /// The files that these are made with.
@@ -185,27 +161,6 @@ impl Certificates {
     /// Whose certificates clients show; `None` where they are not asked.
     pub(crate) fn clients(&self) -> Option<&Arc<ClientAuthority>> {
         self.material.clients.as_ref()
-    }
-
-    fn authorities_of(&self, routes: &RouteTable) -> HashMap<AuthorityKey, Arc<HostAuthority>> {
-        let mut authorities = HashMap::new();
-        for clients in routes.hosts().filter_map(|host| host.clients.as_ref()) {
-            let (Some(key), Some(authority)) = (authority_key(clients), &clients.authority) else { continue };
-            if authorities.contains_key(&key) {
-                continue;
-            }
-            let made = self
-                .authorities
-                .get(&key)
-                .cloned()
-                .map_or_else(|| HostAuthority::new(authority, key.1).map(Arc::new), Ok);
-            match made {
-                Ok(made) => drop(authorities.insert(key, made)),
-                // What was read was tried; should it fail all the same, nobody is let in.
-                Err(error) => tracing::error!(error, "the CAs of a host's clients cannot be used"),
-            }
-        }
-        authorities
     }
 
     fn make(&self, pair: Option<&Arc<KeyPair>>, clients: Option<&AuthorityKey>) -> Result<Certificate, Unservable> {

@@ -1,11 +1,12 @@
 //! TLS towards pods: the destination CAs of reencrypt routes flow in, the CA bundles that Pingora verifies pods with flow
 //! out. Read once for each bundle, not for each connection. One of the few modules that name Pingora types.
 
+use crate::counted::Counted;
+use nearside_routing::SharedMap;
 use nearside_routing::certificate::read_bundle;
-use nearside_routing::table::{CompiledRoute, PodTls, RouteTable, Termination};
+use nearside_routing::table::{ChangedHost, CompiledRoute, HostRoutes, PodTls, Termination};
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -14,10 +15,17 @@ use std::sync::{Arc, OnceLock};
 /// The CA bundles of a route table.
 #[derive(Clone, Default)]
 pub(crate) struct DestinationCas {
-    bundles: Arc<HashMap<Arc<str>, DestinationCa>>,
+    bundles: SharedMap<Arc<str>, DestinationCa>,
     /// What pods are shown, by the fingerprint of the certificate and its key.
-    shown: Arc<HashMap<[u8; 32], Arc<CertKey>>>,
+    shown: SharedMap<[u8; 32], CertKey>,
     default: Option<(Arc<str>, DestinationCa)>,
+}
+
+/// How many rules use each bundle and each certificate.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    bundles: Counted<Arc<str>>,
+    shown: Counted<[u8; 32]>,
 }
 
 /// One bundle.
@@ -35,28 +43,33 @@ pub(crate) struct DestinationCa {
 }
 
 impl DestinationCas {
-    /// The bundles of a table; those that were there already are kept.
+    /// The bundles of a later table, given how its hosts differ; those that were there already are kept.
     #[must_use]
-    pub(crate) fn follow(&self, routes: &RouteTable) -> Self {
-        let (mut bundles, mut shown) = (HashMap::new(), HashMap::new());
-        for route in routes.hosts().flat_map(|host| &host.routes) {
-            if let Some(PodTls { pair, authority }) = route.pod_tls.as_deref() {
-                let known = self.bundles.get(authority.pem()).cloned();
-                let read = || DestinationCa::read(authority.pem());
-                bundles.entry(Arc::from(authority.pem())).or_insert_with(|| known.unwrap_or_else(read));
-                shown.entry(pair.fingerprint()).or_insert_with(|| {
-                    let chain = pair.chain().iter().map(|certificate| certificate.to_vec()).collect();
-                    Arc::new(CertKey::new(chain, pair.key().secret_der().to_vec()))
-                });
-            }
-            if let Termination::Reencrypt { destination_ca: Some(pem) } = &route.termination
-                && !bundles.contains_key(pem)
+    pub(crate) fn follow(&self, uses: &mut Uses, changes: &[ChangedHost<'_>]) -> Self {
+        let mut next = self.clone();
+        for route in changes.iter().flat_map(|change| main_rules(change.after)) {
+            if let Some(PodTls { pair, .. }) = route.pod_tls.as_deref()
+                && uses.shown.add(pair.fingerprint())
             {
-                let known = self.bundles.get(pem).cloned();
-                bundles.insert(Arc::clone(pem), known.unwrap_or_else(|| DestinationCa::read(pem)));
+                let chain = pair.chain().iter().map(|certificate| certificate.to_vec()).collect();
+                let key = CertKey::new(chain, pair.key().secret_der().to_vec());
+                next.shown.insert(pair.fingerprint(), Arc::new(key));
+            }
+            for pem in bundles(route).filter(|pem| uses.bundles.add(Arc::clone(pem))) {
+                next.bundles.insert(Arc::clone(&pem), Arc::new(DestinationCa::read(&pem)));
             }
         }
-        Self { bundles: Arc::new(bundles), shown: Arc::new(shown), default: self.default.clone() }
+        for route in changes.iter().flat_map(|change| main_rules(change.before)) {
+            if let Some(PodTls { pair, .. }) = route.pod_tls.as_deref()
+                && uses.shown.remove(&pair.fingerprint())
+            {
+                next.shown.remove(&pair.fingerprint());
+            }
+            for pem in bundles(route).filter(|pem| uses.bundles.remove(pem)) {
+                next.bundles.remove(&pem);
+            }
+        }
+        next
     }
 
     /// The same bundles, and this one for routes without.
@@ -66,7 +79,7 @@ impl DestinationCas {
             (Some((known, ca)), Some(pem)) if known == pem => Some((Arc::clone(known), ca.clone())),
             (_, pem) => pem.map(|pem| (Arc::clone(pem), DestinationCa { names: true, ..DestinationCa::read(pem) })),
         };
-        Self { bundles: Arc::clone(&self.bundles), shown: Arc::clone(&self.shown), default }
+        Self { bundles: self.bundles.clone(), shown: self.shown.clone(), default }
     }
 
     /// What servers that are no pods of a route are verified with: the CA for all Services where there is one, else the CAs of
@@ -88,9 +101,10 @@ impl DestinationCas {
         let default = self.default.as_ref().map(|(_, ca)| ca);
         match (&route.termination, route.policy.backend.verify) {
             // The Route's own CA counts, whatever an annotation says.
-            (Termination::Reencrypt { destination_ca: Some(pem) }, _) => self.bundles.get(pem),
+            (Termination::Reencrypt { destination_ca: Some(pem) }, _) => self.bundles.get(pem).map(AsRef::as_ref),
             (_, Some(true)) if route.pod_tls.is_some() => {
-                let own = route.pod_tls.as_ref().and_then(|own| self.bundles.get(own.authority.pem()));
+                let own =
+                    route.pod_tls.as_ref().and_then(|own| self.bundles.get(own.authority.pem()).map(AsRef::as_ref));
                 Some(own.unwrap_or_else(|| NOBODY.get_or_init(|| DestinationCa::read(""))))
             }
             (_, Some(true)) => Some(default.unwrap_or_else(|| NOBODY.get_or_init(|| DestinationCa::read("")))),
@@ -98,6 +112,20 @@ impl DestinationCas {
             (_, None | Some(false)) => None,
         }
     }
+}
+
+/// A canary verifies its pods as the rule beside which it stands.
+fn main_rules(host: Option<&Arc<HostRoutes>>) -> impl Iterator<Item = &Arc<CompiledRoute>> {
+    host.into_iter().flat_map(|host| host.routes.iter())
+}
+
+fn bundles(route: &CompiledRoute) -> impl Iterator<Item = Arc<str>> {
+    let own = route.pod_tls.as_ref().map(|own| Arc::from(own.authority.pem()));
+    let of_route = match &route.termination {
+        Termination::Reencrypt { destination_ca } => destination_ca.clone(),
+        _ => None,
+    };
+    own.into_iter().chain(of_route)
 }
 
 impl DestinationCa {

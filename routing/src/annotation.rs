@@ -91,6 +91,7 @@ impl<'m> Annotations<'m> {
     }
 }
 
+#[cfg(test)]
 impl Annotations<'_> {
     /// The names of all annotations that were looked for.
     pub(crate) fn into_names(self) -> Vec<&'static str> {

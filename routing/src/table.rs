@@ -351,6 +351,16 @@ impl RouteTable {
         self.host_of_server_name(server_name).is_some()
     }
 
+    /// How many host patterns are served.
+    pub fn len(&self) -> usize {
+        self.exact.len() + self.wildcard.len() + usize::from(self.any.is_some())
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Every host pattern that is served, in no particular order.
     pub fn hosts(&self) -> impl Iterator<Item = &Arc<HostRoutes>> {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)

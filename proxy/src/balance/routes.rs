@@ -5,11 +5,11 @@ use super::choose::{Method, hash};
 use super::cookie::AffinityCookie;
 use super::rotation::Rotation;
 use crate::health::CheckKind;
-use nearside_routing::RouteTable;
+use crate::rules::rules;
 use nearside_routing::policy::affinity::CookieName;
 use nearside_routing::policy::balance::{Algorithm, HashKey};
-use nearside_routing::table::{CompiledRoute, HostRoutes, Termination};
-use std::collections::HashMap;
+use nearside_routing::table::{ChangedHost, CompiledRoute, HostRoutes, Termination};
+use nearside_routing::{RouteTable, SharedMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -65,32 +65,34 @@ impl RouteBalance {
 #[derive(Clone, Debug)]
 pub(crate) struct RouteBalances {
     defaults: Arc<BalanceDefaults>,
-    routes: Arc<RouteTable>,
-    /// By the address of the rule, which `routes` keeps alive: a new table shares the rules that did not change.
-    by_rule: Arc<HashMap<usize, Arc<RouteBalance>>>,
+    _routes: Arc<RouteTable>,
+    /// By the address of the rule, which `_routes` keeps alive: a new table shares the rules that did not change.
+    by_rule: SharedMap<usize, RouteBalance>,
 }
 
 impl RouteBalances {
     /// Of no rule.
     pub(crate) fn new(defaults: BalanceDefaults) -> Self {
-        Self { defaults: Arc::new(defaults), routes: Arc::default(), by_rule: Arc::default() }
+        Self { defaults: Arc::new(defaults), _routes: Arc::default(), by_rule: SharedMap::default() }
     }
 
-    /// Those of a table, with the turns of this one.
+    /// Those of a table, given how its hosts differ from the one before, with the turns of that one.
     #[must_use]
-    pub(crate) fn follow(&self, routes: &Arc<RouteTable>) -> Self {
-        let mut by_rule = HashMap::with_capacity(self.by_rule.len());
-        for host in routes.hosts() {
-            let before = self.routes.host(&host.pattern);
-            for main in &host.routes {
+    pub(crate) fn follow(&self, routes: &Arc<RouteTable>, changes: &[ChangedHost<'_>]) -> Self {
+        let mut by_rule = self.by_rule.clone();
+        for rule in changes.iter().flat_map(|change| rules(change.before)) {
+            by_rule.remove(&address(rule));
+        }
+        for change in changes {
+            for main in change.after.into_iter().flat_map(|host| host.routes.iter()) {
                 for route in main.with_canary() {
                     let known = self.by_rule.get(&address(route)).cloned();
-                    let balance = known.unwrap_or_else(|| Arc::new(self.of_changed(route, main, before)));
+                    let balance = known.unwrap_or_else(|| Arc::new(self.of_changed(route, main, change.before)));
                     by_rule.insert(address(route), balance);
                 }
             }
         }
-        Self { defaults: Arc::clone(&self.defaults), routes: Arc::clone(routes), by_rule: Arc::new(by_rule) }
+        Self { defaults: Arc::clone(&self.defaults), _routes: Arc::clone(routes), by_rule }
     }
 
     /// Of a rule of the table. For any other rule the turns begin anew.

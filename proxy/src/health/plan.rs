@@ -8,7 +8,7 @@ use crate::state::State;
 use crate::upstream_tls::DestinationCa;
 use nearside_routing::endpoints::{PortEndpoints, ServiceKey};
 use nearside_routing::table::CompiledRoute;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,9 @@ pub(crate) struct Planned {
 /// The checks for a state. `interval` is that of routes that state none; zero means no checks for those.
 pub(crate) fn plan(state: &State, interval: Duration) -> Plan {
     let mut plan = Plan::new();
-    for route in state.routes().hosts().flat_map(|host| &host.routes).flat_map(|route| route.with_canary()) {
+    let mut seen = HashSet::new();
+    let rules = state.backends.services().flat_map(|service| state.rules.of(service));
+    for route in rules.filter(|rule| seen.insert(Arc::as_ptr(rule))) {
         let interval = route.policy.health.interval.unwrap_or(interval);
         if !interval.is_zero() {
             add(route, state, interval.max(CHECK_INTERVAL_LEAST), &mut plan);

@@ -2,31 +2,31 @@
 //! found without names while a request is served. A series lives as long as its route, or its pod behind that route; the
 //! number of series of pods is bounded, and what is beyond is counted together.
 
+mod following;
+
 use super::counts::{Exchanging, PodCounts, RouteCounts, SCHEMES, index, load};
 use super::family::{Families, Named, number};
 use crate::backends::{Backends, Tracked};
 use crate::balance::RouteBalances;
 use crate::health::CheckKind;
+use crate::rules::Rules;
 use arc_swap::ArcSwap;
-use foldhash::HashMap as FastMap;
+use following::Following;
 use nearside_routing::endpoints::ServiceKey;
 use nearside_routing::table::{CompiledRoute, Termination};
-use nearside_routing::{ObjectKey, RouteTable, Scheme};
+use nearside_routing::{ObjectKey, RouteTable, Scheme, SharedMap};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// The counts of one state's routes and pods, found by the address of a rule, which `routes` keeps alive.
+/// The counts of one state's routes and pods, found by the address of a rule, which the state keeps alive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Series {
-    routes: Arc<RouteTable>,
-    backends: Arc<Backends>,
-    by_rule: Arc<FastMap<usize, Arc<RouteCounts>>>,
-    by_pod: Arc<FastMap<(usize, u64), Arc<PodCounts>>>,
+    by_rule: SharedMap<usize, RouteCounts>,
+    by_pod: SharedMap<(usize, u64), PodCounts>,
     beyond: Arc<PodCounts>,
 }
 
@@ -56,6 +56,7 @@ pub(super) struct Shared {
     pub(super) gone: [Gone; 2],
     pub(super) limit: usize,
     beyond: Arc<PodCounts>,
+    following: Mutex<Following>,
     descriptions: Vec<Desc>,
 }
 
@@ -68,10 +69,10 @@ pub(super) struct Gone {
 }
 
 /// What is served at present.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Rows {
-    pub(super) routes: HashMap<ObjectKey, RouteRow>,
-    pub(super) pods: HashMap<PodKey, PodRow>,
+    pub(super) routes: SharedMap<ObjectKey, RouteRow>,
+    pub(super) pods: SharedMap<PodKey, PodRow>,
     /// Pods behind routes that have no series of their own.
     pub(super) left_out: usize,
     series: Series,
@@ -84,7 +85,7 @@ pub(super) struct RouteRow {
 }
 
 /// A pod as one route reaches it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PodKey {
     pub(super) route: ObjectKey,
     pub(super) service: ServiceKey,
@@ -116,6 +117,7 @@ impl AllSeries {
             gone: Default::default(),
             limit,
             beyond: Arc::default(),
+            following: Mutex::default(),
             descriptions,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -126,74 +128,44 @@ impl AllSeries {
         &self.shared.unmatched
     }
 
-    /// The series of a state; those of routes and pods that are gone end. To be called by one task.
+    /// The series of a state; those of routes and pods that are gone end. To be called by one task. `rules` are those of
+    /// `routes`.
     pub(crate) fn follow(
         &self,
         routes: &Arc<RouteTable>,
+        rules: &Rules,
         backends: &Arc<Backends>,
         balances: &RouteBalances,
     ) -> Series {
-        let last = self.shared.rows.load_full();
-        if Arc::ptr_eq(&last.series.routes, routes) && Arc::ptr_eq(&last.series.backends, backends) {
-            return last.series.clone();
+        let mut rows = Rows::clone(&self.shared.rows.load());
+        let mut following = self.shared.following.lock().unwrap_or_else(|poisoned| {
+            // What it knew may be half of the truth: it begins anew, and the counts of pods with it.
+            rows = Rows::default();
+            let mut following = poisoned.into_inner();
+            *following = Following::default();
+            self.shared.following.clear_poison();
+            following
+        });
+        if following.is_of(routes, backends) {
+            return rows.series;
         }
-        let (mut rows, mut by_rule, mut by_pod) = (Rows::default(), FastMap::default(), FastMap::default());
-        let mut late = Vec::new();
-        let rules = routes.hosts().flat_map(|host| &host.routes).flat_map(|route| route.with_canary());
-        for rule in rules {
-            let row = rows.routes.entry(rule.source.clone()).or_insert_with(|| RouteRow {
-                termination: rule.termination.clone(),
-                counts: last.routes.get(&rule.source).map(|row| Arc::clone(&row.counts)).unwrap_or_default(),
-            });
-            by_rule.insert(address(rule), Arc::clone(&row.counts));
-            let check = &balances.of(rule).check;
-            for (service, local) in rule.backends.iter().flat_map(|backend| backends.endpoints(backend)) {
-                let tracked = local.tracked();
-                let key = PodKey { route: rule.source.clone(), service: (**service).clone(), endpoint: tracked.id() };
-                let known = rows.pods.get(&key).or_else(|| last.pods.get(&key)).map(|row| Arc::clone(&row.counts));
-                let row = PodRow {
-                    pod: Arc::clone(&local.endpoint.pod),
-                    address: local.endpoint.address,
-                    tracked: Arc::clone(tracked),
-                    check: check.clone(),
-                    counts: known.clone().unwrap_or_default(),
-                };
-                match known {
-                    Some(counts) => {
-                        by_pod.insert((address(rule), tracked.id()), counts);
-                        rows.pods.insert(key, row);
-                    }
-                    None => late.push((address(rule), key, row)),
-                }
-            }
-        }
-        // Those that have a series keep it; the others get one while there is room.
-        let mut left_out = HashSet::new();
-        for (rule, key, row) in late {
-            let place = (rule, key.endpoint);
-            if let Some(known) = rows.pods.get(&key) {
-                by_pod.insert(place, Arc::clone(&known.counts));
-            } else if rows.pods.len() < self.shared.limit {
-                by_pod.insert(place, Arc::clone(&row.counts));
-                rows.pods.insert(key, row);
-            } else {
-                left_out.insert(key);
-            }
-        }
-        rows.left_out = left_out.len();
-        rows.series = Series {
-            routes: Arc::clone(routes),
-            backends: Arc::clone(backends),
-            by_rule: Arc::new(by_rule),
-            by_pod: Arc::new(by_pod),
-            beyond: Arc::clone(&self.shared.beyond),
-        };
-        for (_, gone) in last.routes.iter().filter(|(key, _)| !rows.routes.contains_key(key)) {
-            self.shared.bury(&gone.counts);
-        }
+        let gone = following.follow(&mut rows, (routes, backends), rules, balances, self.shared.limit);
+        gone.iter().for_each(|row| self.shared.bury(&row.counts));
+        rows.series.beyond = Arc::clone(&self.shared.beyond);
         let series = rows.series.clone();
         self.shared.rows.store(Arc::new(rows));
         series
+    }
+}
+
+#[cfg(test)]
+impl AllSeries {
+    /// The routes and the pods that have series, the latter by address, and how many are left out.
+    pub(crate) fn told(&self) -> (Vec<ObjectKey>, Vec<(SocketAddr, ObjectKey)>, usize) {
+        let rows = self.shared.rows.load();
+        let mut routes: Vec<ObjectKey> = rows.routes.keys().cloned().collect();
+        routes.sort();
+        (routes, rows.pods.iter().map(|(key, row)| (row.address, key.route.clone())).collect(), rows.left_out)
     }
 }
 

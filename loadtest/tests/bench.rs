@@ -1,0 +1,29 @@
+//! The benchmark at a size at which nothing is measured: it must run to its end, so that it cannot rot.
+
+#![allow(clippy::unwrap_used)]
+
+use nearside_loadtest::programs;
+use serde_json::Value;
+use std::process::Command;
+
+#[test]
+fn the_benchmark_of_scale_runs_to_its_end() {
+    let report = tempfile::tempdir().unwrap();
+    let size =
+        ["--nodes", "10", "--pods", "200", "--services", "40", "--routes", "80", "--events", "8", "--rate", "20"];
+    let bench = Command::new(programs::binary("nearside-loadtest").unwrap())
+        .args(["bench", "scale"])
+        .args(size)
+        .arg("--report")
+        .arg(report.path())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&bench.stdout);
+    assert!(bench.status.success(), "{shown}\n{}", String::from_utf8_lossy(&bench.stderr));
+    let figures: Value = serde_json::from_slice(&std::fs::read(report.path().join("scale.json")).unwrap()).unwrap();
+    for section in ["start", "event", "latency", "flood", "growth"] {
+        let all = figures["figures"].as_array().unwrap();
+        assert!(all.iter().any(|figure| figure["section"] == section), "no figures of {section}");
+    }
+    assert!(report.path().join("scale.md").exists());
+}
