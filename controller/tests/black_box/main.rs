@@ -14,6 +14,7 @@ mod instances;
 mod leadership;
 mod manifests;
 mod objects;
+mod odd_objects;
 mod permissions;
 mod placement;
 mod process;

@@ -11,6 +11,7 @@ mod certificates;
 mod claims;
 mod matching;
 mod objects;
+mod odd_objects;
 mod pods;
 mod redirect;
 mod shutdown;
