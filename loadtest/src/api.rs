@@ -277,6 +277,27 @@ impl ApiServer {
         kubeconfig(&self.url_of(address), self.running.tls.as_ref(), self.running.access.token.as_deref())
     }
 
+    /// A kubeconfig that leads to the first address with a fresh token of a ServiceAccount.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn kubeconfig_yaml_of(&self, namespace: &str, account: &str) -> Result<String, ApiError> {
+        let Running { registry, access, tls, .. } = &*self.running;
+        let kind = self.kind("v1", "ServiceAccount")?;
+        let issued = access.issue(registry, &kind, &Key::new(namespace, account), json!({}))?;
+        Ok(kubeconfig(&self.url(), tls.as_ref(), Some(text(&issued, "status.token"))))
+    }
+
+    /// Makes every object of a manifest exist.
+    ///
+    /// # Errors
+    /// When it is no YAML, or a real server would refuse an object.
+    pub fn seed_manifest(&self, manifest: &str) -> Result<(), ApiError> {
+        let documents = serde_saphyr::from_multiple::<Value>(manifest)
+            .map_err(|error| ApiError::bad_request(format!("the manifest is no YAML: {error}")))?;
+        documents.into_iter().try_for_each(|document| self.seed(document).map(drop))
+    }
+
     /// Forgets every token of a ServiceAccount: whoever shows one is answered with 401.
     pub fn revoke_tokens(&self) {
         self.running.access.issued.revoke_all();

@@ -1,7 +1,8 @@
 //! The fake API server as a person sees it: the real `kubectl`, where it is installed. Elsewhere these tests say so, and
 //! fail only with `NEARSIDE_REQUIRE_KUBECTL=1`.
 
-use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
+use nearside_loadtest::api::{ApiServer, ObjectRef, Options, ServerTls};
+use nearside_loadtest::certificates::TestCa;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -17,6 +18,11 @@ struct Person {
 impl Person {
     /// A server and a home with its kubeconfig; `None` without `kubectl`.
     async fn new() -> Option<Self> {
+        Self::at(Options::default()).await
+    }
+
+    /// The same with a server that behaves so.
+    async fn at(options: Options) -> Option<Self> {
         let installed =
             Command::new("kubectl").args(["version", "--client"]).output().await.is_ok_and(|out| out.status.success());
         if !installed {
@@ -27,7 +33,7 @@ impl Person {
             say_not_run();
             return None;
         }
-        let server = ApiServer::start(Options::default()).await.expect("a free port");
+        let server = ApiServer::start(options).await.expect("a free port");
         let home = TempDir::new().expect("a directory");
         std::fs::write(home.path().join("config"), server.kubeconfig_yaml()).expect("writable");
         Some(Self { server, home })
@@ -233,4 +239,32 @@ async fn what_a_real_server_refuses_is_refused() {
     let forgetful = person.home.path().join("fresh").to_string_lossy().into_owned();
     let complaint = person.refused(&["--cache-dir", &forgetful, "apply", "-f", "-"], &route().to_string()).await;
     assert!(complaint.contains("no matches for kind \"Route\""), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_server_takes_the_manifests_and_gives_accounts_what_they_say() {
+    let ca = TestCa::new("API server").expect("an authority");
+    let identity = ca.identity(&["127.0.0.1"]).expect("a certificate");
+    let tls = ServerTls { server: identity.server().expect("usable"), authority: ca.certificate().to_owned() };
+    let Some(person) = Person::at(Options { tls: Some(tls), ..Options::strict("of-the-administrator") }).await else {
+        return;
+    };
+    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/manifests");
+    for file in ["namespace.yaml", "crd-route.yaml", "crd-dnsendpoint.yaml", "rbac-proxy.yaml"] {
+        person.ok(&["apply", "--server-side", "-f", &format!("{manifests}/{file}")], "").await;
+    }
+    // By hand: `kubectl create token` speaks protocol buffers, which this server does not.
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}});
+    let path = "/api/v1/namespaces/nearside/serviceaccounts/nearside-proxy/token";
+    let answer = person.ok(&["create", "--raw", path, "-f", "-"], &request.to_string()).await;
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let proxy = format!("--token={}", answer["status"]["token"].as_str().expect("a token"));
+    person.ok(&[&proxy, "get", "routes.route.openshift.io", "-A", "-o", "name"], "").await;
+    let refused = person.refused(&[&proxy, "delete", "namespace", "nearside"], "").await;
+    assert!(
+        refused
+            .contains("User \"system:serviceaccount:nearside:nearside-proxy\" cannot delete resource \"namespaces\""),
+        "{refused}"
+    );
 }

@@ -29,10 +29,14 @@ impl Cluster {
         Self::with(Options::default()).await
     }
 
-    /// The same with an API server that behaves so.
+    /// The same with an API server that behaves so. The controller has the token of its own ServiceAccount and the rights that the
+    /// manifests give it, unless the server has accounts of its own.
     pub(crate) async fn with(options: Options) -> Self {
-        let api = ApiServer::start(options).await.unwrap();
+        let rbac = options.accounts.is_empty();
+        let token = if rbac { Some("of-the-administrator".to_owned()) } else { None };
+        let api = ApiServer::start(Options { rbac, token, ..options }).await.unwrap();
         let cluster = Self { api, directory: TempDir::new().unwrap() };
+        cluster.api.seed_manifest(include_str!("../../../deploy/manifests/rbac-controller.yaml")).unwrap();
         cluster.seed(objects::cluster());
         cluster
     }
@@ -61,7 +65,7 @@ impl Cluster {
         self.start(name, &[])
     }
 
-    /// A file that tells how to reach the API server.
+    /// A file that tells an administrator how to reach the API server.
     pub(crate) fn kubeconfig(&self) -> String {
         let path = self.directory.path().join("kubeconfig");
         std::fs::write(&path, self.api.kubeconfig_yaml()).unwrap();
@@ -69,8 +73,9 @@ impl Cluster {
     }
 
     fn start(&self, name: &str, flags: &[&str]) -> Controller {
-        let kubeconfig = self.kubeconfig();
-        let environment = [("KUBECONFIG", &*kubeconfig)];
+        let kubeconfig = self.directory.path().join(format!("{name}.kubeconfig"));
+        std::fs::write(&kubeconfig, self.api.kubeconfig_yaml_of("nearside", "nearside-controller").unwrap()).unwrap();
+        let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
         let flags = [&["--namespace", "nearside"], flags].concat();
         Controller::start(self.directory.path(), name, &flags, &environment)
     }
