@@ -12,7 +12,7 @@ DEMO_FLAGS ?=
 # What the benchmark is started with, such as: make bench-scale BENCH_FLAGS="--report DIR"
 BENCH_FLAGS ?=
 
-.PHONY: help demo bench-scale test check lint deny audit build release render clean
+.PHONY: help demo bench-scale test test-cluster check lint deny audit build release render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,13 @@ test: ## install what is missing, build, and run every test
 	  echo "cargo test --locked --workspace"; \
 	  cargo test --locked --workspace --no-fail-fast; \
 	fi
+
+# The explicit switch: nobody's cluster is written to because KUBECONFIG happens to be set.
+test-cluster: ## the tests of the whole path against the cluster of KUBECONFIG (docs/testing.md)
+	@test -n "$$KUBECONFIG" || { echo "make test-cluster: set KUBECONFIG" >&2; exit 2; }
+	@scripts/setup test
+	cargo build --locked --workspace --bins
+	NEARSIDE_TEST_CLUSTER=1 cargo test --locked --workspace --test whole_path -- --test-threads=1
 
 check: lint deny ## formatting, lints and dependency rules
 

@@ -7,11 +7,13 @@ mod access;
 mod arguments;
 mod command_line;
 pub mod file_stamp;
+mod handover;
 mod log;
 pub mod openshift;
 mod readiness;
 mod server;
 mod signal;
+mod socket;
 mod tls;
 
 pub use arguments::{AdminArguments, AdminMistake, AdminSecurity};
@@ -20,3 +22,4 @@ pub use log::{LogFormat, init_logging};
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};
 pub use signal::Shutdown;
+pub use socket::{Probe, ProbeFailure};

@@ -4,7 +4,10 @@
 
 use crate::access::{Access, TokenReview, Verdict};
 use crate::arguments::AdminSecurity;
+use crate::handover::{self, Port};
 use crate::readiness::Readiness;
+use crate::signal::Shutdown;
+use crate::socket;
 use crate::tls::FollowedTls;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -20,10 +23,11 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -31,8 +35,9 @@ use tokio_rustls::TlsAcceptor;
 
 /// A bound admin port. Add pages, then [`AdminServer::spawn`] it.
 pub struct AdminServer {
-    listener: TcpListener,
+    port: Port,
     address: SocketAddr,
+    socket: Option<UnixListener>,
     pages: Pages,
     tls: Option<Arc<FollowedTls>>,
 }
@@ -46,8 +51,28 @@ impl AdminServer {
         let failed = |source| AdminError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        Ok(Self::new(Port::Own(listener), address, readiness, registry))
+    }
+
+    /// The same on a port that another process may hold: it is taken once that one leaves it, and left when the end of this
+    /// one is asked for. So the port always tells of the newest process of a node.
+    pub fn shared(address: SocketAddr, shutdown: Shutdown, readiness: Readiness, registry: Registry) -> Self {
+        Self::new(Port::Shared(shutdown), address, readiness, registry)
+    }
+
+    fn new(port: Port, address: SocketAddr, readiness: Readiness, registry: Registry) -> Self {
         let pages = Pages { readiness, registry, by_path: BTreeMap::new(), access: Access::default() };
-        Ok(Self { listener, address, pages, tls: None })
+        Self { port, address, socket: None, pages, tls: None }
+    }
+
+    /// Offers the pages on a Unix socket as well, until the process ends.
+    ///
+    /// # Errors
+    /// [`AdminError::Socket`] names the path that cannot be bound.
+    pub fn socket(mut self, path: &Path) -> Result<Self, AdminError> {
+        let bound = socket::bind(path).map_err(|source| AdminError::Socket { path: path.to_owned(), source })?;
+        self.socket = Some(bound);
+        Ok(self)
     }
 
     /// Lets in only those whom `security` knows, and offers TLS where it says so. Where tokens let in, `ask` tells whether the
@@ -95,10 +120,20 @@ impl AdminServer {
         self
     }
 
-    /// Serves in a task of its own until the runtime ends.
+    /// Serves in tasks of their own until the runtime ends.
     pub fn spawn(self) {
-        tracing::info!(address = %self.address, "admin port open");
-        tokio::spawn(serve(self.listener, Arc::new(self.pages), self.tls));
+        let pages = Arc::new(self.pages);
+        if let Some(socket) = self.socket {
+            tokio::spawn(serve_socket(socket, Arc::clone(&pages)));
+        }
+        let address = self.address;
+        match self.port {
+            Port::Own(listener) => {
+                tracing::info!(%address, "admin port open");
+                tokio::spawn(serve(listener, pages, self.tls));
+            }
+            Port::Shared(shutdown) => drop(tokio::spawn(serve_shared(address, shutdown, pages, self.tls))),
+        }
     }
 }
 
@@ -138,6 +173,14 @@ pub enum AdminError {
     Bind {
         /// The address.
         address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its Unix socket cannot be had.
+    #[error("the admin socket {} cannot be opened: {source} (--admin-socket)", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -251,6 +294,30 @@ async fn serve(listener: TcpListener, pages: Arc<Pages>, tls: Option<Arc<Followe
                 None => connection(stream, pages).await,
             }
         });
+    }
+}
+
+/// Serves from when the port is free until the end is asked for; connections that are open then go on.
+async fn serve_shared(address: SocketAddr, shutdown: Shutdown, pages: Arc<Pages>, tls: Option<Arc<FollowedTls>>) {
+    let Some(listener) = handover::take(address, &shutdown).await else { return };
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "admin port open");
+    tokio::select! {
+        () = serve(listener, pages, tls) => {}
+        () = shutdown.requested() => tracing::info!(%address, "admin port left to the next process"),
+    }
+}
+
+/// Plain HTTP for processes of the same place; few ask, each in its turn.
+async fn serve_socket(listener: UnixListener, pages: Arc<Pages>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&pages)))),
+            Err(error) => {
+                tracing::warn!(%error, "admin socket: accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

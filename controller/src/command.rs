@@ -1,6 +1,7 @@
 //! The commands of the program: its arguments flow in, the exit code of a command that answers one question flows out, or the
 //! arguments of the controller itself.
 
+use crate::check::{self, CheckArguments, CheckOptions};
 use crate::explain::{self, ExplainArguments, Question};
 use crate::options::Surroundings;
 use crate::output::complain;
@@ -30,6 +31,12 @@ pub(crate) fn command(mut arguments: Vec<OsString>) -> Command {
             let check = |arguments: ExplainArguments| Question::new(arguments, Surroundings::read());
             let question = configure_from(super::PROGRAM, arguments, check).map(|configured| configured.config);
             Command::Answered(question.map_or_else(|code| code, |question| answer(explain::run(question))))
+        }
+        "check" => {
+            arguments.splice(..2, ["nearside-controller check".into()]);
+            let check = |arguments: CheckArguments| CheckOptions::new(arguments, Surroundings::read());
+            let options = configure_from(super::PROGRAM, arguments, check).map(|configured| configured.config);
+            Command::Answered(options.map_or_else(|code| code, |options| answer(check::run(options))))
         }
         _ => Command::Run(arguments),
     }

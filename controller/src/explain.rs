@@ -12,6 +12,7 @@ mod text;
 mod tls;
 
 pub(crate) use question::{ExplainArguments, Question};
+pub(crate) use tls::{complaint, time_left};
 
 use crate::clock;
 use crate::desired::Planner;
@@ -36,7 +37,7 @@ pub(crate) async fn run(question: Question) -> ExitCode {
         Ok(source) => source,
         Err(error) => return complain(COMMAND, error),
     };
-    let mut selections = selections(&source, &question.reading, &Instance::default());
+    let mut selections = selections(&source, &question.reading, &Instance::of(&question.reading.router_name));
     if source.client().is_none() {
         selections.push(Selection::all(Kind::DnsEndpoint).namespace(question.reading.namespace.as_str()));
     }
@@ -72,6 +73,7 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
         pattern,
         host: &name,
         namespace: &question.reading.namespace,
+        instance: Instance::of(&question.reading.router_name),
         policy: &question.reading.records,
         placement,
         held,

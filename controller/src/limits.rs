@@ -38,3 +38,7 @@ pub(crate) const CONTENTIONS: usize = 5;
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// DNSEndpoints in one page of a list.
 pub(crate) const PAGE: u32 = 500;
+/// What `check` reads at most: bytes of one file, and files below one directory.
+pub(crate) const CHECKED_BYTES: u64 = 64 << 20;
+/// See [`CHECKED_BYTES`].
+pub(crate) const CHECKED_FILES: usize = 10_000;

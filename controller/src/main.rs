@@ -1,10 +1,11 @@
 //! `nearside-controller`: reads the options, builds the parts and joins them. Snapshots flow from the source to the
 //! placement task, desired content from there to the reconciler, and writes from the reconciler to the API or to a
-//! directory; leader election says when the reconciler may write. Its commands, `explain` and others, answer one question
+//! directory; leader election says when the reconciler may write. Its commands, `explain` and `check`, answer one question
 //! about the same objects and end.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod check;
 mod clock;
 mod command;
 mod contention;
@@ -97,7 +98,7 @@ async fn run(options: Options) -> Result<(), StartError> {
         None => None,
     };
     let router = RouterIdentity {
-        name: options.router_name.clone(),
+        name: options.reading.router_name.clone(),
         canonical_hostname: options.router_canonical_hostname.clone(),
         writes_status: options.update_status,
     };
@@ -133,7 +134,7 @@ async fn run(options: Options) -> Result<(), StartError> {
             snapshots: snapshots.clone(),
             desired: desired.clone(),
             term: term.clone(),
-            router: options.router_name.clone(),
+            router: options.reading.router_name.clone(),
         };
         let desired = desired.clone();
         let placement = move || Page::json(placement::page(desired.borrow().as_deref()).to_string());

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 ///
 /// Commands, each with a --help of its own:
 ///   explain URL    what happens to a request, and why
+///   check -f FILE  what is wrong with manifests, before they are applied
 ///   run            the controller itself, as without a command
 #[derive(Clone, Debug, Parser)]
 #[command(name = "nearside-controller", version, about, verbatim_doc_comment)]
@@ -34,9 +35,6 @@ pub(crate) struct Arguments {
     admin_listen: Option<String>,
     #[command(flatten)]
     admin_security: AdminArguments,
-    /// Name of our entry in the status of Routes
-    #[arg(long, value_name = "NAME", env = "NEARSIDE_ROUTER_NAME", default_value = "default")]
-    router_name: String,
     /// Host that our entry in the status of Routes names as the target for CNAMEs
     #[arg(long, value_name = "HOST", env = "NEARSIDE_ROUTER_CANONICAL_HOSTNAME")]
     router_canonical_hostname: Option<String>,
@@ -66,7 +64,6 @@ pub(crate) struct Options {
     pub(crate) reading: Reading,
     /// Where what is known is kept on disk, if anywhere.
     pub(crate) snapshot: Option<SnapshotSettings>,
-    pub(crate) router_name: String,
     pub(crate) router_canonical_hostname: String,
     pub(crate) update_status: bool,
     pub(crate) leader_elect: bool,
@@ -128,9 +125,6 @@ impl Options {
             }
         }
         let reading = arguments.reading.into_settings(surroundings, &mut mistakes);
-        if arguments.router_name.is_empty() {
-            mistakes.add("--router-name", "must not be empty");
-        }
         let canonical = arguments.router_canonical_hostname.unwrap_or_default();
         match Hostname::parse(&canonical) {
             Err(error) if !canonical.is_empty() => mistakes.add("--router-canonical-hostname", error),
@@ -163,7 +157,6 @@ impl Options {
             admin_security,
             reading,
             snapshot: arguments.snapshot.into_settings(),
-            router_name: arguments.router_name,
             router_canonical_hostname: canonical,
             update_status,
             leader_elect,

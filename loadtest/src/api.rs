@@ -48,6 +48,7 @@ use defaults::Allocator;
 use faults::Behind;
 use kinds::{Kinds, ResourceKind};
 use listener::{Answering, Listeners};
+pub(crate) use object::random;
 use object::{Key, meta_text, text};
 use registry::{Caller, DeleteOptions, Deleted, ListQuery, Part, Patch, Registry};
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ pub mod background;
 pub mod bench;
 pub mod certificates;
 pub mod client;
+pub mod cluster_commands;
 pub mod demo;
 pub mod lab;
 pub mod pods;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearside_loadtest::{bench, demo};
+use nearside_loadtest::{bench, cluster_commands, demo};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -25,6 +25,11 @@ enum Command {
     /// Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies
     #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES)]
     Demo(demo::Options),
+    /// Serve an empty Kubernetes API that is as strict as a real one, over TLS, until Ctrl-C
+    #[command(long_about = API_ABOUT)]
+    Api(cluster_commands::ApiOptions),
+    /// Remove what tests have left in a cluster
+    Clean(cluster_commands::CleanOptions),
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
@@ -52,9 +57,18 @@ fn run(command: &Command) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
+        Command::Api(options) => runtime.block_on(cluster_commands::serve(options)).map(|()| true),
+        Command::Clean(options) => cluster_commands::clean(options).map(|()| true),
         Command::Bench(Bench::Scale(options)) => runtime.block_on(bench::scale::run(options)).map(|()| true),
     }
 }
+
+const API_ABOUT: &str = "Serve an empty Kubernetes API that is as strict as a real one, over TLS, until Ctrl-C.
+
+It authenticates by token, authorizes by Roles and ClusterRoles, issues tokens of ServiceAccounts, validates objects, defaults \
+them, applies on the server's side, serves kinds by their CustomResourceDefinitions, and does what the controllers of Kubernetes \
+do that clients see: the ServiceAccount `default` of each namespace, EndpointSlices. It keeps everything in memory and runs no \
+pods. The kubeconfig is the administrator's.";
 
 const DEMO_ABOUT: &str = "Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies.
 

@@ -15,7 +15,7 @@ pub(crate) use listener::{BindError, Listeners, bind};
 
 use crate::connection::{Arrival, Awaited, Connection, HeaderWatch};
 use crate::lifecycle::Busy;
-use crate::limits::{ACCEPT_PAUSE, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
+use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
 use crate::proxy_protocol::Addresses;
 use crate::server::Server;
@@ -38,20 +38,26 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Accepts connections until the drain begins.
+/// Accepts connections until the drain begins; where another proxy listens beside this one, also those that are on their way then.
 pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Server>) {
     let mut draining = server.lifecycle().draining();
+    let drained = async { drop(draining.wait_for(|draining| *draining).await) };
+    tokio::select! {
+        () = accept(&listener, scheme, &server) => {}
+        () = drained => {}
+    }
+    if server.config.ports.shared {
+        listener::retire(&listener);
+        // The time limit is the usual end.
+        drop(timeout(LAST_HANDSHAKES, accept(&listener, scheme, &server)).await);
+    }
+}
+
+async fn accept(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
     loop {
-        let busy = tokio::select! {
-            busy = server.lifecycle().admit() => busy,
-            _ = draining.wait_for(|draining| *draining) => return,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => return,
-        };
-        match accepted {
-            Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(&server), busy))),
+        let busy = server.lifecycle().admit().await;
+        match listener.accept().await {
+            Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
             Err(error) => {
                 // Out of descriptors or memory, or a client that left early: the listener itself is sound.
                 tracing::warn!(%error, "accept failed; connections wait");
@@ -222,7 +228,13 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
         biased;
         // Readiness alone may be a false alarm.
         peeked = socket.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
-        _ = draining.wait_for(|draining| *draining) => false,
+        () = async {
+            drop(draining.wait_for(|draining| *draining).await);
+            if server.config.ports.shared {
+                // Whoever connects now was given to this process by chance, and its request is on the way.
+                tokio::time::sleep(LAST_HANDSHAKES).await;
+            }
+        } => false,
     }
 }
 

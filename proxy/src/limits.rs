@@ -9,6 +9,8 @@ pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 pub(crate) const BACKLOG: i32 = 65_535;
 /// After an accept that failed, such as for want of descriptors; connections wait in the backlog meanwhile.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// From the drain on, for handshakes that have begun at a listener which other processes share. Longer: the client is reset.
+pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_millis(500);
 
 /// For the whole PROXY header of a load balancer. Slower: the connection is closed.
 pub(crate) const PROXY_HEADER_TIME: Duration = Duration::from_secs(5);

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod options;
+mod probe;
 mod proxy_protocol;
 mod rate;
 mod rules;
@@ -56,6 +57,9 @@ use trace::Tracer;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(answer) = probe::asked(PROGRAM) {
+        return answer;
+    }
     let configured = match configure(PROGRAM, Arguments::into_config) {
         Ok(configured) => configured,
         Err(code) => return code,
@@ -119,7 +123,14 @@ async fn run(config: Config) -> Result<(), Failure> {
     let started = admin::Started::default();
     let settings =
         admin::Settings { node: Arc::clone(&config.node), router: config.router_name.clone(), on_miss: config.on_miss };
-    let admin_server = AdminServer::bind(config.admin, readiness.clone(), registry.clone()).await?;
+    let admin_server = match config.ports.shared {
+        true => AdminServer::shared(config.admin, shutdown.clone(), readiness.clone(), registry.clone()),
+        false => AdminServer::bind(config.admin, readiness.clone(), registry.clone()).await?,
+    };
+    let admin_server = match &config.ports.socket {
+        Some(path) => admin_server.socket(path)?,
+        None => admin_server,
+    };
     let source = Source::from_options(&config.manifests).await?.with_snapshot(config.snapshot.as_ref())?;
     let admin_server = admin_server.secured(config.admin_security.clone(), token_reviews(&source))?;
     let mut snapshots = feed::open(source.clone(), &config);
@@ -148,8 +159,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     let current = CurrentState::new(state);
 
     let mut bound = Listeners::default();
-    let http = accept::bind(Scheme::Http, &config.http, &mut bound)?;
-    let https = accept::bind(Scheme::Https, &config.https, &mut bound)?;
+    let http = accept::bind(Scheme::Http, &config.http, config.ports.shared, &mut bound)?;
+    let https = accept::bind(Scheme::Https, &config.https, config.ports.shared, &mut bound)?;
     drop(started.set((current.clone(), bound)));
     let followed = metrics.clone();
     let after = move |state: &State| {

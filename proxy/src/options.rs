@@ -10,6 +10,7 @@ pub(crate) mod headers;
 mod health;
 mod metrics;
 mod namespace;
+mod ports;
 mod proxy_protocol;
 mod timeouts;
 mod tls;
@@ -34,6 +35,8 @@ use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
 use nearside_watch::{AdmissionArguments, AdmissionSettings, SnapshotArguments, SnapshotSettings, UnusableFlag};
+use ports::PortArguments;
+pub(crate) use ports::PortSharing;
 pub(crate) use proxy_protocol::ProxyProtocol;
 use proxy_protocol::ProxyProtocolArguments;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -69,6 +72,8 @@ pub(crate) struct Arguments {
     /// Where health, metrics and pages for the operator are served.
     #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1936")]
     admin_listen: String,
+    #[command(flatten)]
+    ports: PortArguments,
     #[command(flatten)]
     admin_security: AdminArguments,
     #[command(flatten)]
@@ -146,6 +151,7 @@ pub(crate) struct Config {
     pub(crate) http: Vec<ListenAddress>,
     pub(crate) https: Vec<ListenAddress>,
     pub(crate) admin: SocketAddr,
+    pub(crate) ports: PortSharing,
     pub(crate) admin_security: AdminSecurity,
     pub(crate) metrics: MetricsConfig,
     pub(crate) admission: AdmissionSettings,
@@ -213,6 +219,7 @@ impl Arguments {
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),
+            ports: self.ports.check(&mut mistakes),
             admin_security: mistakes
                 .admin_security(self.admin_security.clone(), given(&self.manifests).next().is_none()),
             metrics: self.metrics.check(&mut mistakes),
@@ -248,6 +255,11 @@ impl Arguments {
             },
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
+    }
+
+    /// The probe that is asked for instead of serving.
+    pub(crate) fn probe(&self) -> Option<Result<(nearside_admin::Probe, PathBuf), &'static str>> {
+        self.ports.probe()
     }
 
     fn node(&self, mistakes: &mut Mistakes) -> String {

@@ -91,7 +91,6 @@ impl<'m> Annotations<'m> {
     }
 }
 
-#[cfg(test)]
 impl Annotations<'_> {
     /// The names of all annotations that were looked for.
     pub(crate) fn into_names(self) -> Vec<&'static str> {

@@ -10,13 +10,23 @@ mod route;
 pub use ingress::ingress_claims;
 pub use route::route_claims;
 
+use crate::annotation::Annotations;
 use crate::certificate::KeyPair;
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Age, ObjectKey, WildcardPolicy};
+use crate::object::{Age, ObjectKey, ObjectMeta, WildcardPolicy};
+use crate::policy::Policy;
 use crate::table::CompiledRoute;
 use crate::verdict::Problem;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// The names of all annotations that are read, in every spelling: for whoever wants to suggest one.
+pub fn known_annotations() -> Vec<&'static str> {
+    let empty = ObjectMeta::default();
+    let mut annotations = Annotations::new(&empty);
+    Policy::read(&mut annotations);
+    annotations.into_names()
+}
 
 /// Everything one Route or Ingress asks for.
 #[derive(Clone, Debug, PartialEq)]

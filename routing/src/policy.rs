@@ -152,7 +152,7 @@ impl Policy {
     }
 
     /// The Secrets that it names, all in the object's namespace.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let of_users = self.authentication.basic.iter().map(|basic| &*basic.secret);
         let of_clients = self.client_certificates.guard.iter().filter_map(|guard| guard.secret.as_deref());
         let of_pods = self.backend.secret.iter().filter_map(|secret| secret.as_deref());

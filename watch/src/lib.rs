@@ -29,6 +29,7 @@ pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 pub use changes::{Batch, Changes, Trust, changes};
 pub use cluster::{Asked, Observations, ObserveError, ReviewError, token_reviews};
 pub use last_known::{SnapshotArguments, SnapshotError, SnapshotProblem, SnapshotSettings};
+pub use manifests::{ManifestPart, manifest_parts};
 pub use merge::Standing;
 pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
 pub use reading::{Reading, ReadingError, read_once};

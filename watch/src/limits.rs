@@ -70,6 +70,9 @@ pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(10);
 /// Without an answer after this it does not: with [`PROBE_AFTER`], within 30 s of the last sign of life.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
+const _: () = assert!(PROBE_AFTER.as_secs() + PROBE_TIMEOUT.as_secs() <= 30 && DEAD_PEER.as_secs() <= 30);
+const _: () = assert!(KEEPALIVE.as_secs() + KEEPALIVE_INTERVAL.as_secs() * KEEPALIVE_PROBES as u64 <= 30);
+
 /// A list is not believed at once that lacks everything that was known, or at least so many objects ...
 pub(crate) const HELD_AT_LEAST: usize = 3;
 /// ... which are more than so many of a hundred.

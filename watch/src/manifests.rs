@@ -9,6 +9,8 @@ mod file;
 mod library;
 mod scan;
 
+pub use document::{ManifestPart, manifest_parts};
+
 use crate::hold::Reading;
 use crate::limits::{LONGEST_SETTLE, RESCAN_PERIOD, RESCAN_SHARE, SETTLE};
 use crate::merge::{Event, Update};

@@ -2,6 +2,7 @@
 
 use crate::cluster::connection;
 use crate::last_known::{self, SnapshotError, SnapshotSettings, Store};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -84,7 +85,18 @@ impl ClusterConfig {
     /// # Errors
     /// [`SourceError`] if there is none or it cannot be used.
     pub async fn infer() -> Result<Self, SourceError> {
-        Self::new(kube::Config::infer().await.map_err(|error| SourceError::NoCluster(error.into()))?)
+        let paths = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
+        let Some(paths) = paths else {
+            return Self::new(kube::Config::infer().await.map_err(|error| SourceError::NoCluster(error.into()))?);
+        };
+        // Whoever names a file does not mean another one.
+        let unusable = |error: kube::config::KubeconfigError| SourceError::Kubeconfig {
+            paths: paths.to_string_lossy().into_owned(),
+            error: error.into(),
+        };
+        let kubeconfig = Kubeconfig::from_env().map_err(unusable)?.unwrap_or_default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Self::new(config.map_err(unusable)?)
     }
 
     /// A given configuration. No connection is opened yet. Must run on a Tokio runtime.
@@ -117,6 +129,18 @@ pub enum SourceError {
         describe(&**.0)
     )]
     NoCluster(#[source] Box<dyn Error + Send + Sync>),
+    /// A kubeconfig that is named and cannot be used.
+    #[error(
+        "the kubeconfig {paths} (KUBECONFIG) cannot be used: {}. Check that the file can be read and that its current context \
+         names a cluster and a user that are in it", describe(&**.error)
+    )]
+    Kubeconfig {
+        /// The value of the variable.
+        paths: String,
+        /// What is wrong.
+        #[source]
+        error: Box<dyn Error + Send + Sync>,
+    },
     /// A configuration whose certificates or credentials cannot be used.
     #[error(
         "the configuration for the API server {server} cannot be used: {}. Check the certificates and the credentials in \
@@ -143,5 +167,6 @@ pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text
+    // Parsers draw pictures of what they do not understand.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -182,6 +182,9 @@ pub(crate) struct Dns {
     /// The generation of its records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<String>,
+    /// Whether a publisher, such as a name server, has taken these records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) observed: Option<bool>,
     /// What it says now, such as `video.example.com A 198.18.0.1`.
     pub(crate) records: Vec<String>,
     /// What it should say; empty where that is the same, or where the present records are kept.

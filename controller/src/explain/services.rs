@@ -10,7 +10,7 @@ use nearside_routing::published::{
     BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PublishedAlias, published as published_by,
 };
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
-use nearside_routing::{HostPattern, Hostname, Kind, Object, ObjectKey, Snapshot};
+use nearside_routing::{HostPattern, Hostname, Instance, Kind, Object, ObjectKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The Services of a rule, those of its canary last.
@@ -85,6 +85,7 @@ pub(super) struct Names<'n> {
     pub(super) host: &'n str,
     /// Where the DNSEndpoints are.
     pub(super) namespace: &'n str,
+    pub(super) instance: Instance,
     pub(super) policy: &'n RecordPolicy,
     /// `None` for a host that is not placed.
     pub(super) placement: Option<&'n HostPlacement>,
@@ -101,7 +102,7 @@ impl Names<'_> {
     }
 
     fn key(&self) -> ObjectKey {
-        ObjectKey::new(Kind::DnsEndpoint, self.namespace, &dns_endpoint_name(self.pattern))
+        ObjectKey::new(Kind::DnsEndpoint, self.namespace, &self.instance.name(&dns_endpoint_name(self.pattern)))
     }
 
     fn wanted(&self, snapshot: &Snapshot) -> Option<DnsEndpointSpec> {
@@ -117,6 +118,7 @@ impl Names<'_> {
             object: self.key().to_string(),
             exists: object.is_some(),
             generation: object.and_then(|object| object.metadata.annotation(GENERATION)).map(ToOwned::to_owned),
+            observed: object.map(|object| object.status.observed_generation >= object.metadata.generation.max(1)),
             wanted: if present == wanted { Vec::new() } else { wanted },
             records: present,
             held: self.held,

@@ -77,6 +77,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
         let generation = dns.generation.as_ref().map(|generation| format!(", generation {generation}"));
         let state = if dns.exists { generation.unwrap_or_default() } else { ": not there".into() };
         out.line(&format!("{}{state}", dns.object));
+        match dns.observed {
+            Some(true) => out.line("taken by a publisher"),
+            Some(false) => out.line("no publisher has said that it has taken these records"),
+            None => {}
+        }
         dns.records.iter().for_each(|record| out.line(record));
         dns.wanted.iter().for_each(|record| out.line(&format!("to be written: {record}")));
         if let Some(held) = dns.held {

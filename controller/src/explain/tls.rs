@@ -106,8 +106,13 @@ pub(crate) fn complaint(validity: Validity, now: i64) -> Option<String> {
     }
 }
 
+/// Seconds until a certificate expires; below 0 where it is not valid.
+pub(crate) fn time_left(validity: Validity, now: i64) -> i64 {
+    if validity.not_before > now { -1 } else { validity.not_after - now }
+}
+
 /// RFC 3339.
-pub(crate) fn time(seconds: i64) -> String {
+fn time(seconds: i64) -> String {
     let time = k8s_openapi::jiff::Timestamp::from_second(seconds);
     time.map(|time| time.to_string()).unwrap_or_else(|_| seconds.to_string())
 }

@@ -32,6 +32,9 @@ pub(crate) struct ReadingArguments {
     /// Namespace of the DNSEndpoints and the Lease [default: $POD_NAMESPACE, else that of the service account, else nearside]
     #[arg(long, value_name = "NAMESPACE", env = "NEARSIDE_NAMESPACE")]
     namespace: Option<String>,
+    /// Name of our entry in the status of Routes
+    #[arg(long, value_name = "NAME", env = "NEARSIDE_ROUTER_NAME", default_value = "default")]
+    router_name: String,
     #[command(flatten)]
     admission: AdmissionArguments,
     /// Endpoint addresses to allow although they look unsafe; must be the same for the proxies
@@ -47,6 +50,8 @@ pub(crate) struct Reading {
     pub(crate) router_selector: RouterSelector,
     pub(crate) records: RecordPolicy,
     pub(crate) namespace: String,
+    /// Which installation it is, of several beside each other.
+    pub(crate) router_name: String,
     pub(crate) admission: AdmissionSettings,
     pub(crate) addresses: AddressPolicy,
 }
@@ -62,6 +67,9 @@ impl ReadingArguments {
         mistakes.check_label("--namespace", &namespace);
         if let Some(namespace) = &self.router_namespace {
             mistakes.check_label("--router-namespace", namespace);
+        }
+        if self.router_name.is_empty() {
+            mistakes.add("--router-name", "must not be empty");
         }
         let labels = mistakes.labels(&self.router_selector);
         let ttl: u32 = mistakes.parse("--record-ttl", &self.record_ttl).unwrap_or(MIN_TTL);
@@ -87,6 +95,7 @@ impl ReadingArguments {
             router_selector: RouterSelector { labels, namespace: self.router_namespace },
             records: RecordPolicy { address_types, ttl, max_addresses },
             namespace,
+            router_name: self.router_name,
             admission,
             addresses: AddressPolicy { allowed },
         }

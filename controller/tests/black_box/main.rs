@@ -7,6 +7,7 @@ mod admin_tokens;
 mod admission;
 mod browser;
 mod bursts;
+mod check;
 mod command;
 mod conflicts;
 mod explain;

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 /// A running gateway; it ends with the value.
@@ -118,6 +118,7 @@ impl Answering for Forwarding {
 
 impl Forwarding {
     async fn decide(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.faults.thawed().await;
         let Target::Objects(path) = Target::parse(request.uri().path()) else {
             return self.forward(request, None).await;
         };
@@ -126,11 +127,10 @@ impl Forwarding {
         if !self.pretence.serves(&path) {
             return response::text(404, "404 page not found\n");
         }
-        if verb == "watch" && query.flag("sendInitialEvents") {
-            // The faults of lists are those of lists in pages.
-            return response::error(&ApiError::new(422, "Invalid", STREAMING_IS_FORBIDDEN));
-        }
-        let faults = self.faults.meet(&[verb], &path.plural);
+        let is_streamed_list = verb == "watch" && query.flag("sendInitialEvents");
+        // A list that is streamed is both, and meets the faults of both.
+        let verbs: &[&str] = if is_streamed_list { &["list", "watch"] } else { &[verb] };
+        let faults = self.faults.meet(verbs, &path.plural);
         for fault in &faults {
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(*time).await,
@@ -146,23 +146,23 @@ impl Forwarding {
                 return ended_with(&ApiError::expired(why));
             }
         }
-        let answer = self.forward(request, (verb == "watch").then_some(path.plural.as_str())).await;
+        let watched = (verb == "watch").then(|| Watched::new(&path.plural, is_streamed_list, &faults));
+        let answer = self.forward(request, watched).await;
         let answer = shortened(answer, &faults);
         if faults.contains(&Fault::TruncatedBody) { response::truncated(answer) } else { answer }
     }
 
-    /// Asks the server; its answer is passed on as it comes when it is that of a watch (of a plural), else as a whole.
-    async fn forward(&self, request: Request<Incoming>, watched: Option<&str>) -> Response<AnswerBody> {
+    /// Asks the server; its answer is passed on as it comes when it is that of a watch, else as a whole.
+    async fn forward(&self, request: Request<Incoming>, watched: Option<Watched>) -> Response<AnswerBody> {
         // Before the server answers, so that nothing that is ordered meanwhile is missed.
         let signals = self.faults.signals();
         match self.ask(request).await {
             Ok(answer) => {
                 let (parts, body) = answer.into_parts();
                 let body = match watched {
-                    Some(plural) if parts.status.is_success() => {
+                    Some(watched) if parts.status.is_success() => {
                         let (lines, receiver) = mpsc::channel(LINES_IN_FLIGHT);
-                        let is_hung = self.faults.hangs(plural);
-                        tokio::spawn(Pump { body, lines, signals, plural: plural.to_owned(), is_hung }.run());
+                        tokio::spawn(watched.pass_on(body, lines, signals, self.faults.clone()));
                         AnswerBody::Stream(receiver)
                     }
                     _ => match body.collect().await {
@@ -187,6 +187,7 @@ impl Forwarding {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = self.upstream.path(path).parse()?;
+        parts.version = Version::HTTP_11;
         for name in [CONNECTION, ACCEPT_ENCODING, CONTENT_LENGTH, HeaderName::from_static("transfer-encoding")] {
             parts.headers.remove(name);
         }
@@ -197,47 +198,98 @@ impl Forwarding {
     }
 }
 
-/// Passes a watch on, line by line.
-struct Pump {
-    body: Incoming,
-    lines: mpsc::Sender<io::Result<Bytes>>,
-    signals: tokio::sync::broadcast::Receiver<WatchSignal>,
+/// A watch that is passed on line by line.
+struct Watched {
     plural: String,
-    is_hung: bool,
+    /// Of a streamed list, until its end has passed.
+    is_initial: bool,
+    /// How many of its objects a streamed list keeps.
+    keeps: usize,
+    /// How many of them pass before the connection is cut.
+    cut_after: usize,
+    /// The last event, where events come twice.
+    last: Option<Bytes>,
 }
 
-impl Pump {
-    async fn run(mut self) {
+impl Watched {
+    fn new(plural: &str, is_initial: bool, faults: &[Fault]) -> Self {
+        let lengths = faults.iter().filter_map(|fault| match fault {
+            Fault::EmptyList => Some(0),
+            Fault::ShortList(length) => Some(*length),
+            _ => None,
+        });
+        let keeps = lengths.min().unwrap_or(usize::MAX);
+        let cut_after = if faults.contains(&Fault::TruncatedBody) { 1 } else { usize::MAX };
+        Self { plural: plural.to_owned(), is_initial, keeps, cut_after, last: None }
+    }
+
+    async fn pass_on(
+        mut self,
+        mut body: Incoming,
+        lines: mpsc::Sender<io::Result<Bytes>>,
+        mut signals: broadcast::Receiver<WatchSignal>,
+        faults: Faults,
+    ) {
         let mut part = BytesMut::new();
+        let mut is_hung = faults.hangs(&self.plural);
         loop {
-            if self.is_hung {
-                self.lines.closed().await;
+            if is_hung {
+                lines.closed().await;
                 return;
             }
             tokio::select! {
-                () = self.lines.closed() => return,
-                signal = self.signals.recv() => match signal {
+                () = lines.closed() => return,
+                signal = signals.recv() => match signal {
                     Ok(WatchSignal::End { cut, requests }) if requests.matches("watch", &self.plural) => {
                         if cut {
-                            let _ = self.lines.send(Err(io::ErrorKind::ConnectionReset.into())).await;
+                            let _ = lines.send(Err(io::ErrorKind::ConnectionReset.into())).await;
                         }
                         return;
                     }
-                    Ok(WatchSignal::Hang { requests }) if requests.matches("watch", &self.plural) => self.is_hung = true,
+                    Ok(WatchSignal::Hang { requests }) if requests.matches("watch", &self.plural) => is_hung = true,
                     Ok(_) => {}
                     Err(_) => return,
                 },
-                frame = self.body.frame() => {
+                frame = body.frame() => {
                     let Some(Ok(frame)) = frame else { return };
                     part.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
                     while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
-                        if self.lines.send(Ok(part.split_to(end + 1).freeze())).await.is_err() {
-                            return;
+                        faults.thawed().await;
+                        for line in self.events(part.split_to(end + 1).freeze(), &faults) {
+                            if lines.send(line).await.is_err() {
+                                return;
+                            }
                         }
                     }
                 }
             }
         }
+    }
+
+    /// What becomes of one line.
+    fn events(&mut self, line: Bytes, faults: &Faults) -> Vec<io::Result<Bytes>> {
+        if line.starts_with(b"{\"type\":\"BOOKMARK\"") {
+            self.is_initial &= !line.windows(INITIAL_END.len()).any(|part| part == INITIAL_END);
+            return vec![Ok(line)];
+        }
+        if self.is_initial {
+            if self.cut_after == 0 {
+                return vec![Err(io::ErrorKind::ConnectionReset.into())];
+            }
+            self.cut_after -= 1;
+            let passes = self.keeps > 0;
+            self.keeps = self.keeps.saturating_sub(1);
+            return passes.then_some(Ok(line)).into_iter().collect();
+        }
+        if faults.loses(&self.plural) {
+            return Vec::new();
+        }
+        let mut events = vec![Ok(line.clone())];
+        if faults.doubles(&self.plural) {
+            events.push(Ok(line.clone()));
+            events.extend(self.last.replace(line).map(Ok));
+        }
+        events
     }
 }
 
@@ -280,5 +332,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const STREAMING_IS_FORBIDDEN: &str = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+/// In the bookmark that ends a streamed list.
+const INITIAL_END: &[u8] = b"k8s.io/initial-events-end";
 const LINES_IN_FLIGHT: usize = 16;

@@ -4,9 +4,9 @@
 use super::response::AnswerBody;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use socket2::SockRef;
 use std::convert::Infallible;
 use std::fmt;
@@ -165,8 +165,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ser
         let service = Arc::clone(&service);
         async move { Ok::<Response<AnswerBody>, Infallible>(service.answer(request).await) }
     });
-    let connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = connection.await {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().header_read_timeout(None);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!(%error, "an API connection ended early");
     }
 }

@@ -287,6 +287,7 @@ The cluster goes on until Ctrl-C. Try:
 
         for node in self.network.nodes() {
             let mut arguments = flag("--node-name", &node.name()).to_vec();
+            arguments.extend(flag("--namespace", &ROUTER_NAMESPACE));
             for address in node.place().addresses() {
                 arguments.extend(flag("--http-listen", &at(*address, self.plan.router.http)));
                 arguments.extend(flag("--https-listen", &at(*address, self.plan.router.https)));

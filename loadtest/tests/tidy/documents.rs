@@ -14,7 +14,13 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 2] = [("nearside-controller", "explain"), ("nearside-loadtest", "bench scale")];
+const COMMANDS: [(&str, &str); 5] = [
+    ("nearside-controller", "explain"),
+    ("nearside-controller", "check"),
+    ("nearside-loadtest", "api"),
+    ("nearside-loadtest", "clean"),
+    ("nearside-loadtest", "bench scale"),
+];
 
 #[test]
 fn every_path_that_a_document_names_exists() {

@@ -34,13 +34,15 @@ async fn the_older_claim_wins(source: Source) {
     stage.until_admitted("rival", "loser", "True", "").await;
     stage.until_published(HOST, &["n1"]).await;
 
-    stage.put(&winner);
     if source == Source::Manifests {
         // It comes back with its old age, and with it the claim.
+        stage.put(&winner);
         stage.until("the claim returns", answer, |record| record.pod.as_deref() == Some("web-1")).await;
         stage.until_admitted("rival", "loser", "False", "HostAlreadyClaimed").await;
     } else {
         // To an API it is new, and so the younger one.
+        stage.objects.api().next_second().await;
+        stage.put(&winner);
         stage.until_admitted("shop", "winner", "False", "HostAlreadyClaimed").await;
         let record = stage.until_served("n1", URL).await;
         assert_eq!(record.pod.as_deref(), Some("rival-1"), "{record:?}");

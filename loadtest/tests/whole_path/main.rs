@@ -7,14 +7,19 @@
 
 mod api_server;
 mod bad_input;
+mod black_hole;
 mod certificates;
 mod claims;
+mod credentials;
+mod faults;
 mod matching;
 mod objects;
 mod odd_objects;
 mod pods;
 mod redirect;
+mod shared_cluster;
 mod shutdown;
 mod stage;
 mod start;
 mod tls;
+mod traffic;

@@ -33,6 +33,8 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     pub(crate) directory: TempDir,
     pub(crate) proxy_flags: Vec<String>,
+    /// Whether programs keep what they know on disk.
+    pub(crate) keeps_snapshots: bool,
     /// What kubelets do all the time: heartbeats, and probes of the routers.
     routers: Vec<JoinHandle<()>>,
     names: Resolver,
@@ -69,6 +71,7 @@ impl Stage {
             programs: BTreeMap::new(),
             network,
             directory,
+            keeps_snapshots: false,
             proxy_flags: ["--shutdown-delay=300ms", "--drain-timeout=20s"].map(String::from).to_vec(),
             routers: vec![heartbeats],
             pod_tls,
@@ -92,6 +95,14 @@ impl Stage {
         }
     }
 
+    /// Starts all programs once more, after they have ended; the routers are followed already.
+    pub(crate) fn start_again(&mut self) {
+        self.start_dns_sync();
+        self.start_controller();
+        let nodes: Vec<String> = self.network.nodes().iter().map(|node| node.name().to_owned()).collect();
+        nodes.iter().for_each(|node| self.start_proxy(node));
+    }
+
     /// Waits until every program says that it is ready.
     pub(crate) async fn ready(&mut self) {
         let admin: Vec<SocketAddr> = self.programs.keys().map(|name| self.admin(name)).collect();
@@ -109,13 +120,18 @@ impl Stage {
     }
 
     fn start_controller(&mut self) {
+        self.start_controller_as("controller");
+    }
+
+    /// Starts another controller.
+    pub(crate) fn start_controller_as(&mut self, name: &str) {
         let mut arguments: Vec<String> =
             ["--node-address-type=InternalIP", "--record-ttl=5", WILDCARDS].map(String::from).into();
         arguments.extend(self.flags_for_addresses());
         arguments.push(format!("--namespace={}", self.objects.names().global(ROUTER_NAMESPACE)));
         arguments.extend(self.objects.flags_for_controller());
         let place = self.network.control().clone();
-        self.launch("nearside-controller", "controller", &place, arguments);
+        self.launch("nearside-controller", name, &place, arguments);
     }
 
     /// The arguments of the proxy of a node.
@@ -123,6 +139,7 @@ impl Stage {
         let address = self.address(node);
         let mut arguments = vec![
             format!("--node-name={}", self.objects.names().global(node)),
+            format!("--namespace={}", self.objects.names().global(ROUTER_NAMESPACE)),
             format!("--http-listen={}", SocketAddr::new(address, PORTS.http)),
             format!("--https-listen={}", SocketAddr::new(address, PORTS.https)),
             WILDCARDS.to_owned(),
@@ -147,6 +164,9 @@ impl Stage {
 
     fn launch(&mut self, binary: &str, name: &str, place: &Place, mut arguments: Vec<String>) {
         arguments.push(format!("--admin-listen={}", self.admin(name)));
+        if self.keeps_snapshots {
+            arguments.push(format!("--snapshot-dir={}", self.directory.path().join("kept").join(name).display()));
+        }
         let program = self.start_as(binary, name, place, &arguments);
         self.programs.insert(name.to_owned(), program);
     }
@@ -167,6 +187,7 @@ impl Stage {
         match program.strip_prefix("proxy-") {
             Some(node) => SocketAddr::new(self.address(node), 9901),
             None if program == "controller" => SocketAddr::new(control, 9902),
+            None if program == "second-controller" => SocketAddr::new(control, 9904),
             None => SocketAddr::new(control, 9903),
         }
     }

@@ -4,7 +4,7 @@ use crate::limits::BACKLOG;
 use crate::options::ListenAddress;
 use nearside_routing::Scheme;
 use serde::Serialize;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -18,18 +18,20 @@ pub(crate) struct Listeners {
     pub(crate) https: Vec<SocketAddr>,
 }
 
-/// Binds every address of a scheme, and notes what was bound.
+/// Binds every address of a scheme, and notes what was bound. `shared` ports may be another proxy's as well; the kernel then
+/// gives each a part of the connections.
 ///
 /// # Errors
 /// [`BindError`] for the first address that cannot be bound.
 pub(crate) fn bind(
     scheme: Scheme,
     addresses: &[ListenAddress],
+    shared: bool,
     bound: &mut Listeners,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut sockets = Vec::with_capacity(addresses.len());
     for ListenAddress { address, optional } in addresses {
-        match listen(*address) {
+        match listen(*address, shared) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(|source| BindError { address: *address, source })?;
                 match scheme {
@@ -66,16 +68,26 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 /// An IPv6 socket takes IPv6 clients only, so that it never competes with the IPv4 socket of the same port.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Begins the end of a listener that other processes listen beside: from now on the kernel keeps nothing of a handshake but what
+/// the client sends back (SYN cookies), which any of them can take up. Without it, handshakes that are under way when the socket
+/// closes would be reset.
+pub(crate) fn retire(listener: &TcpListener) {
+    if let Err(error) = SockRef::from(listener).listen(0) {
+        tracing::debug!(%error, "the backlog cannot be changed");
+    }
 }
 
 fn is_missing_family(error: &io::Error) -> bool {
@@ -99,10 +111,10 @@ mod tests {
     async fn a_port_in_use_is_named() {
         let address = |address: SocketAddr| [ListenAddress { address, optional: false }];
         let mut bound = Listeners::default();
-        let held = bind(Scheme::Http, &address("127.0.0.1:0".parse().unwrap()), &mut bound).unwrap();
+        let held = bind(Scheme::Http, &address("127.0.0.1:0".parse().unwrap()), false, &mut bound).unwrap();
         let taken = held[0].local_addr().unwrap();
         assert_eq!(bound.http, [taken]);
-        let error = bind(Scheme::Http, &address(taken), &mut bound).unwrap_err().to_string();
+        let error = bind(Scheme::Http, &address(taken), false, &mut bound).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
     }
 }

@@ -47,6 +47,7 @@ mod route_fields;
 mod rules;
 mod server_alias;
 mod server_names;
+mod succession;
 mod support;
 mod timeouts;
 mod tls;

@@ -2,11 +2,9 @@
 //! and no other object notices.
 
 use crate::admission::{AdmissionRules, HostRules};
-use crate::annotation::Annotations;
-use crate::claim::{Claims, ingress_claims, route_claims};
+use crate::claim::{Claims, ingress_claims, known_annotations, route_claims};
 use crate::index::{Change, Index, IndexConfig};
-use crate::object::{Kind, Object, ObjectMeta};
-use crate::policy::Policy;
+use crate::object::{Kind, Object};
 use crate::testing::{CLASS, objects, route};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -74,14 +72,6 @@ fn with_leaves(value: Value) -> (Value, Vec<String>) {
     (value, found)
 }
 
-/// The names of annotations that a policy is read from.
-fn annotation_names() -> Vec<&'static str> {
-    let empty = ObjectMeta::default();
-    let mut annotations = Annotations::new(&empty);
-    Policy::read(&mut annotations);
-    annotations.into_names()
-}
-
 /// The claims of an object, where it is one.
 fn claims(kind: Kind, value: Value) -> Option<Claims> {
     match Object::decode(kind, value).ok()? {
@@ -141,7 +131,7 @@ fn every_field_bears_every_hostile_value() {
 
 #[test]
 fn every_annotation_bears_every_hostile_value() {
-    let names = annotation_names();
+    let names = known_annotations();
     assert!(names.len() > 30, "{names:?}");
     for value in hostile() {
         let Some(text) = value.as_str() else { continue };
@@ -174,7 +164,7 @@ proptest! {
     #[test]
     fn no_text_in_any_field_is_a_panic(
         fields in proptest::collection::vec((any::<proptest::sample::Index>(), any_text()), 1..6),
-        annotations in proptest::collection::vec((proptest::sample::select(annotation_names()), any_text()), 0..12),
+        annotations in proptest::collection::vec((proptest::sample::select(known_annotations()), any_text()), 0..12),
     ) {
         for (kind, (template, leaves)) in [(Kind::Route, &*ROUTE), (Kind::Ingress, &*INGRESS)] {
             let mut object = template.clone();

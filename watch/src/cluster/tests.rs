@@ -21,7 +21,11 @@ struct Follower {
 
 impl Follower {
     fn new(server: &ApiServer, selections: Vec<Selection>) -> Self {
-        Self { changes: changes(source(server), selections), objects: BTreeMap::new(), deleted: Vec::new() }
+        Self::of(source(server), selections)
+    }
+
+    fn of(source: Source, selections: Vec<Selection>) -> Self {
+        Self { changes: changes(source, selections), objects: BTreeMap::new(), deleted: Vec::new() }
     }
 
     /// Takes batches until a condition holds.

@@ -21,6 +21,56 @@ pub(super) struct Place {
     pub(super) line: usize,
 }
 
+/// One document of a manifest file, as it stands there: for who looks at files themselves, and not at what they hold now.
+#[derive(Debug)]
+pub struct ManifestPart<'t> {
+    /// The first line, from 1.
+    pub line: usize,
+    /// The text, from that line on.
+    pub text: &'t str,
+    /// What it says, or the line of the fault and the fault.
+    pub value: Result<Value, (usize, String)>,
+}
+
+/// The documents of a file that hold anything; `json` says that its name ends in `.json`.
+pub fn manifest_parts(text: &str, json: bool) -> Vec<ManifestPart<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if json {
+        return json_parts(text);
+    }
+    let part = |(line, text)| {
+        let place = Place { document: 1, line };
+        let value = serde_saphyr::from_str_with_options::<Value>(text, options());
+        let fault = |error| {
+            let Fault { place, message } = yaml_fault(error, text, place);
+            (place.line, message)
+        };
+        ManifestPart { line, text, value: value.map_err(fault) }
+    };
+    split(text).into_iter().map(part).collect()
+}
+
+fn json_parts(text: &str) -> Vec<ManifestPart<'_>> {
+    let mut parts = Vec::new();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    loop {
+        let before = values.byte_offset();
+        let start = before + text[before..].len() - text[before..].trim_start().len();
+        let line = 1 + text[..start].matches('\n').count();
+        let value = match values.next() {
+            None => return parts,
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err((error.line().max(1), error.to_string())),
+        };
+        let end = if value.is_ok() { values.byte_offset() } else { text.len() };
+        let broken = value.is_err();
+        parts.push(ManifestPart { line, text: &text[start..end], value });
+        if broken {
+            return parts;
+        }
+    }
+}
+
 /// Something in a file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("document {}, line {}: {message}", place.document, place.line)]
@@ -190,6 +240,17 @@ mod tests {
         let text = "# comment\n---\n# only a comment\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\r\n\
                     apiVersion: v1\nkind: Pod\nmetadata:\n  name: b\n---\nkind: ConfigMap\napiVersion: v1\n...\n";
         assert_eq!(objects(text), [(Kind::Service, "a".into(), 1, 4), (Kind::Pod, "b".into(), 2, 8)]);
+    }
+
+    #[test]
+    fn parts_keep_their_lines_and_a_broken_one_costs_only_itself() {
+        let seen = |text: &str, json: bool| -> Vec<(usize, Result<Value, usize>)> {
+            let parts = manifest_parts(text, json).into_iter();
+            parts.map(|part| (part.line, part.value.map_err(|(line, _)| line))).collect()
+        };
+        let one = || Ok(serde_json::json!({"a": 1}));
+        assert_eq!(seen("# x\n---\na: 1\n---\na: [\n---\na: 1\n", false), [(2, one()), (4, Err(5)), (6, one())]);
+        assert_eq!(seen("{\"a\": 1}\n\n{\"a\": 1} {\n\"a\"", true), [(1, one()), (3, one()), (3, Err(4))]);
     }
 
     #[test]

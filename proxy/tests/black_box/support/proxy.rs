@@ -43,7 +43,7 @@ impl Proxy {
 
     /// The same in an environment.
     pub(crate) fn start_in(environment: &[(&str, &str)], manifests: &Manifests, flags: &[&str]) -> Self {
-        let mut command = command(manifests);
+        let mut command = command(manifests, flags);
         command.envs(environment.iter().copied());
         if !flags.iter().any(|flag| flag.starts_with("--shutdown-delay")) {
             command.arg("--shutdown-delay=0s");
@@ -79,7 +79,8 @@ impl Proxy {
             child,
             http: http.unwrap(),
             https: https.unwrap(),
-            admin: admin.unwrap(),
+            // One that another proxy still has is not told of yet.
+            admin: admin.or_else(|| asked(flags, ADMIN)).unwrap(),
             access_log,
             log,
             _manifests: None,
@@ -164,15 +165,26 @@ impl Drop for Proxy {
     }
 }
 
-/// The program with the flags of every test; later flags are added to these.
-fn command(manifests: &Manifests) -> Command {
+/// The program with the flags of every test; later flags are added to these, and addresses take the place of any free ones.
+fn command(manifests: &Manifests, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
     command.env_clear().args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
-    command.args(["--http-listen=127.0.0.1:0", "--https-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
+    for port in ["--http-listen=", "--https-listen=", ADMIN] {
+        if asked(flags, port).is_none() {
+            command.arg(format!("{port}127.0.0.1:0"));
+        }
+    }
     command.args(["--log-format=json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
+
+/// The address that a flag asks for.
+fn asked(flags: &[&str], flag: &str) -> Option<SocketAddr> {
+    flags.iter().find_map(|given| given.strip_prefix(flag))?.parse().ok()
+}
+
+const ADMIN: &str = "--admin-listen=";
 
 fn collect(stream: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> Receiver<String> {
     let (sender, receiver) = channel();
