@@ -148,7 +148,8 @@ impl Changes {
         }
     }
 
-    /// Reads these objects as well, one by one, and no others that were read so before. Gives what is gone with those.
+    /// Reads these objects as well, one by one, and no others that were read so before. Gives what is gone with those, and what
+    /// the snapshot on disk knows of new ones while it is served.
     /// Manifests are read whole; there is nothing to follow.
     pub(crate) fn follow(&mut self, wanted: &BTreeSet<ObjectKey>) -> Vec<Change> {
         let mut gone = Vec::new();

@@ -15,6 +15,7 @@ mod reachability;
 mod request;
 mod review;
 mod split;
+mod watch_stream;
 
 pub use observed::{Observations, ObserveError};
 pub use review::{Asked, ReviewError, token_reviews};
@@ -30,13 +31,14 @@ use failure::Failure;
 use list::Streaming;
 use pulse::Pulse;
 use reachability::Reachability;
-use request::{Decoded, Undecodable, WatchEvent, WatchStream};
+use request::{Decoded, Undecodable};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
+use watch_stream::{WatchEvent, WatchStream};
 
 /// Starts the tasks of a cluster, one for each selection.
 pub(crate) struct Cluster {

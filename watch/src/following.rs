@@ -28,7 +28,7 @@ impl Following {
         Self { cluster, next: first, updates, followed: BTreeMap::new(), left_out: 0 }
     }
 
-    /// Follows these objects and no others, and appends what is gone.
+    /// Follows these objects and no others, and appends what is gone, or known of new ones from the snapshot on disk.
     pub(crate) fn follow(
         &mut self,
         wanted: &BTreeSet<ObjectKey>,
@@ -54,7 +54,7 @@ impl Following {
             let Some(updates) = self.updates.upgrade().filter(|_| !self.followed.contains_key(key)) else { continue };
             let name = format!("metadata.name={}", key.name);
             let selection = Selection::all(key.kind).namespace(&*key.namespace).fields(name);
-            merge.add(self.next, &selection);
+            merge.add(self.next, &selection, gone);
             let task = self.cluster.spawn(self.next, selection, updates, state, tasks);
             self.followed.insert(key.clone(), (self.next, task));
             self.next += 1;

@@ -133,6 +133,14 @@ impl Store {
         }
     }
 
+    /// Removes what is kept of a selection.
+    pub(crate) fn forget(&self, selection: &Selection) {
+        let path = self.path(selection);
+        self.pending().remove(&path);
+        // One that was never written is not there.
+        drop(fs::remove_file(path));
+    }
+
     /// Notes that a selection is as its cluster has it.
     pub(crate) fn touch(&self, selection: &Selection) {
         if let Ok(file) = File::options().write(true).open(self.path(selection)) {

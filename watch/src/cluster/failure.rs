@@ -40,8 +40,12 @@ pub(crate) enum Failure {
     #[error("the API server asks us to wait: {message}")]
     Busy { message: String, wait: Option<Duration> },
     /// Any other answer.
-    #[error("the API server answered with an error: {0}")]
-    Other(String),
+    #[error("the API server answered with an error: {message}")]
+    Other {
+        /// The status of the answer, 0 where it has none.
+        code: u16,
+        message: String,
+    },
 }
 
 /// A verb and a resource, as RBAC names them.
@@ -102,7 +106,7 @@ impl Failure {
             Self::Cut(_) => "Cut",
             Self::NotStreamed(_) => "NotStreamed",
             Self::Busy { .. } => "Busy",
-            Self::Other(_) => "ServerError",
+            Self::Other { .. } => "ServerError",
         }
     }
 
@@ -110,6 +114,7 @@ impl Failure {
     pub(crate) fn of_status(status: &kube::core::Status, asked: Asked, retry_after: Option<Duration>) -> Self {
         let hint = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
         let wait = retry_after.or_else(|| hint.map(|seconds| Duration::from_secs(seconds.into())));
+        let causes = status.details.as_ref().map(|details| &*details.causes).unwrap_or_default();
         let said = || format!("{} {}: {}", status.code, status.reason, status.message);
         match status.code {
             404 => Self::Missing,
@@ -117,10 +122,10 @@ impl Failure {
             403 => Self::Forbidden { asked, message: status.message.clone() },
             410 => Self::Expired,
             // The server has lost its newest changes, as after a restore.
-            504 if status.message.contains("Too large resource version") => Self::Expired,
+            504 if causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge") => Self::Expired,
             429 => Self::Busy { message: said(), wait },
             _ if wait.is_some() => Self::Busy { message: said(), wait },
-            _ => Self::Other(said()),
+            code => Self::Other { code, message: said() },
         }
     }
 }

@@ -2,7 +2,8 @@
 //! the list, the version to watch from, and the stream that goes on after it flow out. Only `cluster` calls it.
 
 use super::failure::Failure;
-use super::request::{Decoded, Listing, WatchEvent, WatchStream};
+use super::request::{Decoded, Listing};
+use super::watch_stream::{WatchEvent, WatchStream};
 use super::{Cause, KindWatch};
 use crate::limits::REQUEST_TIMEOUT;
 use crate::{Object, ObjectKey};

@@ -1,28 +1,23 @@
-//! List and watch requests: a selection flows in, decoded objects flow out while the answer is still on its way. Each object is
-//! cut out of the stream as text and trimmed at once; neither a page nor a tree of JSON is ever held. `cluster` calls it; it
+//! Requests and lists in pages: a selection flows in, decoded objects flow out while the answer is still on its way. Each object
+//! is cut out of the stream as text and trimmed at once; neither a page nor a tree of JSON is ever held. `cluster` calls it; it
 //! does not retry.
 
 use super::failure::{Asked, Failure};
 use super::pulse::Pulse;
-use super::split::{self, Items, TooLarge};
-use crate::backoff::spread;
-use crate::limits::{
-    ERROR_BYTES, ITEM_BYTES, PAGE_SIZE, REQUEST_TIMEOUT, SECRET_PAGE_SIZE, STALL, STREAMED_LIST_SILENCE, WATCH_GRACE,
-    WATCH_TIMEOUT, WATCH_TIMEOUT_SPREAD,
-};
+use super::split::{Items, TooLarge};
+use crate::limits::{ERROR_BYTES, ITEM_BYTES, PAGE_SIZE, REQUEST_TIMEOUT, SECRET_PAGE_SIZE, STALL};
 use crate::source::describe;
 use crate::{Kind, Object, ObjectKey, Selection};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http_body_util::BodyExt;
 use kube::Client;
-use kube::api::{ListParams, WatchParams};
+use kube::api::ListParams;
 use kube::client::Body;
 use kube::core::{Request, Status};
 use nearside_routing::object::DecodeError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An object, or the key and version of one that cannot be decoded, and why.
@@ -31,7 +26,7 @@ pub(super) type Decoded = Result<Object, Undecodable>;
 #[derive(Debug)]
 pub(super) struct Undecodable {
     pub(super) key: ObjectKey,
-    version: String,
+    pub(super) version: String,
     pub(super) error: DecodeError,
 }
 
@@ -88,172 +83,17 @@ impl Listing {
     pub(super) fn into_version(self) -> Result<String, Failure> {
         self.version
             .filter(|version| !version.is_empty())
-            .ok_or_else(|| Failure::Other("a list without metadata.resourceVersion".into()))
-    }
-}
-
-/// One event of a watch.
-#[derive(Debug)]
-pub(super) enum WatchEvent {
-    /// `ADDED` or `MODIFIED`.
-    Put(Box<Decoded>),
-    /// `DELETED`: what, and the version of its end.
-    Gone(ObjectKey, String),
-    /// `BOOKMARK`: everything up to this version was sent.
-    Bookmark {
-        version: String,
-        /// Whether these were all objects that there were when the watch began.
-        ends_list: bool,
-    },
-}
-
-impl WatchEvent {
-    /// The version up to which the watch has come with it.
-    pub(super) fn version(&self) -> &str {
-        match self {
-            Self::Put(decoded) => match &**decoded {
-                Ok(object) => &object.metadata().resource_version,
-                Err(undecodable) => &undecodable.version,
-            },
-            Self::Gone(_, version) | Self::Bookmark { version, .. } => version,
-        }
-    }
-}
-
-/// A watch that the server has accepted.
-pub(super) struct WatchStream {
-    body: Body,
-    kind: Kind,
-    asked: Asked,
-    /// What came after the last whole line.
-    rest: Vec<u8>,
-    /// How much of it is known to hold no end of a line.
-    searched: usize,
-    patience: Duration,
-    pulse: Pulse,
-    bytes: u64,
-}
-
-impl WatchStream {
-    /// Watches from a version on.
-    pub(super) async fn open(
-        client: &Client,
-        pulse: &Pulse,
-        selection: &Selection,
-        version: &str,
-    ) -> Result<Self, Failure> {
-        Self::begin(client, pulse, selection, version, false).await
-    }
-
-    /// Asks for a list and what comes after it in one stream.
-    ///
-    /// # Errors
-    /// [`Failure::NotStreamed`] where the server does not offer that.
-    pub(super) async fn open_list(client: &Client, pulse: &Pulse, selection: &Selection) -> Result<Self, Failure> {
-        match Self::begin(client, pulse, selection, "", true).await {
-            // The words of servers without the feature: 422 or 400, and 403 from those that speak of permission.
-            Err(Failure::Other(said)) if said.starts_with("422") || said.starts_with("400") => {
-                Err(Failure::NotStreamed(said))
-            }
-            Err(Failure::Forbidden { message, .. }) if message.contains("sendInitialEvents") => {
-                Err(Failure::NotStreamed(message))
-            }
-            begun => begun,
-        }
-    }
-
-    async fn begin(
-        client: &Client,
-        pulse: &Pulse,
-        selection: &Selection,
-        version: &str,
-        list: bool,
-    ) -> Result<Self, Failure> {
-        let timeout = WATCH_TIMEOUT + spread(WATCH_TIMEOUT_SPREAD);
-        let params = WatchParams {
-            label_selector: selection.labels.clone(),
-            field_selector: selection.fields.clone(),
-            timeout: Some(u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
-            bookmarks: true,
-            send_initial_events: list,
-            ..WatchParams::default()
-        };
-        let asked = Asked::new("watch", selection);
-        let request = Request::new(path(selection)).watch(&params, version).map_err(kube::Error::BuildRequest)?;
-        let body = open(client, pulse, request, &asked).await?;
-        let patience = if list { STREAMED_LIST_SILENCE } else { timeout + WATCH_GRACE };
-        let pulse = pulse.clone();
-        Ok(Self { body, kind: selection.kind, asked, rest: Vec::new(), searched: 0, patience, pulse, bytes: 0 })
-    }
-
-    /// From now on the stream may be silent as long as any watch.
-    pub(super) fn listed(&mut self) {
-        self.patience = WATCH_TIMEOUT + WATCH_TIMEOUT_SPREAD + WATCH_GRACE;
-    }
-
-    /// Bytes that came since this was asked last.
-    pub(super) fn take_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.bytes)
-    }
-
-    /// The next event; `None` when the watch has ended. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Result<Option<WatchEvent>, Failure> {
-        loop {
-            if let Some(length) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=self.searched + length).collect();
-                self.searched = 0;
-                if line.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                return self.read(&line).map(Some);
-            }
-            self.searched = self.rest.len();
-            if self.searched > ITEM_BYTES {
-                return Err(Failure::Garbled(format!("an event of more than {ITEM_BYTES} bytes")));
-            }
-            match next_chunk(&mut self.body, &self.pulse, self.patience).await {
-                Ok(Some(chunk)) => {
-                    self.bytes += chunk.len() as u64;
-                    self.rest.extend_from_slice(&chunk);
-                }
-                Ok(None) => return Ok(None),
-                // A connection that breaks ends the watch; whether the server is lost shows when it is resumed.
-                Err(Failure::Cut(cut)) => {
-                    tracing::debug!(error = cut, "a watch was cut");
-                    return Ok(None);
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
-    fn read(&self, line: &[u8]) -> Result<WatchEvent, Failure> {
-        let no_event = || Failure::Garbled("a line that is no watch event".to_owned());
-        let (kind, object) = split::event(line).ok_or_else(no_event)?;
-        match kind {
-            b"ADDED" | b"MODIFIED" => Ok(WatchEvent::Put(Box::new(decode(self.kind, object)))),
-            b"DELETED" => {
-                let seen: Peek = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
-                let key = ObjectKey::new(self.kind, &seen.metadata.namespace, &seen.metadata.name);
-                Ok(WatchEvent::Gone(key, seen.metadata.resource_version))
-            }
-            b"BOOKMARK" => {
-                let seen: Peek = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
-                let annotations = seen.metadata.annotations.unwrap_or_default();
-                let ends_list = annotations.get("k8s.io/initial-events-end").is_some_and(|value| value == "true");
-                Ok(WatchEvent::Bookmark { version: seen.metadata.resource_version, ends_list })
-            }
-            b"ERROR" => {
-                let status: Status = serde_json::from_slice(object).map_err(kube::Error::SerdeError)?;
-                Err(Failure::of_status(&status, self.asked.clone(), None))
-            }
-            _ => Err(no_event()),
-        }
+            .ok_or_else(|| Failure::Other { code: 0, message: "a list without metadata.resourceVersion".into() })
     }
 }
 
 /// Sends a request, and gives the body of an answer that is no error.
-async fn open(client: &Client, pulse: &Pulse, request: http::Request<Vec<u8>>, asked: &Asked) -> Result<Body, Failure> {
+pub(super) async fn open(
+    client: &Client,
+    pulse: &Pulse,
+    request: http::Request<Vec<u8>>,
+    asked: &Asked,
+) -> Result<Body, Failure> {
     let answered = pulse.alive(within(REQUEST_TIMEOUT, client.send(request.map(Body::from)))).await??;
     let (head, mut body) = answered.into_parts();
     if head.status.is_success() {
@@ -282,7 +122,7 @@ async fn open(client: &Client, pulse: &Pulse, request: http::Request<Vec<u8>>, a
 }
 
 /// The next bytes of a body; a connection that breaks is [`Failure::Cut`].
-async fn next_chunk(body: &mut Body, pulse: &Pulse, patience: Duration) -> Result<Option<Bytes>, Failure> {
+pub(super) async fn next_chunk(body: &mut Body, pulse: &Pulse, patience: Duration) -> Result<Option<Bytes>, Failure> {
     loop {
         let Ok(frame) = tokio::time::timeout(patience, pulse.alive(body.frame())).await else {
             return Err(Failure::Unreachable(format!("an answer was silent for {} s", patience.as_secs())));
@@ -310,7 +150,7 @@ pub(super) async fn within<T>(
     }
 }
 
-fn decode(kind: Kind, text: &[u8]) -> Decoded {
+pub(super) fn decode(kind: Kind, text: &[u8]) -> Decoded {
     Object::decode_text(kind, text).map_err(|error| {
         // Read leniently: this object's metadata may be what is wrong with it.
         let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
@@ -320,7 +160,7 @@ fn decode(kind: Kind, text: &[u8]) -> Decoded {
     })
 }
 
-fn path(selection: &Selection) -> String {
+pub(super) fn path(selection: &Selection) -> String {
     let kind = selection.kind;
     let root = if kind.group().is_empty() { "/api" } else { "/apis" };
     let namespace = match &selection.namespace {
@@ -345,22 +185,6 @@ struct PageMetadata {
     resource_version: Option<String>,
     #[serde(rename = "continue")]
     continue_token: Option<String>,
-}
-
-/// What is read of an object that is gone, or of a bookmark.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Peek {
-    metadata: PeekMetadata,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PeekMetadata {
-    name: String,
-    namespace: String,
-    resource_version: String,
-    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[cfg(test)]

@@ -250,6 +250,19 @@ mod tests {
         }
     }
 
+    /// What a list costs while it is read: one object and what is kept, however long it is.
+    #[test]
+    fn no_more_than_one_item_is_held() {
+        let pod = json!({"metadata": {"name": "a", "managedFields": [{"fieldsV1": "x".repeat(8000)}]}}).to_string();
+        let text = format!("{{\"metadata\":{{}},\"items\":[{}]}}", vec![pod; 500].join(","));
+        let (mut split, mut count) = (Items::default(), 0);
+        for chunk in text.as_bytes().chunks(16 * 1024) {
+            split.push(chunk, |_| count += 1).unwrap();
+        }
+        assert!(text.len() > 4_000_000 && split.item.capacity() < 20_000 && split.envelope.len() < 100);
+        assert_eq!(count, 500);
+    }
+
     #[test]
     fn go_writes_null_for_no_items() {
         let mut split = Items::default();

@@ -33,7 +33,9 @@ impl Recorder {
         self.selections.insert(position, selection.clone());
     }
 
+    /// The selection is of no interest any more, and what was kept of it may be a secret.
     pub(crate) fn remove(&mut self, position: usize) {
+        self.with(position, Store::forget);
         self.selections.remove(&position);
     }
 

@@ -52,6 +52,8 @@ fn what_is_recorded_is_read_by_the_next_process_with_its_changes() {
     assert!(second.load(&Selection::all(Kind::Pod)).is_none(), "another selection");
     assert!(store(&place, "there", false).load(&pods).is_none(), "another cluster");
     assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "nothing is left over");
+    recorder(&second, &pods).remove(0);
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "nor of what is followed no longer");
 }
 
 #[test]
