@@ -131,7 +131,7 @@ pub enum SourceError {
     NoCluster(#[source] Box<dyn Error + Send + Sync>),
     /// A kubeconfig that is named and cannot be used.
     #[error(
-        "the kubeconfig {paths} (KUBECONFIG) cannot be used: {}. Check that the file can be read and that its current context \
+        "no cluster is configured: the kubeconfig {paths} (KUBECONFIG) cannot be used: {}. Check that the file can be read and that its current context \
          names a cluster and a user that are in it", describe(&**.error)
     )]
     Kubeconfig {

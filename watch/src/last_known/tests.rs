@@ -1,4 +1,4 @@
-//! The store against real directories.
+//! The store against real directories: what one process records the next one reads, unless it is damaged, foreign or a secret.
 
 use super::*;
 use crate::Kind;
