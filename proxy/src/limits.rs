@@ -157,3 +157,13 @@ pub(crate) const ACCESS_LOG_FIELD: usize = 1024;
 
 /// Bytes of a header field that an action writes. More: the field is removed.
 pub(crate) const HEADER_VALUE_BYTES: usize = 64 * 1024;
+
+/// After the time to live of its records for this long a node that DNS names no more is still found: resolvers and clients
+/// keep answers for a minute longer than they should.
+pub(crate) const DEPARTURE_AIR: Duration = Duration::from_secs(65);
+/// How long it is waited until a publisher has taken that the node is not named any more: external-dns looks once a minute.
+pub(crate) const DEPARTURE_UNSEEN: Duration = Duration::from_secs(75);
+/// How long a router serves on whose DNS is not published by DNSEndpoints, or who cannot read them.
+pub(crate) const DEPARTURE_BLIND: Duration = Duration::from_secs(45);
+/// A node that DNS has not named for this long was forgotten by every resolver.
+pub(crate) const DEPARTURE_MEMORY: Duration = Duration::from_secs(300);

@@ -13,6 +13,7 @@ mod balance;
 mod connection;
 mod counted;
 mod deadline;
+mod departure;
 mod descriptors;
 mod error_pages;
 mod feed;
@@ -36,12 +37,13 @@ mod upstream_tls;
 use accept::{BindError, Listeners};
 use access_log::AccessLog;
 use authentication::{NoRandomness, Verifier};
+use departure::{Departure, Left, Named, Names};
 use lifecycle::Lifecycle;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{SnapshotError, Source, SourceError, register_metrics, token_reviews};
-use options::{Arguments, Config};
+use nearside_watch::{Selection, SnapshotError, Source, SourceError, register_metrics, token_reviews};
+use options::{Arguments, Config, ShutdownDelay};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
 use server::{Server, Shared};
@@ -137,6 +139,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     register_metrics(&snapshots.state(), &registry)?;
     admin::pages(admin_server, &started, settings, snapshots.state()).spawn();
 
+    let published = feed::published(&config);
     let first = tokio::select! {
         snapshot = snapshots.next() => snapshot,
         () = shutdown.requested() => return Ok(()),
@@ -163,7 +166,11 @@ async fn run(config: Config) -> Result<(), Failure> {
     let https = accept::bind(Scheme::Https, &config.https, config.ports.shared, &mut bound)?;
     drop(started.set((current.clone(), bound)));
     let followed = metrics.clone();
+    let named = Named::new(&config.node);
+    let seen = named.clone();
+    seen.look(&current.load().snapshot);
     let after = move |state: &State| {
+        seen.look(&state.snapshot);
         followed.follow(state);
         plans.send_replace(health::plan(state, check_interval));
     };
@@ -202,18 +209,43 @@ async fn run(config: Config) -> Result<(), Failure> {
     let _leaving = readiness.block("shutting down");
     metrics.ready(false);
     source.save_snapshot().await;
+    leave(&server, &lifecycle, source, published, named.left()).await;
     drain(&server, &lifecycle).await;
     // What is not sent by then is not worth a longer end.
     drop(tokio::time::timeout(limits::TRACE_TIME, tracer.flush()).await);
     Ok(())
 }
 
-/// Serves on while DNS still names this node, then lets the connections that are busy end.
-async fn drain(server: &Server, lifecycle: &Lifecycle) {
-    let (delay, timeout) = (server.config.shutdown_delay, server.config.drain_timeout);
+/// Serves on while DNS still names this node.
+async fn leave(server: &Server, lifecycle: &Lifecycle, source: Source, published: Selection, left: Option<Left>) {
     lifecycle.leave();
-    tracing::info!(delay = ?delay, "not ready any more; serving on");
-    tokio::time::sleep(delay).await;
+    match server.config.shutdown_delay {
+        ShutdownDelay::Fixed(delay) => {
+            tracing::info!(delay = ?delay, "not ready any more; serving on");
+            tokio::time::sleep(delay).await;
+        }
+        ShutdownDelay::ByDns(most) => {
+            tracing::info!(most = ?most, "not ready any more; serving on until DNS does not name this node");
+            let state = server.state();
+            let node = state.snapshot.nodes.get(&*server.config.node);
+            let addresses = node.into_iter().flat_map(|node| &node.addresses);
+            let addresses = addresses.filter_map(|entry| entry.address.parse().ok()).collect();
+            let departure = Departure::new(Names { id: server.node_id, addresses }, left);
+            let gone = departure::gone(source, published, departure, most);
+            match server.config.ports.shared {
+                true => tokio::select! {
+                    () = gone => {}
+                    () = departure::succeeded(server.config.admin) => {}
+                },
+                false => gone.await,
+            }
+        }
+    }
+}
+
+/// Lets the connections that are busy end.
+async fn drain(server: &Server, lifecycle: &Lifecycle) {
+    let timeout = server.config.drain_timeout;
     lifecycle.drain();
     // Wakes connections that wait for another request.
     server.http().cleanup().await;

@@ -120,9 +120,13 @@ pub(crate) struct Arguments {
     balance: BalanceArguments,
     #[command(flatten)]
     health: health::HealthArguments,
-    /// From SIGTERM, with readiness off, until no new connection is accepted.
-    #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "45s")]
+    /// From SIGTERM, with readiness off, until no new connection is accepted. `auto`: until the DNSEndpoints do not name this
+    /// node any more, and the time to live of the records and 65 seconds more; 45 seconds where there are none.
+    #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "auto")]
     shutdown_delay: String,
+    /// The longest that `--shutdown-delay=auto` waits.
+    #[arg(long, env = "NEARSIDE_SHUTDOWN_DELAY_MAX", value_name = "DURATION", default_value = "5m")]
+    shutdown_delay_max: String,
     /// From then on until connections that are still busy are cut.
     #[arg(long, env = "NEARSIDE_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "1h")]
     drain_timeout: String,
@@ -174,7 +178,7 @@ pub(crate) struct Config {
     pub(crate) balance: BalanceDefaults,
     /// Zero for no checks.
     pub(crate) check_interval: Duration,
-    pub(crate) shutdown_delay: Duration,
+    pub(crate) shutdown_delay: ShutdownDelay,
     pub(crate) drain_timeout: Duration,
     pub(crate) access_log: AccessLogConfig,
     pub(crate) log_format: LogFormat,
@@ -182,6 +186,15 @@ pub(crate) struct Config {
     pub(crate) headers: HeaderConfig,
     pub(crate) clients: ClientConfig,
     pub(crate) tls: TlsConfig,
+}
+
+/// How long a router that is to end accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShutdownDelay {
+    /// This long.
+    Fixed(Duration),
+    /// As long as DNS leads clients here, but not longer than this.
+    ByDns(Duration),
 }
 
 /// An address to listen on.
@@ -239,7 +252,10 @@ impl Arguments {
             max_connections: self.timeouts.max_connections(&mut mistakes),
             balance: self.balance.check(&mut mistakes),
             check_interval: self.health.check(&mut mistakes),
-            shutdown_delay: mistakes.duration("shutdown-delay", &self.shutdown_delay),
+            shutdown_delay: match self.shutdown_delay.trim() {
+                "auto" => ShutdownDelay::ByDns(mistakes.duration("shutdown-delay-max", &self.shutdown_delay_max)),
+                fixed => ShutdownDelay::Fixed(mistakes.duration("shutdown-delay", fixed)),
+            },
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
             log_format,
             trace: self.trace.check(&mut mistakes),
@@ -404,7 +420,7 @@ mod tests {
         assert_eq!(&*config.node, "n1");
         assert_eq!(config.http[0].address.to_string(), "0.0.0.0:80");
         assert!(config.https[1].optional && config.https[1].address.to_string() == "[::]:443");
-        assert_eq!(config.shutdown_delay, Duration::from_secs(45));
+        assert_eq!(config.shutdown_delay, ShutdownDelay::ByDns(Duration::from_secs(300)));
         assert_eq!(config.on_miss, MissPolicy::Redirect);
         assert_eq!(config.timeouts.connect, Duration::from_secs(5));
     }

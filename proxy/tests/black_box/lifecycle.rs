@@ -1,7 +1,7 @@
 //! Start and end: ports after the first snapshot, errors that name the port, an end that loses nothing.
 
 use super::support::client::{get_tls, read_to_end, read_until};
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::{pod, published, route, service};
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -93,6 +93,37 @@ async fn before_the_drain_the_proxy_serves_on_but_is_not_ready() {
     assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "served, and asked to go");
     proxy.terminate();
     assert_ne!(proxy.ended().await.code(), Some(0), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn a_router_serves_on_while_dns_names_its_node() {
+    let (_pod, manifests) = web();
+    manifests.put(&published(HOST, &["n1", "n2"]));
+    let proxy = Proxy::start(&manifests, &["--shutdown-delay=auto", "--shutdown-delay-max=1h"]);
+    proxy.terminate();
+    let waits = || async { proxy.log().contains("serving on until DNS does not name this node").then_some(()) };
+    eventually("it leaves", waits).await;
+    assert_eq!(get(proxy.http, HOST, "/").await.status, 200);
+    assert!(!proxy.log().contains("DNS does not name this node any more"), "{}", proxy.log());
+    manifests.put(&published(HOST, &["n2"]));
+    let told = || async { proxy.log().contains("DNS does not name this node any more").then_some(()) };
+    eventually("DNS has let go", told).await;
+    assert_eq!(get(proxy.http, HOST, "/").await.status, 200, "resolvers have not");
+    proxy.terminate();
+    assert_ne!(proxy.ended().await.code(), Some(0), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn a_router_that_dns_has_never_named_ends_at_once_and_no_router_stays_for_ever() {
+    let (_pod, manifests) = web();
+    manifests.put(&published(HOST, &["n2"]));
+    let proxy = Proxy::start(&manifests, &["--shutdown-delay=auto", "--shutdown-delay-max=1h"]);
+    proxy.terminate();
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    manifests.put(&published(HOST, &["n1"]));
+    let proxy = Proxy::start(&manifests, &["--shutdown-delay=auto", "--shutdown-delay-max=1s"]);
+    proxy.terminate();
+    assert_eq!(proxy.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
