@@ -10,11 +10,12 @@ mod planner;
 mod route_status;
 
 pub(crate) use dns_endpoint::{DnsEndpointIntent, HoldReason, Records, is_ours, next_object, summary};
-pub(crate) use event::{EventIntent, NO_READY_PODS};
+pub(crate) use event::{EventIntent, NO_READY_PODS, PUBLISHED, Passed, passed};
 pub(crate) use ingress_status::{IngressIntent, next_addresses};
 pub(crate) use planner::Planner;
-pub(crate) use route_status::{RouteIntent, RouterIdentity, is_signed, next_entries};
+pub(crate) use route_status::{RouteIntent, RouterIdentity, is_published, is_signed, next_entries};
 
+use nearside_routing::published::DnsPublication;
 use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Reason, SharedMap};
 use nearside_watch::Trust;
 use std::collections::BTreeMap;
@@ -81,6 +82,8 @@ pub(crate) struct Desired {
     pub(crate) intents: SharedMap<Target, Intent>,
     /// Where each host is placed.
     pub(crate) placement: Placement,
+    /// What stands in the DNSEndpoints of the hosts.
+    pub(crate) dns: DnsPublication,
     /// How many hosts are placed on each basis.
     pub(crate) bases: BTreeMap<&'static str, usize>,
     /// Hosts whose published records are kept although the snapshot gives none.

@@ -66,7 +66,7 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
     let (name, alias) = rules::looked_up(snapshot, &url.host);
     let pattern = route.map(|route| route.pattern.clone()).filter(|pattern| *pattern != HostPattern::Any);
     let pattern = pattern.or_else(|| claimed(snapshot, &name));
-    let desired = Planner::new(question.reading.records.clone()).plan(snapshot);
+    let desired = Planner::new(question.reading.records.clone()).plan(snapshot, std::time::Duration::ZERO);
     let placement = pattern.as_ref().and_then(|pattern| desired.placement.hosts.get(pattern)).map(AsRef::as_ref);
     let held = pattern.as_ref().and_then(|pattern| desired.held.get(pattern)).map(|held| held.as_str());
     let names = pattern.as_ref().map(|pattern| Names {

@@ -42,3 +42,18 @@ pub(crate) const PAGE: u32 = 500;
 pub(crate) const CHECKED_BYTES: u64 = 64 << 20;
 /// See [`CHECKED_BYTES`].
 pub(crate) const CHECKED_FILES: usize = 10_000;
+/// How long a node that could stay is published after those that take its place, if publishers tell what they have taken
+/// and have not taken these: external-dns looks once a minute.
+pub(crate) const HANDOVER_SEEN: Duration = Duration::from_secs(75);
+/// The same where no publisher has ever told anything.
+pub(crate) const HANDOVER_BLIND: Duration = Duration::from_secs(5);
+/// The longest that a node is published that should not be any more, whatever happens meanwhile.
+pub(crate) const HANDOVER_LONGEST: Duration = Duration::from_secs(180);
+/// How often a node may fail and come back at once within [`FLAP_WINDOW`].
+pub(crate) const FLAP_FREE: u32 = 3;
+/// For how long it stays away after that; twice as long after each further failure.
+pub(crate) const FLAP_PAUSE: Duration = Duration::from_secs(10);
+/// The longest that a node stays away that is well again.
+pub(crate) const FLAP_LONGEST: Duration = Duration::from_secs(120);
+/// After this time without a failure, failures are forgotten.
+pub(crate) const FLAP_WINDOW: Duration = Duration::from_secs(600);

@@ -11,6 +11,7 @@ mod command;
 mod contention;
 mod desired;
 mod explain;
+mod handover;
 mod leader;
 mod limits;
 mod metrics;

@@ -48,6 +48,8 @@ pub(crate) fn index_config(source: &Source, reading: &Reading) -> IndexConfig {
         endpoints,
         addresses: reading.addresses.clone(),
         router_selector: reading.router_selector.clone(),
+        // What is written to a directory nobody reports on.
+        follow_dns: matches!(source, Source::Cluster(_)),
     }
 }
 
@@ -60,11 +62,21 @@ pub(crate) async fn run(
     first_sync: Blocker,
 ) {
     let mut first_sync = Some(first_sync);
+    let epoch = Instant::now();
+    let mut latest = None;
     loop {
-        let (snapshot, trust) = snapshots.next_with_trust().await;
+        let due = planner.next_due();
+        let (snapshot, trust) = tokio::select! {
+            next = snapshots.next_with_trust() => latest.insert(next).clone(),
+            // A handover goes on although nothing has changed.
+            () = tokio::time::sleep_until(epoch + due.unwrap_or_default()), if due.is_some() => match &latest {
+                Some(latest) => latest.clone(),
+                None => continue,
+            },
+        };
         let begin = Instant::now();
         // Ten thousand hosts take long enough to keep the Lease from being renewed on a machine with few cores.
-        let next = Desired { trust, ..tokio::task::block_in_place(|| planner.plan(&snapshot)) };
+        let next = Desired { trust, ..tokio::task::block_in_place(|| planner.plan(&snapshot, begin - epoch)) };
         metrics.placed(&next, begin.elapsed());
         log_holds(desired.borrow().as_deref(), &next);
         desired.send_replace(Some(Arc::new(next)));

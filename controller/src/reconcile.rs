@@ -7,7 +7,7 @@ mod queue;
 
 pub(crate) use queue::Class;
 
-use crate::desired::{Desired, Intent, Target};
+use crate::desired::{Desired, DnsEndpointIntent, Intent, Records, Target};
 use crate::limits::{
     CONCURRENT_STATUS_WRITES, CONCURRENT_WRITES, DRAIN, RECORDS_BURST, RECORDS_PER_SECOND, REFRESH, REMEMBER_WITHDRAWN,
     STATUS_BURST, STATUS_PER_SECOND,
@@ -17,6 +17,7 @@ use crate::writer::{WriteError, Writer, Written};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use nearside_admin::Shutdown;
+use nearside_routing::placement::dns_endpoint_name;
 use nearside_routing::{Kind, ObjectKey};
 use nearside_watch::Trust;
 use pace::Pace;
@@ -181,8 +182,29 @@ impl Reconciler {
             }
             self.mark(changed.key.clone());
         }
+        self.repair(&before, &next);
         if self.term.is_none() {
             self.withdrawn.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_WITHDRAWN);
+        }
+    }
+
+    /// Marks the DNSEndpoints that have become other than they should be: somebody else has written or deleted them, or a
+    /// former leader, late.
+    fn repair(&mut self, before: &Desired, next: &Desired) {
+        for changed in next.dns.hosts.changes_since(&before.dns.hosts) {
+            let target = Target::DnsEndpoint(dns_endpoint_name(changed.key));
+            let stands = changed.after.map(|records| &records.spec);
+            let is_right = match next.intents.get(&target).map(AsRef::as_ref) {
+                Some(Intent::DnsEndpoint(DnsEndpointIntent { records: Records::Publish { spec, .. }, .. })) => {
+                    stands == Some(spec)
+                }
+                Some(_) => true,
+                None => stands.is_none(),
+            };
+            if !is_right && self.term.is_some() {
+                self.writer.distrust(&target);
+                self.mark(target);
+            }
         }
     }
 

@@ -53,7 +53,6 @@ impl Writer {
     }
 
     /// Somebody else has changed a target.
-    #[expect(dead_code, reason = "asked for once the reconciler follows what stands in the cluster")]
     pub(crate) fn distrust(&self, target: &Target) {
         if let (Self::Api(api), Target::DnsEndpoint(name)) = (self, target) {
             api.distrust(name);

@@ -159,7 +159,7 @@ pub(crate) struct Named {
 
 #[derive(Debug, Default)]
 struct Memory {
-    published: Arc<PublishedHosts>,
+    published: PublishedHosts,
     names: bool,
     last: Option<Instant>,
 }
@@ -176,8 +176,8 @@ impl Named {
         if memory.names {
             memory.last = Some(Instant::now());
         }
-        if !Arc::ptr_eq(&memory.published, &snapshot.published) {
-            memory.published = Arc::clone(&snapshot.published);
+        if !memory.published.is_same(&snapshot.published) {
+            memory.published = snapshot.published.clone();
             memory.names = snapshot.published.values().any(|aliases| aliases.iter().any(|alias| alias.node == self.id));
         }
     }

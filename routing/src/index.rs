@@ -1,6 +1,7 @@
 //! The index: changes of objects flow in, one immutable snapshot flows out. It is the only owner of routing state; it
 //! remembers which hosts and Services a change touches and recomputes only those.
 
+mod dns;
 mod domains;
 mod hosts;
 mod nodes;
@@ -15,10 +16,11 @@ use crate::endpoints::EndpointTable;
 use crate::hostname::HostPattern;
 use crate::object::{Kind, Object, ObjectKey};
 use crate::placement::{NodeStates, RouterSelector};
-use crate::published::PublishedHosts;
+use crate::published::{DnsPublication, PublishedHosts};
 use crate::shared_map::SharedMap;
 use crate::table::RouteTable;
 use crate::verdict::Verdicts;
+use dns::DnsIndex;
 use hosts::HostIndex;
 use nodes::NodeIndex;
 use published::PublishedIndex;
@@ -55,6 +57,8 @@ pub struct IndexConfig {
     pub addresses: AddressPolicy,
     /// Which pods are routers; only the controller asks.
     pub router_selector: RouterSelector,
+    /// Whether what stands in DNSEndpoints is followed; only the controller asks.
+    pub follow_dns: bool,
 }
 
 impl Default for IndexConfig {
@@ -64,6 +68,7 @@ impl Default for IndexConfig {
             endpoints: EndpointSource::Slices,
             addresses: AddressPolicy::default(),
             router_selector: RouterSelector::default(),
+            follow_dns: false,
         }
     }
 }
@@ -95,6 +100,8 @@ pub struct Snapshot {
     pub endpoints: EndpointTable,
     /// What DNS says of each host.
     pub published: PublishedHosts,
+    /// What stands in the DNSEndpoints, where it is followed.
+    pub dns: DnsPublication,
     /// The verdict on each Route and each Ingress of our class.
     pub verdicts: Verdicts,
     /// The nodes, as placement sees them.
@@ -120,6 +127,7 @@ pub struct Index {
     services: ServiceIndex,
     nodes: NodeIndex,
     published: PublishedIndex,
+    dns: DnsIndex,
     notices: BTreeSet<Notice>,
     snapshot: Arc<Snapshot>,
 }
@@ -133,6 +141,7 @@ impl Index {
             services: ServiceIndex::new(config.endpoints, config.addresses),
             nodes: NodeIndex::new(config.router_selector),
             published: PublishedIndex::default(),
+            dns: DnsIndex::new(config.follow_dns),
             notices: BTreeSet::new(),
             snapshot: Arc::default(),
         }
@@ -174,6 +183,9 @@ impl Index {
         }
         if let Some(published) = self.published.publish(&next.published) {
             (next.published, changed) = (published, true);
+        }
+        if let Some(dns) = self.dns.publish() {
+            (next.dns, changed) = (dns, true);
         }
         if let Some(nodes) = self.nodes.publish(&next.nodes) {
             (next.nodes, changed) = (nodes, true);
@@ -225,7 +237,10 @@ impl Index {
                 let moved = self.nodes.put(node);
                 self.readdress(moved.as_deref());
             }
-            Object::DnsEndpoint(endpoint) => self.published.put(&endpoint),
+            Object::DnsEndpoint(endpoint) => {
+                self.dns.put(&endpoint);
+                self.published.put(&endpoint);
+            }
         }
     }
 
@@ -246,7 +261,10 @@ impl Index {
                 let gone = self.nodes.remove(key);
                 self.readdress(gone.as_deref());
             }
-            Kind::DnsEndpoint => self.published.remove(key),
+            Kind::DnsEndpoint => {
+                self.dns.remove(key);
+                self.published.remove(key);
+            }
         }
     }
 

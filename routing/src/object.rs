@@ -24,7 +24,7 @@ pub use ingress::{
 pub use ingress_class::{IngressClass, IngressClassSpec};
 pub use meta::{Age, Condition, IntOrString, ObjectMeta, OwnerReference};
 pub use namespace::Namespace;
-pub use node::{Node, NodeAddress, NodeSpec, NodeStatus};
+pub use node::{Node, NodeAddress, NodeSpec, NodeStatus, Taint};
 pub use pod::{Container, ContainerPort, Pod, PodIp, PodSpec, PodStatus};
 pub use route::{
     LocalObject, Route, RouteHeaderAction, RouteHeaderActionUnion, RouteHeaderActions, RouteHttpHeaders, RouteIngress,

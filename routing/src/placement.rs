@@ -5,6 +5,7 @@ mod node;
 mod placer;
 mod records;
 
+pub(crate) use node::RouterState;
 pub use node::{NodeState, NodeStates, RouterSelector};
 pub use placer::Placer;
 pub use records::{AddressTypes, RecordPolicy, dns_endpoint_name, records, records_of};

@@ -1,9 +1,9 @@
 //! What DNS says of a host: DNSEndpoint objects flow in, the aliases of the nodes that can serve each host flow out.
 //! The proxy redirects by it.
 
-use crate::hostname::Hostname;
+use crate::hostname::{HostPattern, Hostname};
 use crate::node_id::NodeId;
-use crate::object::DnsEndpoint;
+use crate::object::{DnsEndpoint, DnsEndpointSpec};
 use crate::placement::Basis;
 use crate::shared_map::SharedMap;
 
@@ -48,6 +48,37 @@ pub fn published(endpoint: &DnsEndpoint) -> Vec<(Hostname, PublishedAlias)> {
     found
 }
 
+/// What stands in the DNSEndpoints of the hosts, and what publishers have told of it.
+#[derive(Clone, Debug, Default)]
+pub struct DnsPublication {
+    /// Whether anybody asks; where nobody does, nothing else is known.
+    pub is_followed: bool,
+    /// By host.
+    pub hosts: SharedMap<HostPattern, DnsRecords>,
+    /// Whether any publisher has ever told what it has taken.
+    pub reports: bool,
+}
+
+/// The records of a host as they stand in its DNSEndpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsRecords {
+    /// `spec`.
+    pub spec: DnsEndpointSpec,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`; 0 for none.
+    pub observed: i64,
+}
+
+impl DnsRecords {
+    /// Whether a publisher has taken what stands there.
+    pub fn is_observed(&self) -> bool {
+        self.generation > 0 && self.observed >= self.generation
+    }
+}
+
+/// The annotation of a DNSEndpoint that names its host.
+pub const HOST_ANNOTATION: &str = "nearside.dev/host";
 /// The label that marks the DNSEndpoint objects of Nearside.
 pub const MANAGED_LABEL: &str = "nearside.dev/dns";
 /// The annotation that says why the nodes of a host were chosen ([`Basis::as_str`]).
@@ -58,7 +89,7 @@ pub const MANAGED_VALUE: &str = "managed";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::{DnsEndpointSpec, ObjectMeta, RecordSet};
+    use crate::object::{ObjectMeta, RecordSet};
 
     fn set(name: &str, targets: &[&str]) -> RecordSet {
         RecordSet {

@@ -3,7 +3,7 @@
 
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, dns_endpoint_name};
-use nearside_routing::published::{BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::published::{BASIS_ANNOTATION, HOST_ANNOTATION as HOST, MANAGED_LABEL, MANAGED_VALUE};
 use nearside_routing::{HostPattern, Instance, Kind, ROUTER_LABEL};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -121,7 +121,6 @@ fn set(object: &mut Value, map: &str, name: &str, value: &str) {
     entries[name] = value.into();
 }
 
-const HOST: &str = "nearside.dev/host";
 const GENERATION: &str = "nearside.dev/gen";
 
 #[cfg(test)]

@@ -5,13 +5,36 @@ use nearside_routing::verdict::Verdict;
 use nearside_routing::{HostPattern, Outcome, Placement};
 use std::collections::BTreeSet;
 
-/// One thing to tell the owner of an object; always of type Warning.
+/// One thing to tell the owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EventIntent {
     /// The reason, a single word for machines.
     pub(crate) reason: &'static str,
     /// For people; names the field.
     pub(crate) message: String,
+    /// Whether it is as it should be (type Normal), and not something to put right (type Warning).
+    pub(crate) good: bool,
+}
+
+/// What has become of an object with a write of its status; told when it happens, and not for as long as it holds.
+pub(crate) fn passed(change: Passed, what: &str) -> EventIntent {
+    let (reason, message, good) = match change {
+        Passed::Published => (PUBLISHED, format!("{what} is published in DNS"), true),
+        Passed::Withdrawn => (WITHDRAWN, format!("{what} does not serve it any more"), true),
+        Passed::NotPlaced => (WITHDRAWN, format!("{what} is not published any more"), false),
+    };
+    EventIntent { reason, message, good }
+}
+
+/// See [`passed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// Its records can be found in DNS.
+    Published,
+    /// It has left the scope of this router.
+    Withdrawn,
+    /// It is in scope, and nothing is published for it.
+    NotPlaced,
 }
 
 /// What is wrong with an object and its hosts, each once.
@@ -23,17 +46,19 @@ pub(crate) fn events(verdict: &Verdict, hosts: &BTreeSet<HostPattern>, placement
     let problems = rejected.into_iter().chain(&verdict.problems).map(|problem| EventIntent {
         reason: problem.reason.as_str(),
         message: shortened(&format!("{}: {}", problem.field, problem.message)),
+        good: false,
     });
-    let without_pods = hosts
-        .iter()
-        .filter(|pattern| placement.hosts.get(pattern).is_some_and(|host| host.basis == Basis::NoReadyPods))
-        .map(|pattern| EventIntent {
-            reason: NO_READY_PODS,
-            message: format!(
-                "{pattern}: no node holds a ready pod of its Services; check the Services' selectors and pods"
-            ),
-        });
-    problems.chain(without_pods).take(MAX_EVENTS).collect()
+    let nowhere = hosts.iter().filter_map(|pattern| {
+        let (reason, what) = match placement.hosts.get(pattern)?.basis {
+            Basis::NoReadyPods => {
+                (NO_READY_PODS, "no node holds a ready pod of its Services; check the Services' selectors and pods")
+            }
+            Basis::NoReadyRouter => (NO_READY_ROUTER, "no node has a ready router; check the pods of nearside-proxy"),
+            Basis::AllServices | Basis::MostServices { .. } | Basis::Terminating => return None,
+        };
+        Some(EventIntent { reason, message: format!("{pattern}: {what}"), good: false })
+    });
+    problems.chain(nowhere).take(MAX_EVENTS).collect()
 }
 
 /// A text cut to what fits a condition or an Event.
@@ -47,6 +72,12 @@ pub(crate) fn shortened(text: &str) -> String {
 
 /// The reason of the Event for a host without any ready pod.
 pub(crate) const NO_READY_PODS: &str = "NoReadyPods";
+/// The reason of the Event for a host while no node has a ready router.
+const NO_READY_ROUTER: &str = "NoReadyRouter";
+/// The reason of the Event for what is found in DNS for the first time.
+pub(crate) const PUBLISHED: &str = "Published";
+/// The reason of the Event for what is not served or not published any more.
+const WITHDRAWN: &str = "Withdrawn";
 /// Events of one object at a time; an Ingress of a thousand bad paths is told about the first.
 const MAX_EVENTS: usize = 16;
 /// Bytes of a message; the API server refuses Events beyond 1024.

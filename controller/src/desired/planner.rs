@@ -2,7 +2,9 @@
 //! and looks at the hosts and objects alone that differ from the snapshot before.
 
 use super::any_host::nodes_for_any_host;
+use super::route_status::Publication;
 use super::{Desired, DnsEndpointIntent, HoldReason, Intent, Records, Target, event, ingress_status, route_status};
+use crate::handover::{Addresses, Handovers, Sight, answers_for};
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, HostPlacement, Placer, RecordPolicy, dns_endpoint_name, records_of};
 use nearside_routing::table::HostRoutes;
@@ -11,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// See the module head.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub(crate) struct Planner {
     policy: RecordPolicy,
     last_good: BTreeMap<HostPattern, DnsEndpointSpec>,
     placer: Placer,
+    handovers: Handovers,
     /// What was planned last, and from what.
     desired: Desired,
     snapshot: Snapshot,
@@ -32,6 +36,7 @@ impl Planner {
             policy,
             last_good: BTreeMap::new(),
             placer: Placer::default(),
+            handovers: Handovers::default(),
             desired: Desired::default(),
             snapshot: Snapshot::default(),
             hosts_of: BTreeMap::new(),
@@ -40,15 +45,22 @@ impl Planner {
 
     /// What should stand in the API for this snapshot, which must be of a source that is in sync: a host that nothing in
     /// it claims is withdrawn.
-    pub(crate) fn plan(&mut self, snapshot: &Snapshot) -> Desired {
+    pub(crate) fn plan(&mut self, snapshot: &Snapshot, now: Duration) -> Desired {
         let last = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let mut hosts = self.placer.update(snapshot);
         hosts.extend(snapshot.claimed.changes_since(&last.claimed).into_iter().map(|changed| changed.key.clone()));
+        hosts.extend(snapshot.dns.hosts.changes_since(&last.dns.hosts).into_iter().map(|changed| changed.key.clone()));
+        hosts.extend(self.handovers.due(now));
         let mut objects = self.follow_routes(&last, snapshot);
+        if (snapshot.dns.reports, snapshot.dns.is_followed) != (last.dns.reports, last.dns.is_followed) {
+            // Every Route says whether its records are taken.
+            objects.extend(snapshot.verdicts.keys().filter(|key| key.kind == Kind::Route).cloned());
+        }
+        let addresses = Addresses::new(&snapshot.nodes);
         for pattern in &hosts {
             objects.extend(sources(snapshot.routes.host(pattern)).cloned());
             if *pattern != HostPattern::Any {
-                self.plan_host(pattern, snapshot);
+                self.plan_host(pattern, snapshot, &addresses, now);
             }
         }
         for changed in snapshot.verdicts.changes_since(&last.verdicts) {
@@ -59,6 +71,7 @@ impl Planner {
         for key in objects {
             self.plan_object(key, snapshot);
         }
+        self.desired.dns = snapshot.dns.clone();
         self.desired.generation = snapshot.generation;
         self.desired.clone()
     }
@@ -84,17 +97,26 @@ impl Planner {
         objects
     }
 
-    fn plan_host(&mut self, pattern: &HostPattern, snapshot: &Snapshot) {
+    /// When to plan again although nothing has changed; `None` where nothing waits.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.handovers.next_due()
+    }
+
+    fn plan_host(&mut self, pattern: &HostPattern, snapshot: &Snapshot, addresses: &Addresses<'_>, now: Duration) {
         let placed = self.placer.placement().hosts.get(pattern).cloned();
         self.count_basis(pattern, placed.as_deref());
         let records = match &placed {
-            Some(host) => Some(self.records(pattern, host, snapshot)),
+            Some(host) => {
+                let host = self.settle(pattern, host, snapshot, addresses, now);
+                Some(self.records(pattern, &host, snapshot))
+            }
             // A Route whose certificate broke still claims its host: its records stay until nobody claims the host. The larger
             // guards against wrong withdrawal (ratio of a change, probes) belong here: a host they distrust is held.
             None => snapshot.claimed.contains_key(pattern).then_some(Records::Hold(HoldReason::NotServed)),
         };
         if records.is_none() {
             self.last_good.remove(pattern);
+            self.handovers.forget(pattern);
         }
         let held = match records {
             // There is nothing to hold of a host that was never published.
@@ -108,6 +130,39 @@ impl Planner {
         let intent =
             records.map(|records| Intent::DnsEndpoint(DnsEndpointIntent { pattern: pattern.clone(), owner, records }));
         set(&mut self.desired.intents, target, intent);
+    }
+
+    /// The nodes to publish at this moment, on the way to where the host should be.
+    fn settle(
+        &mut self,
+        pattern: &HostPattern,
+        wanted: &HostPlacement,
+        snapshot: &Snapshot,
+        addresses: &Addresses<'_>,
+        now: Duration,
+    ) -> HostPlacement {
+        let dns = snapshot.dns.hosts.get(pattern);
+        let sight = match dns {
+            Some(dns) if dns.is_observed() && Some(&dns.spec) == self.last_good.get(pattern) => Sight::Seen,
+            _ if snapshot.dns.reports => Sight::Awaited,
+            _ => Sight::Blind,
+        };
+        let known = || dns.map(|dns| addresses.nodes_in(&dns.spec)).unwrap_or_default();
+        let answers = |node: &str| answers_for(pattern, node, snapshot);
+        self.handovers.settle(pattern, wanted, known, answers, sight, now)
+    }
+
+    /// What is to be said of the publication of a host; `None` where nobody can know.
+    fn publication(&self, pattern: &HostPattern, snapshot: &Snapshot) -> Option<Publication> {
+        if !snapshot.dns.is_followed {
+            return None;
+        }
+        let wanted = self.last_good.get(pattern);
+        Some(match snapshot.dns.hosts.get(pattern) {
+            _ if !snapshot.dns.reports => Publication::NotReported,
+            Some(dns) if dns.is_observed() && wanted.is_none_or(|wanted| dns.spec == *wanted) => Publication::Observed,
+            _ => Publication::Waiting,
+        })
     }
 
     fn records(&mut self, pattern: &HostPattern, host: &HostPlacement, snapshot: &Snapshot) -> Records {
@@ -128,7 +183,11 @@ impl Planner {
             let placement = &self.desired.placement;
             let events = event::events(verdict, own, placement);
             match key.kind {
-                Kind::Route => Intent::Route(route_status::intent(verdict, own, placement, &self.desired.held, events)),
+                Kind::Route => {
+                    let publication = own.first().and_then(|pattern| self.publication(pattern, snapshot));
+                    let held = &self.desired.held;
+                    Intent::Route(route_status::intent(verdict, own, placement, held, publication, events))
+                }
                 _ => {
                     let addresses = self.addresses(snapshot, &key, own);
                     Intent::Ingress(ingress_status::intent(verdict, addresses, events))

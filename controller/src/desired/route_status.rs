@@ -27,9 +27,23 @@ pub(crate) struct RouteIntent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConditionIntent {
     pub(crate) kind: &'static str,
-    pub(crate) status: bool,
+    pub(crate) status: Truth,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+}
+
+/// `status` of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
 }
 
 /// How we sign our entry.
@@ -56,23 +70,35 @@ pub(crate) fn is_signed(entry: &Value) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == PLACED)
 }
 
+/// Whether an entry says that the host is published.
+pub(crate) fn is_published(entry: &Value) -> bool {
+    let conditions = entry["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == PUBLISHED && condition["status"] == "True")
+}
+
 /// The intent for a Route.
 pub(super) fn intent(
     verdict: &Verdict,
     hosts: &BTreeSet<HostPattern>,
     placement: &Placement,
     held: &SharedMap<HostPattern, HoldReason>,
+    publication: Option<Publication>,
     events: BTreeSet<EventIntent>,
 ) -> RouteIntent {
     let mut conditions = Vec::new();
     match &verdict.outcome {
         // OpenShift's router gives no reason for what is as it should be.
         Outcome::Admitted => {
-            conditions.push(ConditionIntent { kind: ADMITTED, status: true, reason: "", message: String::new() });
+            conditions.push(ConditionIntent {
+                kind: ADMITTED,
+                status: Truth::True,
+                reason: "",
+                message: String::new(),
+            });
         }
         Outcome::Rejected(problem) => conditions.push(ConditionIntent {
             kind: ADMITTED,
-            status: false,
+            status: Truth::False,
             reason: problem.reason.as_str(),
             message: shortened(&match problem.field.as_str() {
                 // What is said of the host names it, in the words of the OpenShift router.
@@ -83,20 +109,46 @@ pub(super) fn intent(
     }
     if matches!(verdict.outcome, Outcome::Rejected(_)) {
         let message = "the Route is not admitted; see the condition Admitted".to_owned();
-        conditions.push(ConditionIntent { kind: PLACED, status: false, reason: NOT_ADMITTED, message });
+        conditions.push(ConditionIntent { kind: PLACED, status: Truth::False, reason: NOT_ADMITTED, message });
     }
     // A Route has one host.
     let pattern = hosts.first();
     if let Some((pattern, host)) = pattern.and_then(|pattern| Some((pattern, placement.hosts.get(pattern)?))) {
         conditions.push(placed(host, held.get(pattern).map(|reason| **reason)));
+        conditions.extend(publication.map(published));
     }
     let wildcard_policy = verdict.wildcard_policy.map(WildcardPolicy::as_str);
     RouteIntent { host: verdict.host.clone(), wildcard_policy, conditions, events }
 }
 
+/// What is to be said of the records of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Publication {
+    /// A publisher has taken the records that should be published.
+    Observed,
+    /// Publishers tell what they take, and have not taken these.
+    Waiting,
+    /// No publisher has ever told anything.
+    NotReported,
+}
+
+fn published(publication: Publication) -> ConditionIntent {
+    let (status, reason, message) = match publication {
+        Publication::Observed => (Truth::True, "Observed", "a publisher has taken the records"),
+        Publication::Waiting => (Truth::False, WAITING, "no publisher has taken the newest records"),
+        Publication::NotReported => {
+            (Truth::Unknown, "NotReported", "no publisher of DNSEndpoints has told what it publishes")
+        }
+    };
+    ConditionIntent { kind: PUBLISHED, status, reason, message: message.to_owned() }
+}
+
 fn placed(host: &HostPlacement, held: Option<HoldReason>) -> ConditionIntent {
     let nodes = node_list(host);
-    let condition = |status, reason, message: String| ConditionIntent { kind: PLACED, status, reason, message };
+    let condition = |status: bool, reason, message: String| {
+        let status = status.into();
+        ConditionIntent { kind: PLACED, status, reason, message }
+    };
     if held == Some(HoldReason::NoAddress) {
         let message = format!("{nodes} have no address of a type that is published; the last known records stay");
         return condition(false, HoldReason::NoAddress.as_str(), message);
@@ -155,11 +207,20 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
         .conditions
         .iter()
         .map(|condition| {
-            let status = if condition.status { "True" } else { "False" };
+            let status = match condition.status {
+                Truth::True => "True",
+                Truth::False => "False",
+                Truth::Unknown => "Unknown",
+            };
             let before = known.iter().find(|old| old["type"] == condition.kind && old["status"] == status);
             let since = before.and_then(|old| old["lastTransitionTime"].as_str()).unwrap_or(now);
             let mut value = json!({"type": condition.kind, "status": status, "lastTransitionTime": since});
-            for (field, text) in [("reason", condition.reason), ("message", &condition.message)] {
+            // The time is that of the condition, so that the message stays while it waits.
+            let message = match condition.reason {
+                WAITING => format!("{} since {since}", condition.message),
+                _ => condition.message.clone(),
+            };
+            for (field, text) in [("reason", condition.reason), ("message", &message)] {
                 if !text.is_empty() {
                     value[field] = text.into();
                 }
@@ -167,7 +228,7 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
             value
         })
         .collect();
-    conditions.extend(known.iter().filter(|old| old["type"] != ADMITTED && old["type"] != PLACED).cloned());
+    conditions.extend(known.iter().filter(|old| OURS.iter().all(|ours| old["type"] != *ours)).cloned());
     let mut entry = Map::new();
     entry.insert("host".into(), intent.host.as_str().into());
     entry.insert("routerName".into(), router.name.as_str().into());
@@ -183,6 +244,11 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
 
 const ADMITTED: &str = "Admitted";
 const PLACED: &str = "nearside.dev/Placed";
+const PUBLISHED: &str = "nearside.dev/DNSPublished";
+/// The conditions that we write.
+const OURS: [&str; 3] = [ADMITTED, PLACED, PUBLISHED];
+/// Why records are not published yet.
+const WAITING: &str = "Waiting";
 /// Why a Route that is rejected is placed nowhere.
 const NOT_ADMITTED: &str = "NotAdmitted";
 /// Node names in a message; the others are counted.
@@ -203,7 +269,7 @@ mod tests {
             wildcard_policy: Some("None"),
             conditions: vec![ConditionIntent {
                 kind: ADMITTED,
-                status,
+                status: status.into(),
                 reason: if status { "" } else { "HostAlreadyClaimed" },
                 message: message.into(),
             }],

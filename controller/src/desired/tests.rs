@@ -5,15 +5,17 @@ use nearside_routing::admission::AdmissionRules;
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::object::Object;
 use nearside_routing::placement::{RecordPolicy, dns_endpoint_name};
-use nearside_routing::{Change, EndpointSource, Index, IndexConfig, NodeId};
+use nearside_routing::{Change, EndpointSource, Index, IndexConfig, NodeId, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// An index of manifests and a planner that sees each of its snapshots.
 struct World {
     index: Index,
     planner: Planner,
+    now: Duration,
 }
 
 impl World {
@@ -21,7 +23,8 @@ impl World {
         let admission = AdmissionRules { wildcard_routes: true, ..AdmissionRules::default() };
         let endpoints = EndpointSource::Pods { node: None };
         let config = IndexConfig { admission, endpoints, ..IndexConfig::default() };
-        let mut world = Self { index: Index::new(config), planner: Planner::new(RecordPolicy::default()) };
+        let mut world =
+            Self { index: Index::new(config), planner: Planner::new(RecordPolicy::default()), now: Duration::ZERO };
         world.put(
             Kind::Service,
             json!({"metadata": {"namespace": "shop", "name": "web"},
@@ -39,7 +42,19 @@ impl World {
     }
 
     fn plan(&mut self) -> Desired {
-        self.planner.plan(&self.index.publish())
+        let snapshot = self.index.publish();
+        self.settled(&snapshot)
+    }
+
+    /// The plan when every handover is over, long after the one before.
+    fn settled(&mut self, snapshot: &Snapshot) -> Desired {
+        self.now += Duration::from_secs(3600);
+        let mut desired = self.planner.plan(snapshot, self.now);
+        while let Some(due) = self.planner.next_due() {
+            self.now = due;
+            desired = self.planner.plan(snapshot, self.now);
+        }
+        desired
     }
 
     fn node(&mut self, place: u8, ready: bool) {
@@ -186,7 +201,7 @@ fn without_any_router_the_last_records_and_addresses_stay() {
     assert_eq!(records(&desired, "a.example.com"), Some(&Records::Hold(HoldReason::NoReadyRouter)));
     assert_eq!(addresses(&desired, "site"), Some(vec!["198.18.0.1".into()]));
     // A process that starts now does not know them, and leaves the status as it is.
-    let fresh = Planner::new(RecordPolicy::default()).plan(&world.index.publish());
+    let fresh = Planner::new(RecordPolicy::default()).plan(&world.index.publish(), Duration::ZERO);
     assert_eq!(addresses(&fresh, "site"), None);
 }
 
@@ -287,14 +302,14 @@ proptest! {
             if !seen {
                 continue;
             }
-            let everything = world.planner.forgetful().plan(&snapshot);
-            let before = world.planner.plan(&snapshot);
+            let everything = world.planner.forgetful().plan(&snapshot, Duration::ZERO);
+            let before = world.settled(&snapshot);
             prop_assert_eq!(&before.intents, &everything.intents);
             prop_assert_eq!(&before.held, &everything.held);
             prop_assert_eq!(&before.placement, &everything.placement);
             prop_assert_eq!(&before.bases, &everything.bases);
             prop_assert_eq!(&before.problems, &everything.problems);
-            let again = world.planner.plan(&snapshot);
+            let again = world.settled(&snapshot);
             prop_assert!(again.intents.changes_since(&before.intents).is_empty(), "nothing changed");
         }
     }
@@ -308,7 +323,7 @@ proptest! {
             let snapshot = world.index.publish();
             let desired = world.plan();
             // What a process that started now would publish is what the one with a history publishes.
-            let fresh = Planner::new(RecordPolicy::default()).plan(&snapshot);
+            let fresh = Planner::new(RecordPolicy::default()).plan(&snapshot, Duration::ZERO);
             published.retain(|target, _| desired.intents.contains_key(target));
             for (target, intent) in &desired.intents {
                 let Intent::DnsEndpoint(intent) = &**intent else { continue };

@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_page_holds_no_more_than_its_rows_and_the_filter_decides_which() {
         let snapshot = snapshot(120);
-        let desired = Planner::new(RecordPolicy::default()).plan(&snapshot);
+        let desired = Planner::new(RecordPolicy::default()).plan(&snapshot, std::time::Duration::ZERO);
         let shown = |query: &str| view(&snapshot, &desired, &Filter::parse(query));
         let first = shown("");
         assert_eq!((first.hosts.rows.len(), first.hosts.of, first.hosts.pages), (HOSTS, 120, 3));

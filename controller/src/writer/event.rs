@@ -4,7 +4,7 @@
 use super::WriteError;
 use super::requests::Requests;
 use crate::clock;
-use crate::desired::EventIntent;
+use crate::desired::{EventIntent, PUBLISHED};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -56,6 +56,16 @@ impl Events {
         Ok(())
     }
 
+    /// Tells what has just happened to the object, now and not again while it lasts.
+    pub(super) async fn pass(
+        &self,
+        key: &ObjectKey,
+        object: &DynamicObject,
+        event: &EventIntent,
+    ) -> Result<(), WriteError> {
+        self.create(key, object, event, false).await
+    }
+
     /// Nothing is to be told of the object any more.
     pub(super) fn settle(&self, key: &ObjectKey) {
         self.told().remove(key);
@@ -85,7 +95,7 @@ impl Events {
             "action": "Admit",
             "reason": event.reason,
             "note": event.message,
-            "type": "Warning",
+            "type": if event.good { "Normal" } else { "Warning" },
             "regarding": {
                 "apiVersion": key.kind.api_version(),
                 "kind": key.kind.name(),
@@ -100,10 +110,14 @@ impl Events {
         let invalid =
             |source| WriteError::Api { object: label.clone(), source: Box::new(kube::Error::SerdeError(source)) };
         let new: DynamicObject = serde_json::from_value(value).map_err(invalid)?;
+        // What was told by the leader before this one costs a question and no write.
+        if first_look && self.requests.read(&label, api.get_opt(&name)).await?.is_some() {
+            return Ok(());
+        }
         match self.requests.write(&label, api.create(&PostParams::default(), &new)).await {
             Ok(_) => Ok(()),
-            // Told by the leader before this one.
-            Err(error) if error.is_conflict() && first_look => Ok(()),
+            // That is told once; what comes back is counted.
+            Err(error) if error.is_conflict() && event.reason == PUBLISHED => Ok(()),
             Err(error) if error.is_conflict() => {
                 let Some(existing) = self.requests.read(&label, api.get_opt(&name)).await? else { return Err(error) };
                 let count = existing.data.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1);

@@ -7,7 +7,9 @@ use super::requests::Requests;
 use super::{WriteError, Written};
 use crate::clock;
 use crate::contention::{Contended, Contention};
-use crate::desired::{EventIntent, Intent, RouterIdentity, is_signed, next_addresses, next_entries};
+use crate::desired::{
+    EventIntent, Intent, Passed, RouterIdentity, is_published, is_signed, next_addresses, next_entries, passed,
+};
 use crate::limits::PAGE;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
@@ -60,6 +62,9 @@ impl Statuses {
                 let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
                 let stored = self.requests.write(&label, api.patch_status(&key.name, &params, &patch)).await?;
                 self.contention().set(key, uid, self.own_entry(&stored));
+                if let Some(event) = self.happened(key, &object, &stored, intent.is_some()) {
+                    self.events.pass(key, &object, &event).await?;
+                }
                 if intent.is_some() { Written::Updated } else { Written::Deleted }
             }
             None => {
@@ -120,6 +125,37 @@ impl Statuses {
         let current = list("/status/loadBalancer/ingress");
         let next = next_addresses(&current, of(intent).as_ref(), of(previous).as_ref())?;
         Some(json!({"status": {"loadBalancer": {"ingress": next}}}))
+    }
+
+    /// What a write of the status has made of the object, if its owner should know.
+    fn happened(
+        &self,
+        key: &ObjectKey,
+        before: &DynamicObject,
+        after: &DynamicObject,
+        in_scope: bool,
+    ) -> Option<EventIntent> {
+        let router = || format!("router {}", self.router.name);
+        if key.kind == Kind::Route {
+            let entry = |object| self.own_entry(object);
+            let published = |object| entry(object).is_some_and(is_published);
+            let host = entry(after).and_then(|entry| entry["host"].as_str()).unwrap_or_default();
+            return match (entry(before).is_some(), entry(after).is_some()) {
+                (true, false) => Some(passed(Passed::Withdrawn, &router())),
+                _ if published(after) && !published(before) => Some(passed(Passed::Published, host)),
+                _ => None,
+            };
+        }
+        let has_addresses = |object: &DynamicObject| {
+            let list = object.data.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+            list.is_some_and(|list| !list.is_empty())
+        };
+        match (has_addresses(before), has_addresses(after)) {
+            (false, true) => Some(passed(Passed::Published, "the Ingress")),
+            (true, false) if in_scope => Some(passed(Passed::NotPlaced, "the Ingress")),
+            (true, false) => Some(passed(Passed::Withdrawn, &router())),
+            _ => None,
+        }
     }
 
     /// For how long the Route is left alone, because somebody else writes our entry, or too many others.

@@ -91,6 +91,23 @@ impl Cluster {
         self.endpoint(host).map(|object| targets(&object, host)).unwrap_or_default()
     }
 
+    /// Acts as a publisher: all DNSEndpoints are taken as they stand.
+    pub(crate) fn take_records(&self) {
+        for object in self.api.list("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside") {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let reference = ObjectRef::new("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside", name);
+            let taken = serde_json::json!({"observedGeneration": object["metadata"]["generation"]});
+            self.api.patch_status(reference, taken).unwrap();
+        }
+    }
+
+    /// A condition in our entry: its status and its reason.
+    pub(crate) fn condition(&self, namespace: &str, name: &str, kind: &str) -> (Value, Value) {
+        let conditions = self.route_status(namespace, name)["conditions"].as_array().cloned().unwrap_or_default();
+        let condition = conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default();
+        (condition["status"].clone(), condition["reason"].clone())
+    }
+
     /// Our entry in the status of a Route.
     pub(crate) fn route_status(&self, namespace: &str, name: &str) -> Value {
         let route = self.api.get(ObjectRef::new("route.openshift.io/v1", "Route", namespace, name));

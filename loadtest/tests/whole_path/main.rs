@@ -16,6 +16,7 @@ mod matching;
 mod objects;
 mod odd_objects;
 mod pods;
+mod publication;
 mod redirect;
 mod shared_cluster;
 mod shutdown;

@@ -40,6 +40,25 @@ async fn a_client_is_redirected_to_a_node_that_has_the_pod_but_only_once() {
 }
 
 #[tokio::test]
+async fn records_that_another_installation_or_anybody_else_writes_lead_nobody_away() {
+    let manifests = elsewhere(json!({}));
+    let mut foreign = published(HOST, &["n2"]);
+    manifests.remove(&foreign);
+    foreign["metadata"]["namespace"] = "shop".into();
+    manifests.put(&foreign);
+    let mut other = published(HOST, &["n2"]);
+    other["metadata"]["labels"]["nearside.dev/router"] = "inner".into();
+    other["metadata"]["name"] = "other".into();
+    manifests.put(&other);
+    let proxy = Proxy::start(&manifests, &[]);
+    assert_eq!(get(proxy.http, HOST, "/").await.status, 503);
+    let inner = Proxy::start(&manifests, &["--router-name=inner"]);
+    assert_eq!(get(inner.http, HOST, "/").await.status, 307, "they are its own");
+    let tenant = Proxy::start(&manifests, &["--namespace=shop"]);
+    assert_eq!(get(tenant.http, HOST, "/").await.status, 307, "they are in its namespace");
+}
+
+#[tokio::test]
 async fn an_alias_is_answered_by_the_local_pod() {
     let (_pod, address) = echo_pod("video-1");
     let manifests =

@@ -3,7 +3,7 @@
 
 use crate::endpoints::ServiceKey;
 use crate::object::{Kind, Node, ObjectKey, Pod};
-use crate::placement::{NodeState, NodeStates, RouterSelector};
+use crate::placement::{NodeState, NodeStates, RouterSelector, RouterState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub(super) struct NodeIndex {
     selector: RouterSelector,
     nodes: BTreeMap<Arc<str>, Node>,
-    /// The router pods of each node, and whether they are ready; a pod's key has the form of a Service's.
-    routers: BTreeMap<Arc<str>, BTreeMap<ServiceKey, bool>>,
+    /// The router pods of each node; a pod's key has the form of a Service's.
+    routers: BTreeMap<Arc<str>, BTreeMap<ServiceKey, RouterState>>,
     /// The node of each router pod.
     node_of: BTreeMap<ServiceKey, Arc<str>>,
     dirty: BTreeSet<Arc<str>>,
@@ -47,12 +47,12 @@ impl NodeIndex {
             self.forget_pod(&key);
             return;
         }
-        let (node, ready) = (pod.spec.node_name.as_str(), pod.is_ready() && !pod.is_terminating());
+        let (node, state) = (pod.spec.node_name.as_str(), RouterState::of(pod));
         if self.node_of.get(&key).is_some_and(|known| **known != *node) {
             self.forget_pod(&key);
         }
         let node: Arc<str> = node.into();
-        if self.routers.entry(Arc::clone(&node)).or_default().insert(key.clone(), ready) != Some(ready) {
+        if self.routers.entry(Arc::clone(&node)).or_default().insert(key.clone(), state) != Some(state) {
             self.dirty.insert(Arc::clone(&node));
         }
         self.node_of.insert(key, node);
@@ -75,7 +75,7 @@ impl NodeIndex {
     pub(super) fn publish(&mut self, states: &NodeStates) -> Option<Arc<NodeStates>> {
         let mut next: Option<NodeStates> = None;
         for name in std::mem::take(&mut self.dirty) {
-            let state = self.nodes.get(&name).map(|node| NodeState::of(node, self.router(&name).as_ref()));
+            let state = self.nodes.get(&name).map(|node| NodeState::of(node, self.router(&name)));
             if states.get(&name) == state.as_ref() {
                 continue;
             }
@@ -88,9 +88,9 @@ impl NodeIndex {
         next.map(Arc::new)
     }
 
-    /// Whether the router of a node is ready; `None` where it has none.
-    fn router(&self, node: &str) -> Option<bool> {
-        self.routers.get(node).map(|pods| pods.values().any(|ready| *ready))
+    /// The best router of a node; `None` where it has none.
+    fn router(&self, node: &str) -> Option<RouterState> {
+        self.routers.get(node).and_then(|pods| pods.values().max().copied())
     }
 
     fn forget_pod(&mut self, key: &ServiceKey) {

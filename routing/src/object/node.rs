@@ -20,6 +20,11 @@ impl Node {
     pub fn is_ready(&self) -> bool {
         condition_is_true(&self.status.conditions, "Ready")
     }
+
+    /// Whether an operator has declared the node dead (the taint `node.kubernetes.io/out-of-service`).
+    pub fn is_out_of_service(&self) -> bool {
+        self.spec.taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
+    }
 }
 
 /// `spec` of a Node.
@@ -29,6 +34,17 @@ pub struct NodeSpec {
     /// Set by `kubectl cordon`; a cordoned node keeps serving.
     #[serde(deserialize_with = "null_as_default")]
     pub unschedulable: bool,
+    /// What keeps pods away.
+    #[serde(deserialize_with = "null_as_default")]
+    pub taints: Vec<Taint>,
+}
+
+/// `spec.taints[]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// What identifies it.
+    pub key: String,
 }
 
 /// `status` of a Node.
@@ -51,3 +67,5 @@ pub struct NodeAddress {
     pub kind: String,
     pub address: String,
 }
+
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";

@@ -2,7 +2,7 @@
 //! and under which addresses flows out.
 
 use crate::node_id::NodeId;
-use crate::object::{Node, NodeAddress, ObjectMeta};
+use crate::object::{Node, NodeAddress, ObjectMeta, Pod};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,25 +23,56 @@ pub struct NodeState {
     pub withdrawn: bool,
     /// Whether the node's router is ready; `None` where it has no router.
     pub router: Option<bool>,
+    /// Its router is being ended and has not ended: it still answers who comes, and nobody should be sent there.
+    pub router_ends: bool,
 }
 
 impl NodeState {
-    pub(crate) fn of(node: &Node, router: Option<&bool>) -> Self {
+    pub(crate) fn of(node: &Node, router: Option<RouterState>) -> Self {
         let metadata = &node.metadata;
         Self {
             id: NodeId::of(&metadata.name),
             addresses: node.status.addresses.clone(),
-            ready: node.is_ready(),
+            ready: node.is_ready() && !node.is_out_of_service(),
             withdrawn: metadata.annotation(DRAIN).is_some_and(|value| value == "true")
                 || metadata.labels.contains_key(EXCLUDED)
                 || metadata.deletion_timestamp.is_some(),
-            router: router.copied(),
+            router: router.map(|router| router == RouterState::Ready),
+            router_ends: router == Some(RouterState::Ending),
         }
     }
 
     /// Whether clients may be sent to the node: it is Ready, not withdrawn, and its router is ready.
     pub fn is_eligible(&self) -> bool {
         self.ready && !self.withdrawn && self.router == Some(true)
+    }
+
+    /// Whether clients that are sent to the node, as they should not be, are answered.
+    pub fn answers(&self) -> bool {
+        self.ready && (self.router == Some(true) || self.router_ends)
+    }
+}
+
+/// What a router pod does, from worst to best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RouterState {
+    /// It does not answer, or not yet.
+    NotReady,
+    /// It is being deleted, and serves until DNS has let go of it.
+    Ending,
+    /// It is ready.
+    Ready,
+}
+
+impl RouterState {
+    pub(crate) fn of(pod: &Pod) -> Self {
+        match (pod.is_terminating(), pod.is_ready()) {
+            _ if pod.has_ended() => Self::NotReady,
+            (false, true) => Self::Ready,
+            (false, false) => Self::NotReady,
+            // Its readiness is off because it is to end.
+            (true, _) => Self::Ending,
+        }
     }
 }
 
