@@ -1,16 +1,20 @@
 //! When a router that is to end may stop to accept connections: what DNS says of its node flows in from the DNSEndpoints, the
 //! time flows out after which no resolver sends clients here any more. [`Departure`] decides and is pure; [`gone`] reads.
 
-use crate::limits::{DEPARTURE_AIR, DEPARTURE_BLIND, DEPARTURE_MEMORY, DEPARTURE_UNSEEN};
+use crate::limits::{
+    DEPARTURE_AIR, DEPARTURE_BLIND, DEPARTURE_MEMORY, DEPARTURE_UNSEEN, SUCCESSOR_PATIENCE, SUCCESSOR_PERIOD,
+};
 use nearside_routing::object::DnsEndpoint;
 use nearside_routing::published::PublishedHosts;
 use nearside_routing::{Kind, NodeId, ObjectKey, Snapshot};
 use nearside_watch::{Change, Object, Selection, Source, changes};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The node that is left, as DNS may name it.
 #[derive(Clone, Debug)]
@@ -188,6 +192,24 @@ impl Named {
         let lately = memory.last.is_some_and(|last| last.elapsed() < DEPARTURE_MEMORY);
         (memory.names || lately).then_some(Left { ttl: Duration::from_secs(DEFAULT_TTL) })
     }
+}
+
+/// Returns when another proxy of this node is ready: one that shares the ports has the admin port as soon as this one has left
+/// it. Clients that are still sent here are served by it.
+pub(crate) async fn succeeded(admin: SocketAddr) {
+    while !timeout(SUCCESSOR_PATIENCE, is_ready(admin)).await.unwrap_or_default() {
+        tokio::time::sleep(SUCCESSOR_PERIOD).await;
+    }
+    tracing::info!("another proxy of this node is ready");
+}
+
+/// What this process itself would say is that it is shutting down.
+async fn is_ready(admin: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(admin).await else { return false };
+    let mut status = [0; 12];
+    stream.write_all(b"GET /healthz/ready HTTP/1.0\r\n\r\n").await.is_ok()
+        && stream.read_exact(&mut status).await.is_ok()
+        && status.ends_with(b" 200")
 }
 
 /// Returns when DNS has let go of the node, at the latest after `most`.

@@ -167,3 +167,7 @@ pub(crate) const DEPARTURE_UNSEEN: Duration = Duration::from_secs(75);
 pub(crate) const DEPARTURE_BLIND: Duration = Duration::from_secs(45);
 /// A node that DNS has not named for this long was forgotten by every resolver.
 pub(crate) const DEPARTURE_MEMORY: Duration = Duration::from_secs(300);
+/// How often a proxy that is to end asks whether another of its node is ready, and how long it waits for the answer.
+pub(crate) const SUCCESSOR_PERIOD: Duration = Duration::from_millis(500);
+/// See [`SUCCESSOR_PERIOD`].
+pub(crate) const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(1);
