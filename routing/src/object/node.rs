@@ -40,7 +40,7 @@ pub struct NodeSpec {
 }
 
 /// `spec.taints[]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Taint {
     /// What identifies it.
