@@ -201,8 +201,16 @@ impl Reconciler {
                 Some(_) => true,
                 None => stands.is_none(),
             };
-            if !is_right && self.term.is_some() {
+            if self.term.is_none() {
+                continue;
+            }
+            // A publisher that tells what it has taken makes a new version of the object: a write that is based on the one
+            // before would be refused.
+            let told = changed.before.map(|records| records.observed) != changed.after.map(|records| records.observed);
+            if told || !is_right {
                 self.writer.distrust(&target);
+            }
+            if !is_right {
                 self.mark(target);
             }
         }
