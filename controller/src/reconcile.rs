@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use nearside_admin::Shutdown;
 use nearside_routing::placement::dns_endpoint_name;
+use nearside_routing::published::DnsRecords;
 use nearside_routing::{Kind, ObjectKey};
 use nearside_watch::Trust;
 use pace::Pace;
@@ -206,7 +207,8 @@ impl Reconciler {
             }
             // A publisher that tells what it has taken makes a new version of the object: a write that is based on the one
             // before would be refused.
-            let told = changed.before.map(|records| records.observed) != changed.after.map(|records| records.observed);
+            let observed = |records: Option<&Arc<DnsRecords>>| records.map_or(0, |records| records.observed);
+            let told = observed(changed.before) != observed(changed.after);
             if told || !is_right {
                 self.writer.distrust(&target);
             }
