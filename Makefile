@@ -1,7 +1,7 @@
 # The one list of commands; CI calls the same ones. `make help` explains.
 
-# Debian keeps name servers and network tools where not every user looks.
-export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# Tools that scripts/deploy-tools has fetched come first; Debian keeps name servers and network tools where not every user looks.
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Tool of `make check`; kept in the checkout.
@@ -12,7 +12,7 @@ DEMO_FLAGS ?=
 # What the benchmark is started with, such as: make bench-scale BENCH_FLAGS="--report DIR"
 BENCH_FLAGS ?=
 
-.PHONY: help demo bench-scale test test-cluster check lint deny audit build release render clean
+.PHONY: help demo bench-scale test test-cluster test-image check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,7 @@ bench-scale: ## build optimised programs and measure proxy and controller in a c
 	cargo build --locked --profile bench-like -p nearside-proxy -p nearside-controller -p nearside-loadtest --bins
 	@$(TARGET_DIR)/bench-like/nearside-loadtest bench scale $(BENCH_FLAGS)
 
+test: export NEARSIDE_REQUIRE_KUBECTL := 1
 test: ## install what is missing, build, and run every test
 	@scripts/setup test
 	cargo build --locked --workspace --bins
@@ -70,6 +71,26 @@ build: ## debug binaries of all programs
 release: ## optimised binaries of the three programs
 	@scripts/setup check
 	cargo build --locked --release -p nearside-proxy -p nearside-controller -p nearside-dns-sync
+
+# Static binaries need no file of any system, so the image holds nothing else. IMAGE_PROFILE=release takes much longer to build
+# and is what a release ships.
+IMAGE_PROFILE ?= image
+IMAGE_TARGET := x86_64-unknown-linux-gnu
+IMAGE_BINARIES = $(TARGET_DIR)/$(IMAGE_TARGET)/$(IMAGE_PROFILE)
+
+image: image-binaries ## the container image of the three programs, as an OCI archive
+	@scripts/image $(IMAGE_BINARIES) $(TARGET_DIR)/image
+
+.PHONY: image-binaries
+image-binaries:
+	@scripts/setup image
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile $(IMAGE_PROFILE) --target $(IMAGE_TARGET) \
+	  -p nearside-proxy -p nearside-controller -p nearside-dns-sync
+
+# The image is unpacked and its programs run by a container runtime, which needs root.
+test-image: image ## build the image and run its programs with the rights that the chart gives them
+	@scripts/setup test-image
+	NEARSIDE_IMAGE_BINARIES=$(abspath $(IMAGE_BINARIES)) cargo test --locked --workspace --test image
 
 render: ## the manifests in deploy/ from the chart (test holds them equal)
 	@scripts/deploy-tools
