@@ -11,6 +11,7 @@ mod black_hole;
 mod certificates;
 mod claims;
 mod credentials;
+mod explained;
 mod faults;
 mod matching;
 mod objects;
