@@ -19,9 +19,11 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Rest {
     connections: Arc<Connections>,
-    /// Plurals by `apiVersion` and kind, and whether the kind has namespaces.
-    kinds: Arc<Mutex<BTreeMap<(String, String), (String, bool)>>>,
+    kinds: Arc<Mutex<Kinds>>,
 }
+
+/// Plurals by `apiVersion` and kind, and whether the kind has namespaces.
+type Kinds = BTreeMap<(String, String), (String, bool)>;
 
 /// What a server says no with.
 #[derive(Debug, thiserror::Error)]

@@ -51,7 +51,7 @@ impl Kubeconfig {
         let told = || format!("kubeconfig {}", path.display());
         let text = fs::read_to_string(path).with_context(told)?;
         let document: Value = serde_saphyr::from_str(&text).with_context(told)?;
-        Self::parse(&document, path.parent().unwrap_or(Path::new("."))).with_context(told)
+        Self::parse(&document, path.parent().unwrap_or_else(|| Path::new("."))).with_context(told)
     }
 
     fn parse(document: &Value, folder: &Path) -> Result<Self> {
