@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use std::sync::mpsc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// The thread; what was started on it ends with the value.
@@ -33,9 +34,13 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Waiting for it is not allowed on a thread of another runtime.
+        // Its sockets are closed when this returns: the next lab may be at the same addresses. Waited for by a thread of its own,
+        // since those of another runtime may not.
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            let _ = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join();
         }
     }
 }
+
+/// For what it runs to end.
+const PATIENCE: Duration = Duration::from_secs(5);
