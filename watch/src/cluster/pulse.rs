@@ -67,12 +67,12 @@ impl Pulse {
             let asked = Instant::now();
             let request = http::Request::get("/version").body(Body::empty());
             let answered = match request {
-                Ok(request) => timeout(PROBE_TIMEOUT, client.send(request)).await,
+                Ok(request) => timeout(PROBE_TIMEOUT, ask(&client, request)).await,
                 // The path is fixed and right.
                 Err(_) => return,
             };
             match answered {
-                Ok(Ok(_)) => self.heard(),
+                Ok(Ok(())) => self.heard(),
                 // Refused at once, or not answered in time: watches that heard nothing meanwhile are gone.
                 Ok(Err(_)) | Err(_) => {
                     if self.heard.load(Ordering::Relaxed) < self.since_epoch(asked) {
@@ -91,4 +91,10 @@ impl Pulse {
     fn since_epoch(&self, at: Instant) -> u64 {
         u64::try_from(at.duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Reads the answer to its end, so that the next question needs no new connection.
+async fn ask(client: &Client, request: http::Request<Body>) -> Result<(), kube::Error> {
+    let answer = client.send(request).await?;
+    answer.into_body().collect_bytes().await.map(drop)
 }

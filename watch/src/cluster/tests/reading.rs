@@ -1,7 +1,10 @@
 //! How lists are read and what of them is believed: streamed or in pages, whole or lacking, from a server that lives or hangs.
 
-use super::{Follower, Kind, Selection, of, reference, route, server, server_with, service, services};
-use crate::{ClusterConfig, Source, Standing};
+use super::{
+    Follower, Kind, Selection, guarded, knows, of, reference, route, server, server_with, service, services, source,
+    users, wait,
+};
+use crate::{ClusterConfig, IndexConfig, SnapshotSettings, Source, Standing, Trust, snapshots};
 use nearside_loadtest::api::{ApiServer, Fault, ObjectRef, Options, ServerTls, StreamingLists};
 use nearside_loadtest::certificates::TestCa;
 use serde_json::json;
@@ -231,4 +234,31 @@ async fn an_expired_token_freezes_what_is_known_and_heals() {
     server.delete(ObjectRef::new("route.openshift.io/v1", "Route", "shop", "web")).unwrap();
     follower.until_names(&[]).await;
     follower.until_healthy(Kind::Route).await;
+}
+
+#[tokio::test]
+async fn a_program_starts_from_the_disk_with_the_secrets_that_objects_name_and_follows_them_when_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = SnapshotSettings { directory: directory.path().to_owned(), keys_on_disk: true };
+    let server = server().await;
+    server.seed(guarded("one", "ones")).unwrap();
+    server.seed(users("ones", &["ann"])).unwrap();
+    let selections = vec![Selection::all(Kind::Ingress), Selection::all(Kind::Secret).fields("type=kubernetes.io/tls")];
+    let kept = || source(&server).with_snapshot(Some(&settings)).unwrap();
+    let first = kept();
+    let before = snapshots(first.clone(), selections.clone(), IndexConfig::default());
+    wait(&before, "her", |snapshots| knows(snapshots, "one.example.com", "ann") == Some(true)).await;
+    first.save_snapshot().await;
+    drop(before);
+
+    server.faults().refuse_connections().await;
+    let mut again = snapshots(kept(), selections, IndexConfig::default());
+    wait(&again, "her, from the disk", |snapshots| knows(snapshots, "one.example.com", "ann") == Some(true)).await;
+    assert_eq!(again.next_with_trust().await.1, Trust::Stale);
+    assert_eq!(again.state().page()["sources"][0]["state"], "stale");
+    server.faults().accept_connections().await.unwrap();
+    server.seed(users("ones", &["bob"])).unwrap();
+    wait(&again, "him", |snapshots| knows(snapshots, "one.example.com", "bob") == Some(true)).await;
+    while again.next_with_trust().await.1 != Trust::Live {}
+    assert_eq!(again.state().page()["sources"][0]["state"], "live");
 }
