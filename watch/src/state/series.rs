@@ -75,10 +75,13 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         name: "nearside_watch_available",
-        help: "Whether a kind can be listed and watched at present.",
+        help: "Whether what there is of a kind can be listed and watched at present.",
         label: None,
         is_counter: false,
-        values: |state| one((state.standing == Standing::Live && state.error.is_none()).into()),
+        values: |state| {
+            let is_read = state.standing == Standing::Live && state.error.is_none();
+            one((is_read || state.standing == Standing::Missing).into())
+        },
     },
     Family {
         name: "nearside_watch_last_contact_seconds",
