@@ -66,9 +66,15 @@ pub(super) async fn measure(stage: &mut Stage, churn: Churn, options: &Options, 
     let calm = Reading::take(stage)?;
     tokio::time::sleep(SETTLE).await;
     let begin = Reading::take(stage)?;
+    let placed = placement(stage).await?;
     make(stage, churn, options.events, options.rate).await?;
     tokio::time::sleep(SETTLE).await;
     let end = Reading::take(stage)?;
+    let ((sum, count), (sum_then, count_then)) = (placement(stage).await?, placed);
+    if count > count_then {
+        let each = (sum - sum_then) / (count - count_then) * 1e3;
+        report.value("event", &format!("controller: {}: placement of a snapshot takes", churn.name()), each, "ms");
+    }
     let idle = (end.at - begin.at).as_secs_f64() / (begin.at - calm.at).as_secs_f64();
     for ((calm, begin), end) in calm.usages.iter().zip(&begin.usages).zip(&end.usages) {
         let used = (end.1.processor - begin.1.processor).as_secs_f64();
@@ -79,6 +85,13 @@ pub(super) async fn measure(stage: &mut Stage, churn: Churn, options: &Options, 
         report.value("event", &format!("{name}: received"), (end.2 - begin.2) as f64 / events, "bytes");
     }
     Ok(())
+}
+
+/// The time that placement took so far, and for how many snapshots.
+async fn placement(stage: &Stage) -> Result<(f64, f64)> {
+    let Some(controller) = &stage.controller else { return Ok((0.0, 0.0)) };
+    let name = "nearside_controller_placement_seconds";
+    Ok((controller.metric(&format!("{name}_sum")).await?, controller.metric(&format!("{name}_count")).await?))
 }
 
 async fn make(stage: &mut Stage, churn: Churn, events: u32, rate: u32) -> Result<()> {

@@ -44,7 +44,7 @@ impl Report {
     }
 
     pub(super) fn value(&mut self, section: &'static str, name: &str, value: f64, unit: &'static str) {
-        self.say(&format!("{name}: {value:.1} {unit}"));
+        self.say(&format!("{name}: {value:.2} {unit}"));
         self.figures.push(Figure { section, name: name.to_owned(), value, unit });
     }
 
@@ -95,7 +95,7 @@ impl Report {
                 section = figure.section;
                 let _ = write!(text, "\n## {section}\n\n| figure | value |\n|---|---|\n");
             }
-            let _ = writeln!(text, "| {} | {:.1} {} |", figure.name, figure.value, figure.unit);
+            let _ = writeln!(text, "| {} | {:.2} {} |", figure.name, figure.value, figure.unit);
         }
         write("scale.md", text)?;
         self.say(&format!("the figures are in {}", directory.display()));

@@ -9,7 +9,7 @@ use super::world::World;
 use crate::api::{ApiServer, Options as ApiOptions};
 use crate::certificates::TestCa;
 use crate::lab::Place;
-use crate::programs::{Launch, Program};
+use crate::programs::{Launch, Program, get};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -38,11 +38,20 @@ pub(super) struct Stage {
 pub(super) struct Actor {
     pub(super) program: Program,
     pub(super) meter: Meter,
+    admin: SocketAddr,
 }
 
 impl Actor {
     pub(super) fn usage(&self) -> Result<Usage> {
         Usage::of(self.program.id().context("the program has ended")?)
+    }
+
+    /// A metric without labels.
+    pub(super) async fn metric(&self, name: &str) -> Result<f64> {
+        let (_, text) = get(&Place::host(), self.admin, "/metrics").await?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).context("no such metric")?;
+        Ok(line.trim().parse()?)
     }
 }
 
@@ -104,6 +113,15 @@ impl Stage {
         }
         report.value("start", "controller: all DNSEndpoints written after", begin.elapsed().as_secs_f64(), "s");
         report.start("controller", took, &actor, "everything")?;
+        let begin = Instant::now();
+        calm(&actor, PATIENCE).await?;
+        report.value(
+            "start",
+            "controller: calm, every status written, after further",
+            begin.elapsed().as_secs_f64(),
+            "s",
+        );
+        report.value("start", "controller: resident then", megabytes(actor.usage()?.resident), "MB");
         if let Some(proxy) = &self.proxy {
             let resident = proxy.usage()?.resident;
             report.value("start", "proxy: resident with every DNSEndpoint", megabytes(resident), "MB");
@@ -125,7 +143,7 @@ impl Stage {
         program.ready(admin, "/healthz/ready", PATIENCE).await?;
         let took = begin.elapsed();
         tokio::time::sleep(SETTLE).await;
-        Ok((Actor { program, meter }, took))
+        Ok((Actor { program, meter, admin }, took))
     }
 
     pub(super) async fn end(self) {
@@ -133,6 +151,21 @@ impl Stage {
             actor.program.kill().await;
         }
         self.pods.abort();
+    }
+}
+
+/// Waits until a program has hardly anything to do.
+async fn calm(actor: &Actor, patience: Duration) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let before = actor.usage()?.processor;
+        tokio::time::sleep(SETTLE).await;
+        if actor.usage()?.processor - before < SETTLE / 50 {
+            return Ok(());
+        }
+        if begin.elapsed() > patience {
+            bail!("{} does not come to rest within {patience:?}", actor.program.name());
+        }
     }
 }
 
