@@ -52,6 +52,7 @@ async fn nothing_is_written_where_nothing_changes() {
         .until("Route", json!("True"), || cluster.route_status("shop", "web")["conditions"][1]["status"].clone())
         .await;
     controller.until("Ingress", addresses(&[1]), || cluster.ingress_addresses("shop", "site")).await;
+    controller.until("its owner is told", 1, || cluster.api.faults().requests("create", "events")).await;
     // Nothing about placement is in these changes; the new host shows that they have been taken in.
     let note = json!({"metadata": {"annotations": {"example.com/note": "new"}}});
     for object in [
