@@ -31,9 +31,9 @@ fn names(kind: Kind, value: &Value) -> Vec<Remark> {
         let message = format!("{name:?} is not a name that this kind may have: lower case letters, digits, - and .");
         remarks.push(Remark::error("metadata.name", "InvalidName", message));
     }
-    if !namespace.is_empty()
-        && !(is_label(namespace) && Hostname::parse(namespace).is_ok_and(|n| n.as_str() == namespace))
-    {
+    let is_namespace =
+        is_label(namespace) && Hostname::parse(namespace).is_ok_and(|parsed| parsed.as_str() == namespace);
+    if !namespace.is_empty() && !is_namespace {
         let message = format!("{namespace:?} is not the name of a namespace");
         remarks.push(Remark::error("metadata.namespace", "InvalidName", message));
     }

@@ -148,7 +148,7 @@ fn loses(
     if !route.path.matches(path) {
         return "its path does not match".into();
     }
-    if !route.serves(scheme) && !(scheme == Scheme::Http && route.insecure == InsecurePolicy::Redirect) {
+    if !route.serves(scheme) && (scheme == Scheme::Https || route.insecure != InsecurePolicy::Redirect) {
         return match scheme {
             Scheme::Http => "its path matches, and it does not serve plain HTTP".into(),
             Scheme::Https => "its path matches, and it has no TLS that ends at the proxy".into(),
