@@ -114,13 +114,12 @@ impl Stage {
         report.value("start", "controller: all DNSEndpoints written after", begin.elapsed().as_secs_f64(), "s");
         report.start("controller", took, &actor, "everything")?;
         let begin = Instant::now();
-        calm(&actor, PATIENCE).await?;
-        report.value(
-            "start",
-            "controller: calm, every status written, after further",
-            begin.elapsed().as_secs_f64(),
-            "s",
-        );
+        if calm(&actor).await? {
+            let took = begin.elapsed().as_secs_f64();
+            report.value("start", "controller: calm, every status written, after further", took, "s");
+        } else {
+            report.say("the controller does not come to rest; what it does besides is taken off the figures of events");
+        }
         report.value("start", "controller: resident then", megabytes(actor.usage()?.resident), "MB");
         if let Some(proxy) = &self.proxy {
             let resident = proxy.usage()?.resident;
@@ -154,19 +153,17 @@ impl Stage {
     }
 }
 
-/// Waits until a program has hardly anything to do.
-async fn calm(actor: &Actor, patience: Duration) -> Result<()> {
+/// Waits until a program has hardly anything to do. Whether that moment came.
+async fn calm(actor: &Actor) -> Result<bool> {
     let begin = Instant::now();
-    loop {
+    while begin.elapsed() < CALM_PATIENCE {
         let before = actor.usage()?.processor;
         tokio::time::sleep(SETTLE).await;
         if actor.usage()?.processor - before < SETTLE / 50 {
-            return Ok(());
-        }
-        if begin.elapsed() > patience {
-            bail!("{} does not come to rest within {patience:?}", actor.program.name());
+            return Ok(true);
         }
     }
+    Ok(false)
 }
 
 fn fill(api: &ApiServer, world: &World, ca: &TestCa) -> Result<()> {
@@ -216,3 +213,5 @@ pub(super) const NAMESPACE: &str = "nearside";
 /// What a program does after it is ready, such as giving memory back, is over by then.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(900);
+/// Twenty thousand statuses at their bounded rate, with some time to spare.
+const CALM_PATIENCE: Duration = Duration::from_secs(300);
