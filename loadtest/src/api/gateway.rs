@@ -268,8 +268,9 @@ impl Watched {
 
     /// What becomes of one line.
     fn events(&mut self, line: Bytes, faults: &Faults) -> Vec<io::Result<Bytes>> {
-        if line.starts_with(b"{\"type\":\"BOOKMARK\"") {
-            self.is_initial &= !line.windows(INITIAL_END.len()).any(|part| part == INITIAL_END);
+        let holds = |wanted: &[u8]| line.windows(wanted.len()).any(|part| part == wanted);
+        if holds(BOOKMARK) {
+            self.is_initial &= !holds(INITIAL_END);
             return vec![Ok(line)];
         }
         if self.is_initial {
@@ -332,6 +333,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// In every bookmark: within a text of an object the quotes would be escaped.
+const BOOKMARK: &[u8] = b"\"type\":\"BOOKMARK\"";
 /// In the bookmark that ends a streamed list.
 const INITIAL_END: &[u8] = b"k8s.io/initial-events-end";
 const LINES_IN_FLIGHT: usize = 16;
