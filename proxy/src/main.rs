@@ -247,6 +247,10 @@ async fn leave(server: &Server, lifecycle: &Lifecycle, source: Source, published
 async fn drain(server: &Server, lifecycle: &Lifecycle) {
     let timeout = server.config.drain_timeout;
     lifecycle.drain();
+    if server.config.ports.shared {
+        // From the clean-up on a connection may be closed unread; those that the listeners still take have their requests first.
+        tokio::time::sleep(2 * limits::LAST_HANDSHAKES).await;
+    }
     // Wakes connections that wait for another request.
     server.http().cleanup().await;
     tracing::info!(connections = lifecycle.connections(), timeout = ?timeout, "draining");
