@@ -80,7 +80,8 @@ impl Asked {
                     "{qualified}{named} is forbidden: User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}"
                 );
                 let mut error = ApiError::new(403, "Forbidden", why);
-                error.details = json!({"name": path.name, "group": group, "kind": path.plural});
+                error.details =
+                    json!({"name": path.name.as_deref().unwrap_or_default(), "group": group, "kind": path.plural});
                 error
             }
         }
