@@ -239,7 +239,11 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
 }
 
 async fn serve_http(stream: Stream, parting: Parting, server: &Server) {
-    let draining = server.lifecycle().draining();
+    let mut draining = server.lifecycle().draining();
+    if *draining.borrow() {
+        // Pingora waits for a change, and for who comes this late it has been.
+        draining.mark_changed();
+    }
     // Pingora hands a stream back that could serve on; it never does for HTTP.
     drop(server.http().process_new(stream, &draining).await);
     parting.linger().await;
