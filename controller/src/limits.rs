@@ -23,8 +23,10 @@ pub(crate) const MOST_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the leader compares the DNSEndpoints that exist with those that should.
+/// How often the leader compares everything that exists with what should. In a directory nobody tells of changes of others.
 pub(crate) const REFRESH: Duration = Duration::from_secs(60);
+/// The same in a cluster, where changes of others are seen by the watch; this is for what a watch could miss.
+pub(crate) const REFRESH_WATCHED: Duration = Duration::from_secs(600);
 /// How long one request to the API server may take.
 pub(crate) const REQUEST: Duration = Duration::from_secs(10);
 /// How long a follower remembers what left our scope, for the case that it takes over: longer than a Lease.

@@ -9,7 +9,7 @@ pub(crate) use queue::Class;
 
 use crate::desired::{Desired, DnsEndpointIntent, Intent, Records, Target};
 use crate::limits::{
-    CONCURRENT_STATUS_WRITES, CONCURRENT_WRITES, DRAIN, RECORDS_BURST, RECORDS_PER_SECOND, REFRESH, REMEMBER_WITHDRAWN,
+    CONCURRENT_STATUS_WRITES, CONCURRENT_WRITES, DRAIN, RECORDS_BURST, RECORDS_PER_SECOND, REMEMBER_WITHDRAWN,
     STATUS_BURST, STATUS_PER_SECOND,
 };
 use crate::metrics::Metrics;
@@ -291,7 +291,7 @@ impl Reconciler {
             Outcome::Wrote(Ok(written)) => return self.wrote(job, written),
             Outcome::Refreshed(Ok(existing)) => {
                 self.queue.succeeded(job);
-                self.queue.mark_at(Job::Refresh, of_everything(Class::Records), now + REFRESH);
+                self.queue.mark_at(Job::Refresh, of_everything(Class::Records), now + self.writer.refresh_period());
                 self.refreshed = true;
                 let desired = Arc::clone(&self.desired);
                 let wanted = desired.intents.keys().filter(|target| matches!(target, Target::DnsEndpoint(_))).cloned();

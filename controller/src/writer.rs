@@ -10,7 +10,7 @@ mod status;
 pub(crate) use api::ApiWriter;
 
 use crate::desired::{Intent, Target};
-use crate::limits::{LEAST_RETRY_AFTER, MOST_RETRY_AFTER};
+use crate::limits::{LEAST_RETRY_AFTER, MOST_RETRY_AFTER, REFRESH, REFRESH_WATCHED};
 use crate::out::OutDirectory;
 use crate::reconcile::Class;
 use nearside_routing::ObjectKey;
@@ -27,6 +27,14 @@ pub(crate) enum Writer {
 }
 
 impl Writer {
+    /// How long what is known of existing objects is good.
+    pub(crate) fn refresh_period(&self) -> Duration {
+        match self {
+            Self::Api(_) => REFRESH_WATCHED,
+            Self::Directory(_) => REFRESH,
+        }
+    }
+
     /// Learns what of ours exists, as far as it can be told without being asked for by name.
     pub(crate) async fn refresh(&self) -> Result<Vec<Target>, WriteError> {
         match self {

@@ -47,9 +47,23 @@ pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Ser
         () = drained => {}
     }
     if server.config.ports.shared {
-        listener::retire(&listener);
+        hand_over(&listener, scheme, &server).await;
+    }
+}
+
+/// The kernel resets what waits at a listener that closes. So it is told to give new connections to the other proxy's, those that
+/// come all the same are served, and the end is when none comes any more.
+async fn hand_over(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
+    // The older of two comes first, but who knows what was before.
+    for place in [1, 0, 1, 0] {
+        if let Err(error) = listener::prefer(listener, place) {
+            tracing::warn!(%error, "connections cannot be given to the other proxy; some may be reset");
+        }
         // The time limit is the usual end.
-        drop(timeout(LAST_HANDSHAKES, accept(&listener, scheme, &server)).await);
+        drop(timeout(LAST_HANDSHAKES, accept(listener, scheme, server)).await);
+        let Ok(Ok((socket, client))) = timeout(LAST_HANDSHAKES, listener.accept()).await else { return };
+        let busy = server.lifecycle().admit().await;
+        drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy)));
     }
 }
 

@@ -9,7 +9,8 @@ pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 pub(crate) const BACKLOG: i32 = 65_535;
 /// After an accept that failed, such as for want of descriptors; connections wait in the backlog meanwhile.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// From the drain on, for handshakes that have begun at a listener which other processes share. Longer: the client is reset.
+/// From the drain on, for handshakes that have begun at a listener which another proxy shares, and then for the first byte of a client.
+/// Longer: the connection is reset or closed.
 pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_millis(500);
 
 /// For the whole PROXY header of a load balancer. Slower: the connection is closed.

@@ -53,6 +53,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tls::{Certificates, Unservable};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use trace::Tracer;
 
 #[global_allocator]
@@ -196,9 +197,10 @@ async fn run(config: Config) -> Result<(), Failure> {
         verifier,
     ));
     let server = Arc::new(Server::new(shared));
+    let mut accepting = JoinSet::new();
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {
         for listener in listeners {
-            tokio::spawn(accept::serve(listener, scheme, Arc::clone(&server)));
+            accepting.spawn(accept::serve(listener, scheme, Arc::clone(&server)));
         }
     }
     drop(not_synced);
@@ -210,7 +212,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     metrics.ready(false);
     source.save_snapshot().await;
     leave(&server, &lifecycle, source, published, named.left()).await;
-    drain(&server, &lifecycle).await;
+    drain(&server, &lifecycle, accepting).await;
     // What is not sent by then is not worth a longer end.
     drop(tokio::time::timeout(limits::TRACE_TIME, tracer.flush()).await);
     Ok(())
@@ -244,12 +246,13 @@ async fn leave(server: &Server, lifecycle: &Lifecycle, source: Source, published
 }
 
 /// Lets the connections that are busy end.
-async fn drain(server: &Server, lifecycle: &Lifecycle) {
+async fn drain(server: &Server, lifecycle: &Lifecycle, mut accepting: JoinSet<()>) {
     let timeout = server.config.drain_timeout;
     lifecycle.drain();
+    while accepting.join_next().await.is_some() {}
     if server.config.ports.shared {
-        // From the clean-up on a connection may be closed unread; those that the listeners still take have their requests first.
-        tokio::time::sleep(2 * limits::LAST_HANDSHAKES).await;
+        // From the clean-up on a connection may be closed unread; those that the listeners took last have their requests first.
+        tokio::time::sleep(limits::LAST_HANDSHAKES).await;
     }
     // Wakes connections that wait for another request.
     server.http().cleanup().await;

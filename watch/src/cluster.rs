@@ -347,7 +347,8 @@ impl KindWatch {
                 }
                 Ok(object)
             }
-            Err(Undecodable { key, error, .. }) => {
+            Err(undecodable) => {
+                let Undecodable { key, error, .. } = *undecodable;
                 self.state.count(self.position, |counts| counts.undecodable += 1);
                 let text = format!("{}: {}", error.field, error.message);
                 if self.warned.get(&key) != Some(&text) {

@@ -47,6 +47,9 @@ struct Writing {
     told_failure: bool,
 }
 
+/// Objects as they are written; `None` for those that are gone.
+type Encoded = BTreeMap<ObjectKey, Option<Vec<u8>>>;
+
 /// What a file has yet to take in.
 #[derive(Debug)]
 struct Pending {
@@ -55,7 +58,7 @@ struct Pending {
     whole: bool,
     /// Whether it was ever listed as a whole; before, there is nothing to write.
     listed: bool,
-    objects: BTreeMap<ObjectKey, Option<Vec<u8>>>,
+    objects: Encoded,
 }
 
 /// What was read of a selection.
@@ -149,14 +152,14 @@ impl Store {
         }
     }
 
-    fn take(&self, path: &Path) -> Option<(Selection, bool, BTreeMap<ObjectKey, Option<Vec<u8>>>)> {
+    fn take(&self, path: &Path) -> Option<(Selection, bool, Encoded)> {
         let mut pending = self.pending();
         let pending = pending.get_mut(path)?;
         let whole = std::mem::replace(&mut pending.whole, false);
         Some((pending.selection.clone(), whole, std::mem::take(&mut pending.objects)))
     }
 
-    fn put_back(&self, path: &Path, whole: bool, objects: BTreeMap<ObjectKey, Option<Vec<u8>>>) {
+    fn put_back(&self, path: &Path, whole: bool, objects: Encoded) {
         if let Some(pending) = self.pending().get_mut(path) {
             // What came meanwhile is newer.
             if !pending.whole {
@@ -168,13 +171,7 @@ impl Store {
         }
     }
 
-    fn write(
-        &self,
-        path: &Path,
-        selection: &Selection,
-        whole: bool,
-        objects: &BTreeMap<ObjectKey, Option<Vec<u8>>>,
-    ) -> Result<(), SnapshotError> {
+    fn write(&self, path: &Path, selection: &Selection, whole: bool, objects: &Encoded) -> Result<(), SnapshotError> {
         let described = self.described(selection);
         let old = if whole { None } else { bytes_of(path).map_err(|error| SnapshotError::read(path, error))? };
         let mut kept = match &old {

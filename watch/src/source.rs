@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// A cluster, or directories of manifests.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Source {
     /// The API server of a cluster.
     Cluster(ClusterConfig),

@@ -3,8 +3,12 @@
 use crate::limits::BACKLOG;
 use crate::options::ListenAddress;
 use nearside_routing::Scheme;
+use nix::errno::Errno;
+use nix::libc::{sock_filter, sock_fprog};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::AttachReusePortCbpf;
 use serde::Serialize;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -81,13 +85,12 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Begins the end of a listener that other processes listen beside: from now on the kernel keeps nothing of a handshake but what
-/// the client sends back (SYN cookies), which any of them can take up. Without it, handshakes that are under way when the socket
-/// closes would be reset.
-pub(crate) fn retire(listener: &TcpListener) {
-    if let Err(error) = SockRef::from(listener).listen(0) {
-        tracing::debug!(%error, "the backlog cannot be changed");
-    }
+/// Has the kernel give new connections to the socket at a place in the group that shares the port, in the order in which they were
+/// bound, rather than to one by chance; a place without a socket leaves it at chance. What is under way stays where it began.
+pub(super) fn prefer(listener: &TcpListener, place: u32) -> Result<(), Errno> {
+    // A classic BPF program of one instruction: return the constant.
+    let mut program = [sock_filter { code: BPF_RETURN, jt: 0, jf: 0, k: place }];
+    setsockopt(listener, AttachReusePortCbpf, &sock_fprog { len: 1, filter: program.as_mut_ptr() })
 }
 
 fn is_missing_family(error: &io::Error) -> bool {
@@ -102,6 +105,9 @@ fn name(scheme: Scheme) -> &'static str {
         Scheme::Https => "https",
     }
 }
+
+/// `BPF_RET | BPF_K` of linux/bpf_common.h.
+const BPF_RETURN: u16 = 0x06;
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// An object, or the key and version of one that cannot be decoded, and why.
-pub(super) type Decoded = Result<Object, Undecodable>;
+pub(super) type Decoded = Result<Object, Box<Undecodable>>;
 
 #[derive(Debug)]
 pub(super) struct Undecodable {
@@ -156,7 +156,7 @@ pub(super) fn decode(kind: Kind, text: &[u8]) -> Decoded {
         let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
         let text = |pointer| value.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
         let key = ObjectKey::new(kind, text("/metadata/namespace"), text("/metadata/name"));
-        Undecodable { key, version: text("/metadata/resourceVersion").to_owned(), error }
+        Box::new(Undecodable { key, version: text("/metadata/resourceVersion").to_owned(), error })
     })
 }
 

@@ -95,7 +95,6 @@ impl WatchStream {
             timeout: Some(u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
             bookmarks: true,
             send_initial_events: list,
-            ..WatchParams::default()
         };
         let asked = Asked::new("watch", selection);
         let request = Request::new(path(selection)).watch(&params, version).map_err(kube::Error::BuildRequest)?;
