@@ -137,6 +137,10 @@ fn host_row(html: &mut Html, host: &HostRow, view: &View, reads_dns: bool) {
     html.markup("</bdi></td><td class=\"").markup(tone(host.fine)).markup("\">").markup(host.basis).markup("</td><td>");
     match host.dns {
         DnsState::Published => html.markup("<span class=\"good\">published</span>"),
+        DnsState::Unconfirmed => {
+            html.markup("<span title=\"no publisher tells what it has taken\">published, unconfirmed</span>")
+        }
+        DnsState::Untaken => html.markup("<span class=\"warn\">not taken by DNS yet</span>"),
         DnsState::Wanted if reads_dns => html.markup("<span>to be published</span>"),
         DnsState::Wanted => html.markup("<span>written</span>"),
         DnsState::Held(reason) => html.markup("<span class=\"warn\">kept: ").markup(reason).markup("</span>"),

@@ -68,8 +68,12 @@ pub(super) struct HostRow {
 /// What became of the records of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DnsState {
-    /// The API holds them.
+    /// A publisher has taken them.
     Published,
+    /// The API holds them, and no publisher tells what it takes.
+    Unconfirmed,
+    /// The API holds them, and the publisher has not taken them yet.
+    Untaken,
     /// They should be in the API, and what is there is not seen or not the same.
     Wanted,
     /// What is there is kept, for this reason.
@@ -164,8 +168,12 @@ fn host_row(snapshot: &Snapshot, desired: &Desired, pattern: &HostPattern, fine:
         sets.filter(|set| set.dns_name == name).map(|set| format!("{} {}", set.record_type, set.targets.join(" ")));
     let dns = match (desired.held.get(pattern), placed) {
         (Some(reason), _) => DnsState::Held(reason.as_str()),
-        (None, Some(placed)) if is_seen(snapshot, pattern, &placed.nodes) => DnsState::Published,
-        (None, Some(_)) => DnsState::Wanted,
+        (None, Some(_)) => match snapshot.dns.hosts.get(pattern).filter(|stands| Some(&stands.spec) == spec) {
+            Some(stands) if stands.is_observed() => DnsState::Published,
+            Some(_) if snapshot.dns.reports => DnsState::Untaken,
+            Some(_) => DnsState::Unconfirmed,
+            None => DnsState::Wanted,
+        },
         (None, None) => DnsState::Nothing,
     };
     HostRow {
@@ -177,14 +185,6 @@ fn host_row(snapshot: &Snapshot, desired: &Desired, pattern: &HostPattern, fine:
         dns,
         host: name,
     }
-}
-
-/// Whether the aliases that the API holds for a host are those of its nodes.
-fn is_seen(snapshot: &Snapshot, pattern: &HostPattern, nodes: &[std::sync::Arc<str>]) -> bool {
-    let HostPattern::Exact(name) = pattern else { return false };
-    let Some(published) = snapshot.published.get(name) else { return false };
-    let ids: Vec<_> = nodes.iter().filter_map(|node| snapshot.nodes.get(node)).map(|state| state.id).collect();
-    published.len() == ids.len() && published.iter().all(|alias| ids.contains(&alias.node))
 }
 
 fn problems(snapshot: &Snapshot, filter: &Filter) -> Paged<ProblemRow> {
