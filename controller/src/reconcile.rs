@@ -192,6 +192,9 @@ impl Reconciler {
     /// Marks the DNSEndpoints that have become other than they should be: somebody else has written or deleted them, or a
     /// former leader, late.
     fn repair(&mut self, before: &Desired, next: &Desired) {
+        if self.term.is_none() {
+            return;
+        }
         for changed in next.dns.hosts.changes_since(&before.dns.hosts) {
             let target = Target::DnsEndpoint(dns_endpoint_name(changed.key));
             let stands = changed.after.map(|records| &records.spec);
@@ -202,9 +205,6 @@ impl Reconciler {
                 Some(_) => true,
                 None => stands.is_none(),
             };
-            if self.term.is_none() {
-                continue;
-            }
             // A publisher that tells what it has taken makes a new version of the object: a write that is based on the one
             // before would be refused.
             let observed = |records: Option<&Arc<DnsRecords>>| records.map_or(0, |records| records.observed);

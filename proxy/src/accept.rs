@@ -61,22 +61,27 @@ async fn hand_over(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>)
         }
         // The time limit is the usual end.
         drop(timeout(LAST_HANDSHAKES, accept(listener, scheme, server)).await);
-        let Ok(Ok((socket, client))) = timeout(LAST_HANDSHAKES, listener.accept()).await else { return };
-        let busy = server.lifecycle().admit().await;
-        drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy)));
+        if timeout(LAST_HANDSHAKES, accept_one(listener, scheme, server)).await.is_err() {
+            return;
+        }
     }
 }
 
 async fn accept(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
     loop {
-        let busy = server.lifecycle().admit().await;
-        match listener.accept().await {
-            Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
-            Err(error) => {
-                // Out of descriptors or memory, or a client that left early: the listener itself is sound.
-                tracing::warn!(%error, "accept failed; connections wait");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        accept_one(listener, scheme, server).await;
+    }
+}
+
+/// Waits for room and for a connection, and serves it in a task of its own.
+async fn accept_one(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
+    let busy = server.lifecycle().admit().await;
+    match listener.accept().await {
+        Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
+        Err(error) => {
+            // Out of descriptors or memory, or a client that left early: the listener itself is sound.
+            tracing::warn!(%error, "accept failed; connections wait");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 }

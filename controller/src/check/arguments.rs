@@ -55,10 +55,7 @@ impl CheckOptions {
     /// Every mistake, one line each.
     pub(crate) fn new(arguments: CheckArguments, surroundings: Surroundings) -> Result<Self, Vec<String>> {
         let mut mistakes = Mistakes::default();
-        let seconds: u32 = mistakes.parse("--timeout", &arguments.timeout).unwrap_or(1);
-        if seconds == 0 {
-            mistakes.add("--timeout", "0: at least 1 second");
-        }
+        let patience = mistakes.seconds("--timeout", &arguments.timeout);
         let format = mistakes.parse("--output", &arguments.output).unwrap_or_default();
         let reading = arguments.reading.into_settings(surroundings, &mut mistakes);
         mistakes.none()?;
@@ -67,7 +64,7 @@ impl CheckOptions {
             recursive: arguments.recursive,
             cluster: arguments.cluster,
             strict: arguments.strict,
-            patience: Duration::from_secs(seconds.into()),
+            patience,
             format,
             reading,
         })

@@ -110,10 +110,7 @@ impl Question {
         let client = arguments.client.and_then(|text| mistakes.parse("--client", &text));
         let redirect = ("redirect", MissPolicy::Redirect);
         let on_miss = mistakes.choose("--on-miss", &arguments.on_miss, &[redirect, ("reject", MissPolicy::Reject)]);
-        let seconds: u32 = mistakes.parse("--timeout", &arguments.timeout).unwrap_or(1);
-        if seconds == 0 {
-            mistakes.add("--timeout", "0: at least 1 second");
-        }
+        let patience = mistakes.seconds("--timeout", &arguments.timeout);
         let format = mistakes.parse("--output", &arguments.output).unwrap_or_default();
         let reading = arguments.reading.into_settings(surroundings, &mut mistakes);
         mistakes.none()?;
@@ -127,7 +124,7 @@ impl Question {
             default_cert: arguments.default_cert,
             on_miss,
             resolve: arguments.resolve,
-            patience: Duration::from_secs(seconds.into()),
+            patience,
             format,
             reading,
         })

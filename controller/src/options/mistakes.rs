@@ -6,6 +6,7 @@ use nearside_routing::placement::AddressTypes;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Every mistake so far.
 #[derive(Default)]
@@ -22,6 +23,15 @@ impl Mistakes {
 
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, flag: &str, text: &str) -> Option<T> {
         text.parse().map_err(|error| self.add(flag, format!("{text:?}: {error}"))).ok()
+    }
+
+    /// A whole number of seconds, at least one.
+    pub(crate) fn seconds(&mut self, flag: &str, text: &str) -> Duration {
+        let seconds: u32 = self.parse(flag, text).unwrap_or(1);
+        if seconds == 0 {
+            self.add(flag, "0: at least 1 second");
+        }
+        Duration::from_secs(seconds.into())
     }
 
     pub(crate) fn choose<T: Copy>(&mut self, flag: &str, text: &str, choices: &[(&str, T); 2]) -> T {
