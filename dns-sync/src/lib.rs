@@ -1,4 +1,5 @@
-//! Publishes what DNSEndpoint objects desire as DNS records; today by serving the zones itself.
+//! Publishes what DNSEndpoint objects desire as DNS records: by serving the zones itself ([`serve`]), or on name servers that
+//! others run ([`publish`]).
 //!
 //! Objects come in through [`source`], become RRsets in [`desired`], zones in [`zone`] and one served moment in
 //! [`zone_store`]; queries come in through [`serve`], are read by [`wire`] and answered by [`answer`](mod@answer). What
@@ -12,6 +13,7 @@ pub mod desired;
 pub mod limits;
 pub mod metrics;
 pub mod name;
+pub mod publish;
 pub mod record;
 pub mod report;
 pub mod reporter;

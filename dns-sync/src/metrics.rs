@@ -111,12 +111,10 @@ fn qtype_index(qtype: RecordType) -> usize {
         RecordType::Soa => 5,
         RecordType::Any => 6,
         RecordType::Axfr | RecordType::Ixfr => 7,
-        RecordType::Other(HTTPS) => 8,
+        RecordType::Https => 8,
         RecordType::Hinfo | RecordType::Other(_) => 9,
     }
 }
-
-const HTTPS: u16 = 65;
 
 const PROTOCOLS: [(Protocol, &str); 2] = [(Protocol::Udp, "udp"), (Protocol::Tcp, "tcp")];
 

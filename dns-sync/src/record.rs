@@ -4,6 +4,7 @@
 use crate::name::Name;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// A type or query type (RFC 1035 §3.2.2 and §3.2.3); the ones without a meaning here are `Other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,7 @@ pub enum RecordType {
     Hinfo,
     Txt,
     Aaaa,
+    Https,
     Ixfr,
     Axfr,
     Any,
@@ -32,11 +34,36 @@ impl From<u16> for RecordType {
             13 => Self::Hinfo,
             16 => Self::Txt,
             28 => Self::Aaaa,
+            65 => Self::Https,
             251 => Self::Ixfr,
             252 => Self::Axfr,
             255 => Self::Any,
             other => Self::Other(other),
         }
+    }
+}
+
+impl FromStr for RecordType {
+    type Err = ();
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let known = [
+            Self::A,
+            Self::Ns,
+            Self::Cname,
+            Self::Soa,
+            Self::Hinfo,
+            Self::Txt,
+            Self::Aaaa,
+            Self::Https,
+            Self::Ixfr,
+            Self::Axfr,
+            Self::Any,
+        ];
+        let code = || text.strip_prefix("TYPE").and_then(|code| code.parse::<u16>().ok()).map(Self::from);
+        let found = known.into_iter().find(|known| known.to_string() == text).or_else(code).ok_or(())?;
+        if found.to_string() == text { Ok(found) } else { Err(()) }
     }
 }
 
@@ -50,6 +77,7 @@ impl fmt::Display for RecordType {
             Self::Hinfo => "HINFO",
             Self::Txt => "TXT",
             Self::Aaaa => "AAAA",
+            Self::Https => "HTTPS",
             Self::Ixfr => "IXFR",
             Self::Axfr => "AXFR",
             Self::Any => "ANY",
@@ -117,6 +145,20 @@ impl RrsetData {
         }
     }
 
+    /// The data of each record in a form of its own, sorted: the same for equal sets, in whatever order they are held.
+    pub(crate) fn sorted_texts(&self) -> Vec<Vec<u8>> {
+        let mut records: Vec<Vec<u8>> = match self {
+            Self::A(all) => all.iter().map(|address| address.octets().into()).collect(),
+            Self::Aaaa(all) => all.iter().map(|address| address.octets().into()).collect(),
+            Self::Txt(all) => all.iter().map(length_prefixed).collect(),
+            Self::Ns(all) => all.iter().map(|server| server.as_wire().into()).collect(),
+            Self::Cname(target) => vec![target.as_wire().into()],
+            Self::Soa(soa) => vec![soa.serial.to_be_bytes().into()],
+        };
+        records.sort_unstable();
+        records
+    }
+
     /// Number of records.
     pub fn count(&self) -> usize {
         match self {
@@ -127,6 +169,10 @@ impl RrsetData {
             Self::Cname(_) | Self::Soa(_) => 1,
         }
     }
+}
+
+fn length_prefixed(text: &Text) -> Vec<u8> {
+    text.iter().flat_map(|string| u8::try_from(string.len()).into_iter().chain(string.iter().copied())).collect()
 }
 
 /// The strings of one TXT record, each at most 255 octets.

@@ -260,19 +260,7 @@ fn digest_of(name: &Name, rrset: &Rrset) -> u64 {
     digest.field(name.as_wire());
     digest.field(rrset.data.record_type().to_string().as_bytes());
     digest.field(&rrset.ttl.seconds().to_be_bytes());
-    match &rrset.data {
-        RrsetData::A(all) => all.iter().for_each(|address| digest.field(&address.octets())),
-        RrsetData::Aaaa(all) => all.iter().for_each(|address| digest.field(&address.octets())),
-        RrsetData::Txt(all) => {
-            for text in all {
-                digest.field(&text.len().to_string().into_bytes());
-                text.iter().for_each(|string| digest.field(string));
-            }
-        }
-        RrsetData::Cname(target) => digest.field(target.as_wire()),
-        RrsetData::Ns(all) => all.iter().for_each(|server| digest.field(server.as_wire())),
-        RrsetData::Soa(soa) => digest.field(&soa.serial.to_be_bytes()),
-    }
+    rrset.data.sorted_texts().iter().for_each(|record| digest.field(record));
     digest.value()
 }
 
