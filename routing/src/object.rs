@@ -13,7 +13,7 @@ mod route;
 mod secret;
 mod service;
 
-pub use dns_endpoint::{DnsEndpoint, DnsEndpointSpec, DnsEndpointStatus, RecordSet};
+pub use dns_endpoint::{DnsEndpoint, DnsEndpointSpec, DnsEndpointStatus, PublicationCondition, RecordSet};
 pub use endpoint_slice::{
     EndpointConditions, EndpointPort, EndpointSlice, MANAGED_BY, SLICE_CONTROLLER, SliceEndpoint, TargetReference,
 };

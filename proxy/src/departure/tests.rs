@@ -25,7 +25,7 @@ fn endpoint(name: &str, dns_name: &str, targets: &[&str], generation: i64, obser
     Object::DnsEndpoint(DnsEndpoint {
         metadata: ObjectMeta { namespace: "nearside".into(), name: name.into(), generation, ..ObjectMeta::default() },
         spec: DnsEndpointSpec { endpoints: vec![set] },
-        status: DnsEndpointStatus { observed_generation: observed },
+        status: DnsEndpointStatus { observed_generation: observed, ..DnsEndpointStatus::default() },
     })
 }
 

@@ -20,9 +20,54 @@ pub struct DnsEndpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DnsEndpointStatus {
-    /// The newest `metadata.generation` that a publisher has taken; 0 before any has.
+    /// The newest `metadata.generation` that a publisher has taken; 0 before any has. Of Nearside's own publishers: that
+    /// every name server was seen to answer with.
     #[serde(deserialize_with = "null_as_default")]
     pub observed_generation: i64,
+    /// What Nearside's own publisher tells beyond that; empty where external-dns publishes, or its CRD is installed, which
+    /// does not know them.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<PublicationCondition>,
+}
+
+/// One entry of `status.conditions[]` of a DNSEndpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields of metav1.Condition as the API documents them")]
+pub struct PublicationCondition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub observed_generation: i64,
+    #[serde(deserialize_with = "null_as_default")]
+    pub last_transition_time: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub reason: String,
+    #[serde(deserialize_with = "null_as_default")]
+    pub message: String,
+}
+
+impl DnsEndpointStatus {
+    /// The type of the condition that every name server has taken what the object asks for.
+    pub const APPLIED: &str = "Applied";
+    /// The type of the condition that every name server was seen to answer with it.
+    pub const VISIBLE: &str = "Visible";
+    /// The type of the condition that nobody can hold the answer before it any more: it is visible, and its TTL and what
+    /// clients add to it have passed.
+    pub const SETTLED: &str = "Settled";
+
+    /// The condition of this type.
+    pub fn condition(&self, kind: &str) -> Option<&PublicationCondition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+}
+
+impl PublicationCondition {
+    /// Whether it holds for this `metadata.generation` of the object.
+    pub fn holds_for(&self, generation: i64) -> bool {
+        self.status == "True" && self.observed_generation >= generation
+    }
 }
 
 /// `spec` of a DNSEndpoint.
