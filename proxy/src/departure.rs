@@ -182,7 +182,7 @@ impl Named {
         }
         if !memory.published.is_same(&snapshot.published) {
             memory.published = snapshot.published.clone();
-            memory.names = snapshot.published.values().any(|aliases| aliases.iter().any(|alias| alias.node == self.id));
+            memory.names = snapshot.published.all().any(|published| published.node == self.id);
         }
     }
 

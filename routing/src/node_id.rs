@@ -35,7 +35,14 @@ impl NodeId {
         Hostname::parse(&alias).ok()
     }
 
-    /// Splits a canonical host that has the form of an alias into the host it stands for and the node's identifier.
+    /// The name that stands for the aliases of all hosts of a wildcard below this domain: `*--`, identifier, domain. Only the
+    /// embedded name server answers by it (for `x--<id>.<domain>`); to others it is a name like any.
+    pub fn wildcard_alias(self, domain: &Hostname) -> String {
+        format!("*{SEPARATOR}{self}.{domain}")
+    }
+
+    /// Splits a canonical host that has the form of an alias into the host it stands for and the node's identifier; the
+    /// wildcard alias into the wildcard.
     pub fn split_alias(host: &str) -> Option<(String, Self)> {
         let (label, rest) = split_first_label(host);
         let (original, id) = label.rsplit_once(SEPARATOR)?;

@@ -130,7 +130,7 @@ impl Names<'_> {
     pub(super) fn aliases(&self, snapshot: &Snapshot, objects: &BTreeMap<ObjectKey, Object>) -> Vec<PublishedAlias> {
         let Ok(host) = Hostname::parse(self.host) else { return Vec::new() };
         if self.object(objects).is_some() {
-            return snapshot.published.get(&host).map(|aliases| aliases.to_vec()).unwrap_or_default();
+            return snapshot.published.aliases(host.as_str());
         }
         let (Some(spec), Some(placement)) = (self.wanted(snapshot), self.placement) else { return Vec::new() };
         let metadata = ObjectMeta {
@@ -139,7 +139,8 @@ impl Names<'_> {
             ..ObjectMeta::default()
         };
         let all = published_by(&DnsEndpoint { metadata, spec, ..DnsEndpoint::default() });
-        all.into_iter().filter(|(name, _)| *name == host).map(|(_, alias)| alias).collect()
+        let own = all.into_iter().filter(|(pattern, _)| pattern.covers(host.as_str()));
+        own.filter_map(|(_, node)| node.alias(&host)).collect()
     }
 }
 

@@ -93,14 +93,14 @@ pub(super) fn page(state: &State, settings: &Settings) -> Table {
 }
 
 fn describe(host: &HostRoutes, state: &State, settings: &Settings) -> Host {
-    let published = match &host.pattern {
-        HostPattern::Exact(name) => state.snapshot.published.get(name).map(|aliases| &aliases[..]),
-        HostPattern::Wildcard(_) | HostPattern::Any => None,
+    let alias = |node: NodeId| match &host.pattern {
+        HostPattern::Exact(name) => node.alias(name).map(|alias| alias.to_string()),
+        HostPattern::Wildcard(domain) => Some(node.wildcard_alias(domain)),
+        HostPattern::Any => None,
     };
+    let published = state.snapshot.published.of(&host.pattern).iter();
     let published = published
-        .unwrap_or_default()
-        .iter()
-        .map(|published| Published { node_id: published.node.to_string(), alias: published.alias.to_string() });
+        .filter_map(|published| Some(Published { node_id: published.node.to_string(), alias: alias(published.node)? }));
     Host {
         kind: host.kind.name(),
         namespace: host.namespace.to_string(),

@@ -127,7 +127,7 @@ fn missed(
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
     let scheme = ctx.origin.scheme;
-    let published = state.snapshot.published.get(&*target.host);
+    let published = state.snapshot.published.aliases(&target.host);
     // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
     let covered = |alias: &str| {
         scheme == Scheme::Http
@@ -137,7 +137,7 @@ fn missed(
         policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
         has_weight: route.has_weight(),
         by_alias: ctx.by_alias,
-        published: published.map_or(&[], |published| published),
+        published: &published,
         own: shared.node_id,
     };
     let alias = miss::choose(&miss, covered, &mut ctx.random)?;

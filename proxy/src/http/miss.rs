@@ -21,7 +21,7 @@ mod tests {
     fn alias(node: &str) -> PublishedAlias {
         let node = NodeId::of(node);
         let host = Hostname::parse("video.example.com").unwrap();
-        PublishedAlias { node, alias: node.alias(&host).unwrap() }
+        PublishedAlias { node, alias: node.alias(&host).unwrap(), addresses: [].into(), is_observed: true }
     }
 
     #[test]

@@ -1,32 +1,32 @@
-//! The part of the index that knows what DNS says: DNSEndpoints flow in, the published aliases of each host flow out. The
+//! The part of the index that knows what DNS says: DNSEndpoints flow in, the published nodes of each host flow out. The
 //! unit of work is a host.
 
-use crate::hostname::Hostname;
+use crate::hostname::HostPattern;
 use crate::object::{DnsEndpoint, Kind, ObjectKey};
-use crate::published::{PublishedAlias, PublishedHosts, published};
+use crate::published::{PublishedHosts, PublishedNode, published};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(super) struct PublishedIndex {
-    objects: BTreeMap<ObjectKey, Vec<(Hostname, PublishedAlias)>>,
+    objects: BTreeMap<ObjectKey, Vec<(HostPattern, PublishedNode)>>,
     /// The objects that name aliases of a host.
-    speakers: BTreeMap<Hostname, BTreeSet<ObjectKey>>,
-    dirty: BTreeSet<Hostname>,
+    speakers: BTreeMap<HostPattern, BTreeSet<ObjectKey>>,
+    dirty: BTreeSet<HostPattern>,
 }
 
 impl PublishedIndex {
     pub(super) fn put(&mut self, endpoint: &DnsEndpoint) {
         let key = endpoint.metadata.key(Kind::DnsEndpoint);
-        let aliases = published(endpoint);
-        if self.objects.get(&key) == Some(&aliases) {
+        let nodes = published(endpoint);
+        if self.objects.get(&key) == Some(&nodes) {
             return;
         }
         self.remove(&key);
-        for (host, _) in &aliases {
+        for (host, _) in &nodes {
             self.speakers.entry(host.clone()).or_default().insert(key.clone());
             self.dirty.insert(host.clone());
         }
-        self.objects.insert(key, aliases);
+        self.objects.insert(key, nodes);
     }
 
     pub(super) fn remove(&mut self, key: &ObjectKey) {
@@ -51,15 +51,17 @@ impl PublishedIndex {
         for host in std::mem::take(&mut self.dirty) {
             let speakers = self.speakers.get(&host).into_iter().flatten();
             let all = speakers.filter_map(|key| self.objects.get(key)).flatten();
-            let aliases: BTreeSet<&PublishedAlias> =
-                all.filter(|(of, _)| *of == host).map(|(_, alias)| alias).collect();
-            if hosts.get(&host).map(|known| known.iter().collect())
-                == Some(aliases.clone()).filter(|all| !all.is_empty())
-            {
+            // Where several objects speak of a node, one of them is enough to know it.
+            let mut by_node = BTreeMap::new();
+            for (_, node) in all.filter(|(of, _)| *of == host) {
+                let known = by_node.entry(node.node).or_insert(node);
+                *known = (*known).max(node);
+            }
+            if hosts.of(&host).iter().eq(by_node.values().copied()) {
                 continue;
             }
-            let aliases = (!aliases.is_empty()).then(|| aliases.into_iter().cloned().collect());
-            next.get_or_insert_with(|| hosts.clone()).set(host, aliases);
+            let nodes = by_node.into_values().cloned().collect();
+            next.get_or_insert_with(|| hosts.clone()).set(&host, nodes);
         }
         next
     }
