@@ -1,14 +1,16 @@
 //! The command line: flags and environment flow in, a configuration that cannot hold a wrong value flows out, or every
 //! mistake at once. Called by `main` before any port is bound.
 
+mod program;
+mod publication;
+
 use crate::limits::MAX_ZONES;
 use crate::name::Name;
 use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
-use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
-use nearside_watch::{SnapshotArguments, SnapshotSettings};
+pub use program::{ProgramArgs, ProgramConfig, SourceArgs, SourceConfig};
+pub use publication::{PlanArgs, PlanConfig, PlanOutput, PublishArgs, PublishConfig};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -31,6 +33,9 @@ pub enum Command {
     /// Serve the records from this process, as an authoritative name server
     #[command(long_about = SERVE_ABOUT, after_long_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Publish the records on name servers that others run, by signed updates (RFC 2136)
+    #[command(long_about = publication::PUBLISH_ABOUT, after_long_help = publication::PUBLISH_EXAMPLES)]
+    Publish(PublishArgs),
 }
 
 /// Flags of `serve`, as typed.
@@ -51,29 +56,9 @@ pub struct ServeArgs {
     #[arg(long = "name-server", env = "NEARSIDE_NAME_SERVER", value_name = "NAME[=IP,IP…]", value_delimiter = ' ')]
     pub name_servers: Vec<String>,
 
-    /// Read objects from this directory of YAML files instead of a cluster, and again when they change; repeatable
-    #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
-    pub manifests: Vec<PathBuf>,
-
-    /// Where what is known is kept on disk.
+    /// What every program takes.
     #[command(flatten)]
-    pub snapshot: SnapshotArguments,
-
-    /// Read only the DNSEndpoints of this namespace. Default: all namespaces
-    #[arg(long, env = "NEARSIDE_NAMESPACE", value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
-
-    /// Where to offer /healthz, /healthz/ready and /metrics. Default: nowhere
-    #[arg(long, env = "NEARSIDE_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
-    pub admin_listen: Option<SocketAddr>,
-
-    /// What guards the admin port.
-    #[command(flatten)]
-    pub admin_security: AdminArguments,
-
-    /// How log lines look
-    #[arg(long, env = "NEARSIDE_LOG_FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    pub program: ProgramArgs,
 }
 
 /// What `serve` runs with.
@@ -83,24 +68,21 @@ pub struct ServeConfig {
     pub zones: Vec<ZoneSettings>,
     /// Where to answer; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Directories to read instead of a cluster.
-    pub manifests: Vec<PathBuf>,
-    /// Where what is known is kept on disk, if anywhere.
-    pub snapshot: Option<SnapshotSettings>,
-    /// The only namespace to read, if any.
-    pub namespace: Option<String>,
-    /// Where the admin port is, if anywhere.
-    pub admin_listen: Option<SocketAddr>,
-    /// What the admin port demands of its readers.
-    pub admin_security: AdminSecurity,
-    /// How log lines look.
-    pub log_format: LogFormat,
+    /// What every program runs with.
+    pub program: ProgramConfig,
 }
 
 /// Flags that cannot be used, all of them in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
 pub struct UsageError(Vec<String>);
+
+impl UsageError {
+    /// Each mistake by itself.
+    pub fn mistakes(&self) -> &[String] {
+        &self.0
+    }
+}
 
 impl TryFrom<ServeArgs> for ServeConfig {
     type Error = UsageError;
@@ -109,30 +91,12 @@ impl TryFrom<ServeArgs> for ServeConfig {
         let mut mistakes = Vec::new();
         let origins = origins(&args.zones, &mut mistakes);
         let servers = name_servers(&args.name_servers, &origins, &mut mistakes);
-        if let Some(namespace) = args.namespace.as_deref().filter(|namespace| !is_dns_label(namespace)) {
-            mistakes.push(format!("--namespace \"{namespace}\" is not a namespace name"));
-        }
-        for directory in args.manifests.iter().filter(|directory| !directory.is_dir()) {
-            mistakes.push(format!("--manifests {} is not a directory", directory.display()));
-        }
-        let admin_security = args.admin_security.into_security(args.manifests.is_empty()).unwrap_or_else(|unusable| {
-            mistakes.extend(unusable.iter().map(ToString::to_string));
-            AdminSecurity::default()
-        });
+        let program = args.program.into_config(&mut mistakes);
         let zones = origins.into_iter().map(|origin| {
             let name_servers = if servers.is_empty() { default_server(&origin, &args.listen) } else { servers.clone() };
             ZoneSettings { origin, name_servers }
         });
-        let config = Self {
-            zones: zones.collect(),
-            listen: args.listen,
-            manifests: args.manifests,
-            snapshot: args.snapshot.into_settings(),
-            namespace: args.namespace,
-            admin_listen: args.admin_listen,
-            admin_security,
-            log_format: args.log_format,
-        };
+        let config = Self { zones: zones.collect(), listen: args.listen, program };
         if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }
     }
 }
@@ -195,11 +159,6 @@ fn default_server(origin: &Name, listen: &[SocketAddr]) -> Vec<NameServer> {
     vec![NameServer { name, addresses: addresses.collect() }]
 }
 
-fn is_dns_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-')
-}
-
 const SERVE_ABOUT: &str = "Serve the records from this process, as an authoritative name server.
 
 Reads DNSEndpoint objects (externaldns.k8s.io/v1alpha1) from the cluster of KUBECONFIG, from the cluster it runs in, or \
@@ -222,7 +181,8 @@ mod tests {
 
     fn config(flags: &[&str]) -> Result<ServeConfig, String> {
         let line = ["nearside-dns-sync", "serve"].iter().chain(flags);
-        let Command::Serve(args) = Cli::try_parse_from(line).map_err(|error| error.to_string())?.command;
+        let command = Cli::try_parse_from(line).map_err(|error| error.to_string())?.command;
+        let Command::Serve(args) = command else { unreachable!("the line says serve") };
         ServeConfig::try_from(args).map_err(|error| error.to_string())
     }
 

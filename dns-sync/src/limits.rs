@@ -74,3 +74,9 @@ pub const REPORT_SPREAD: Duration = Duration::from_millis(400);
 pub const FIRST_REPORT_RETRY: Duration = Duration::from_secs(1);
 /// See [`FIRST_REPORT_RETRY`].
 pub const LONGEST_REPORT_RETRY: Duration = Duration::from_secs(60);
+
+/// Name servers of one published zone.
+pub const MAX_SERVERS: usize = 16;
+
+/// Keys for one server: the newer and the older while one replaces the other.
+pub const MAX_KEYS: usize = 4;

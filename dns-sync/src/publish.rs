@@ -4,6 +4,7 @@
 //! The unit is an owner name. For each, [`intent`] says what should stand there, [`observed`] what a server holds, [`marker`]
 //! whose it is, [`update`] what a message changes and on which condition, [`failure`] how a server may refuse.
 
+pub mod config;
 pub mod failure;
 pub mod intent;
 pub mod marker;

@@ -1,7 +1,7 @@
 //! Where desired objects come from: the changes of a cluster or of a directory flow in through `nearside-watch`, builds
 //! of the zone store flow out, at most one every `BUILD_INTERVAL`. Started by `main`.
 
-use crate::config::ServeConfig;
+use crate::config::SourceConfig;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
 use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
 use crate::reporter::SharedReports;
@@ -24,7 +24,7 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Starts to read. An API server that does not answer is retried for ever.
-    pub fn open(source: Source, config: &ServeConfig, reports: SharedReports) -> Self {
+    pub fn open(source: Source, config: &SourceConfig, reports: SharedReports) -> Self {
         let may_stand_in = matches!(source, Source::Cluster(_));
         let selection = match &config.namespace {
             Some(namespace) => Selection::all(Kind::DnsEndpoint).namespace(namespace),

@@ -333,13 +333,34 @@ fn unusable_flags_give_one_line_and_exit_code_2() {
             "/nowhere/at/all",
         ),
         (&["serve", "--zone", "a.test", "--listen", "127.0.0.1:0", "--color"], "--color"),
-        (&["publish"], "publish"),
+        (&["publish"], "--config"),
+        (&["publish", "--config", "/nowhere/publish.yaml"], "--config /nowhere/publish.yaml cannot be read"),
     ] {
         let output = run(arguments);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
         assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_file_can_be_checked_and_each_mistake_of_it_is_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("publish.yaml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        run(&["publish", "--config", file.to_str().unwrap(), "--check"])
+    };
+    let server = "{address: 192.0.2.53, keys: [{file: key.conf}]}";
+    let good = check(&format!("cluster: a\nzones: [{{zone: apps.test, servers: [{server}]}}]\n"));
+    let said = String::from_utf8(good.stdout).unwrap();
+    assert!(good.status.success() && said.contains("apps.test on 1 of 1"), "{said}");
+    let bad = check("cluster: a b\nzones: [{zone: apps.test, server: []}]\n");
+    let said = String::from_utf8(bad.stderr).unwrap();
+    assert_eq!((bad.status.code(), said.lines().count()), (Some(2), 3), "{said}");
+    for wanted in ["cluster: \"a b\"", "zones[0].server: no such field", "zones[0].servers: needs at least one"] {
+        assert!(said.lines().any(|line| line.contains("publish.yaml: ") && line.contains(wanted)), "{wanted}: {said}");
     }
 }
 

@@ -14,9 +14,10 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 6] = [
     ("nearside-controller", "explain"),
     ("nearside-controller", "check"),
+    ("nearside-dns-sync", "publish"),
     ("nearside-loadtest", "api"),
     ("nearside-loadtest", "clean"),
     ("nearside-loadtest", "bench scale"),
