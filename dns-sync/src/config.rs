@@ -162,7 +162,7 @@ fn default_server(origin: &Name, listen: &[SocketAddr]) -> Vec<NameServer> {
 const SERVE_ABOUT: &str = "Serve the records from this process, as an authoritative name server.
 
 Reads DNSEndpoint objects (externaldns.k8s.io/v1alpha1) from the cluster of KUBECONFIG, from the cluster it runs in, or \
-from --manifests, and answers for the given zones over UDP and TCP. A, AAAA, CNAME and TXT records are published; a bad \
+from --manifests, and answers for the given zones over UDP and TCP. A, AAAA, CNAME, TXT and HTTPS records are published; a bad \
 object costs only itself and is named in the log. Changes are visible at once and as a whole. No recursion, no zone \
 transfer, no updates.";
 

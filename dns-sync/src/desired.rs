@@ -1,9 +1,9 @@
 //! What the DNSEndpoint objects ask for: one trimmed object flows in, its valid RRsets and the reasons for the rest flow
 //! out. Pure and per object, so `zone_store` parses an object once however often zones are rebuilt.
 
-use crate::limits::{MAX_ENDPOINTS_PER_OBJECT, MAX_TARGETS, MAX_TXT_OCTETS};
+use crate::limits::{MAX_ENDPOINTS_PER_OBJECT, MAX_HTTPS_OCTETS, MAX_TARGETS, MAX_TXT_OCTETS};
 use crate::name::{Name, NameError};
-use crate::record::{Rrset, RrsetData, Text, Ttl};
+use crate::record::{Https, HttpsError, Rrset, RrsetData, Text, Ttl};
 use std::fmt;
 
 /// Identifies a DNSEndpoint.
@@ -81,7 +81,7 @@ pub enum Problem {
         reason: String,
     },
     /// `recordType` is none that this server publishes.
-    #[error("record type \"{0}\" is not supported; A, AAAA, CNAME and TXT are")]
+    #[error("record type \"{0}\" is not supported; A, AAAA, CNAME, TXT and HTTPS are")]
     RecordType(String),
     /// An empty set is never published.
     #[error("no usable target; an empty record set is not published")]
@@ -100,6 +100,14 @@ pub enum Problem {
     /// A TXT target with a broken quoted string.
     #[error("the text has an unfinished quoted string or escape")]
     Text,
+    /// An HTTPS target that is no record of RFC 9460.
+    #[error("\"{target}\" is no HTTPS record: {reason}")]
+    Https {
+        /// The value, shortened.
+        target: String,
+        /// What is wrong with it.
+        reason: HttpsError,
+    },
     /// `recordTTL` outside RFC 2181 §8.
     #[error("TTL {0} is outside 0 to 2147483647 seconds; the default of 30 is used")]
     Ttl(i64),
@@ -172,6 +180,7 @@ impl Parser<'_> {
             "A" => RrsetData::A(self.addresses(path, &endpoint.targets, "v4")),
             "AAAA" => RrsetData::Aaaa(self.addresses(path, &endpoint.targets, "v6")),
             "TXT" => RrsetData::Txt(self.texts(path, &endpoint.targets)),
+            "HTTPS" => RrsetData::Https(self.https(path, &endpoint.targets)),
             "CNAME" => RrsetData::Cname(self.canonical_name(path, &endpoint.targets)?),
             other => {
                 self.reject(format!("{path}.recordType"), Problem::RecordType(shorten(other)));
@@ -235,6 +244,31 @@ impl Parser<'_> {
         texts.sort();
         texts.dedup();
         texts
+    }
+
+    fn https(&mut self, path: &str, targets: &[String]) -> Vec<Https> {
+        let mut records = Vec::new();
+        let mut octets = 0;
+        for (index, target) in self.bounded(path, targets).iter().enumerate() {
+            let record = match target.parse::<Https>() {
+                Ok(record) => record,
+                Err(reason) => {
+                    let problem = Problem::Https { target: shorten(target), reason };
+                    self.reject(format!("{path}.targets[{index}]"), problem);
+                    continue;
+                }
+            };
+            octets += record.to_wire().len();
+            if octets > MAX_HTTPS_OCTETS {
+                let problem = Problem::TooMany { limit: MAX_HTTPS_OCTETS, what: "octets of HTTPS records" };
+                self.reject(format!("{path}.targets[{index}]"), problem);
+                break;
+            }
+            records.push(record);
+        }
+        records.sort();
+        records.dedup();
+        records
     }
 
     fn canonical_name(&mut self, path: &str, targets: &[String]) -> Option<Name> {
@@ -347,9 +381,11 @@ mod tests {
             endpoint("six.apps.example.com", "AAAA", &["192.0.2.1"]),
             endpoint("mail.apps.example.com", "MX", &["10 mail"]),
             endpoint("alias.apps.example.com", "CNAME", &["a.example", "b.example"]),
+            endpoint("web.apps.example.com", "HTTPS", &["1 . alpn=h2", "1 . ech=AAAA", "1 . alpn=\"h2\""]),
         ]);
         let names: Vec<String> = desired.records.iter().map(|(_, name, _)| name.to_string()).collect();
-        assert_eq!(names, ["video.apps.example.com"]);
+        assert_eq!(names, ["video.apps.example.com", "web.apps.example.com"]);
+        assert_eq!(desired.records[1].2.data, RrsetData::Https(vec!["1 . alpn=h2".parse().unwrap()]));
         assert_eq!(desired.records[0].2.data, RrsetData::A(vec!["192.0.2.1".parse().unwrap()]));
         let reports: Vec<String> = desired.rejections.iter().map(ToString::to_string).collect();
         for expected in [
@@ -361,10 +397,11 @@ mod tests {
             "DNSEndpoint router/video: spec.endpoints[4].targets: no usable target",
             "DNSEndpoint router/video: spec.endpoints[5].recordType: record type \"MX\" is not supported",
             "DNSEndpoint router/video: spec.endpoints[6].targets: a CNAME has exactly one target",
+            "DNSEndpoint router/video: spec.endpoints[7].targets[1]: \"1 . ech=AAAA\" is no HTTPS record: the key \"ech\"",
         ] {
             assert!(reports.iter().any(|r| r.starts_with(expected)), "{expected} not in {reports:#?}");
         }
-        assert_eq!(reports.len(), 8);
+        assert_eq!(reports.len(), 9);
     }
 
     #[test]

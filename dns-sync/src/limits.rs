@@ -16,6 +16,9 @@ pub const MAX_ENDPOINTS_PER_OBJECT: usize = 1000;
 /// Octets of character data in one TXT RRset: together with the rest of the message always below 64 KiB.
 pub const MAX_TXT_OCTETS: usize = 16 * 1024;
 
+/// Octets of one HTTPS RRset, for the same reason.
+pub const MAX_HTTPS_OCTETS: usize = 16 * 1024;
+
 /// Zones one process serves.
 pub const MAX_ZONES: usize = 64;
 

@@ -1,6 +1,10 @@
 //! Resource records as this server knows them: the types it can be asked for, the RRsets it holds. Pure data between
 //! `desired` (which makes it from objects), `zone` (which keeps it) and `wire` (which writes it).
 
+mod https;
+
+pub use https::{Https, HttpsError};
+
 use crate::name::Name;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -124,6 +128,8 @@ pub enum RrsetData {
     Aaaa(Vec<Ipv6Addr>),
     /// Texts (RFC 1035 §3.3.14).
     Txt(Vec<Text>),
+    /// Where and how to speak HTTPS (RFC 9460 §9).
+    Https(Vec<Https>),
     /// The canonical name (RFC 1035 §3.3.1); a CNAME RRset has one record.
     Cname(Name),
     /// Name servers (RFC 1035 §3.3.11).
@@ -139,6 +145,7 @@ impl RrsetData {
             Self::A(_) => RecordType::A,
             Self::Aaaa(_) => RecordType::Aaaa,
             Self::Txt(_) => RecordType::Txt,
+            Self::Https(_) => RecordType::Https,
             Self::Cname(_) => RecordType::Cname,
             Self::Ns(_) => RecordType::Ns,
             Self::Soa(_) => RecordType::Soa,
@@ -151,6 +158,7 @@ impl RrsetData {
             Self::A(all) => all.iter().map(|address| address.octets().into()).collect(),
             Self::Aaaa(all) => all.iter().map(|address| address.octets().into()).collect(),
             Self::Txt(all) => all.iter().map(length_prefixed).collect(),
+            Self::Https(all) => all.iter().map(Https::to_wire).collect(),
             Self::Ns(all) => all.iter().map(|server| server.as_wire().into()).collect(),
             Self::Cname(target) => vec![target.as_wire().into()],
             Self::Soa(soa) => vec![soa.serial.to_be_bytes().into()],
@@ -165,6 +173,7 @@ impl RrsetData {
             Self::A(all) => all.len(),
             Self::Aaaa(all) => all.len(),
             Self::Txt(all) => all.len(),
+            Self::Https(all) => all.len(),
             Self::Ns(all) => all.len(),
             Self::Cname(_) | Self::Soa(_) => 1,
         }

@@ -7,8 +7,8 @@ use crate::name::Name;
 use crate::record::{RecordType, RrsetData, Soa};
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query as WireQuery, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS, SOA, TXT};
-use hickory_proto::rr::{Name as WireName, RData, Record};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS, NULL, SOA, TXT};
+use hickory_proto::rr::{Name as WireName, RData, Record, RecordType as WireType};
 
 /// What a received message asks for.
 #[derive(Debug)]
@@ -203,6 +203,10 @@ fn add_records(placed: &Placed<'_>, asked: &WireName, section: &mut Vec<Record>)
         RrsetData::Aaaa(all) => window(all, first, count).for_each(|&address| add(RData::AAAA(AAAA(address)))),
         RrsetData::Txt(all) => window(all, first, count).for_each(|text| {
             add(RData::TXT(TXT::from_bytes(text.iter().map(|string| &**string).collect())));
+        }),
+        RrsetData::Https(all) => window(all, first, count).for_each(|record| {
+            // In its own octets: the target must not be compressed (RFC 9460 §2.2).
+            add(RData::Unknown { code: WireType::HTTPS, rdata: NULL::with(record.to_wire()) });
         }),
         RrsetData::Ns(all) => window(all, first, count).for_each(|server| add(RData::NS(NS(wire_name(server))))),
         RrsetData::Cname(target) => add(RData::CNAME(CNAME(wire_name(target)))),

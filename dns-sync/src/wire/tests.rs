@@ -5,7 +5,8 @@ use crate::answer::answer;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
 use crate::zone::Zones;
 use crate::zone::build::{NameServer, ZoneSettings, assemble};
-use hickory_proto::rr::{DNSClass, RecordType as WireType};
+use hickory_proto::rr::DNSClass;
+use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use proptest::prelude::*;
 
 fn zones(addresses: usize) -> Zones {
@@ -20,6 +21,12 @@ fn zones(addresses: usize) -> Zones {
             dns_name: "text.z.test".into(),
             record_type: "TXT".into(),
             targets: vec!["\"one\" \"two\"".into()],
+            record_ttl: None,
+        },
+        DesiredEndpoint {
+            dns_name: "text.z.test".into(),
+            record_type: "HTTPS".into(),
+            targets: vec!["1 . alpn=\"h2,http/1.1\" port=8443".into(), "2 text.z.test. key667=\"x\"".into()],
             record_ttl: None,
         },
     ];
@@ -101,6 +108,20 @@ fn txt_strings_and_any_survive_the_wire() {
     let (answer, _) = udp(&zones(1), &query("text.z.test.", WireType::ANY));
     let RData::HINFO(hinfo) = &answer.answers[0].data else { panic!("no HINFO") };
     assert_eq!(&*hinfo.cpu, b"RFC8482");
+}
+
+#[test]
+fn https_records_are_read_back_by_the_library() {
+    let (answer, _) = udp(&zones(1), &query("text.z.test.", WireType::HTTPS));
+    assert_eq!(answer.answers.len(), 2);
+    let RData::HTTPS(https) = &answer.answers[0].data else { panic!("no HTTPS record") };
+    assert_eq!((https.svc_priority, https.target_name.to_ascii().as_str()), (1, "."));
+    assert_eq!(https.svc_params.len(), 2);
+    assert!(matches!(&https.svc_params[0].1, SvcParamValue::Alpn(alpn) if alpn.0 == ["h2", "http/1.1"]));
+    assert!(matches!(&https.svc_params[1].1, SvcParamValue::Port(8443)));
+    let RData::HTTPS(https) = &answer.answers[1].data else { panic!("no HTTPS record") };
+    assert_eq!((https.svc_priority, https.target_name.to_ascii().as_str()), (2, "text.z.test."));
+    assert_eq!(https.svc_params[0].0, SvcParamKey::Unknown(667));
 }
 
 #[test]

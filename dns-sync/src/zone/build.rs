@@ -4,7 +4,7 @@
 
 use super::{Node, Zone};
 use crate::desired::{Desired, Problem, Rejection};
-use crate::limits::{MAX_NAMES, MAX_TARGETS, MAX_TXT_OCTETS};
+use crate::limits::{MAX_HTTPS_OCTETS, MAX_NAMES, MAX_TARGETS, MAX_TXT_OCTETS};
 use crate::name::Name;
 use crate::record::{Rrset, RrsetData, Soa, Ttl};
 use crate::serial::Digest;
@@ -227,6 +227,9 @@ impl Node {
             (RrsetData::Aaaa(known), RrsetData::Aaaa(more)) => union(known, more, |_| 1, MAX_TARGETS),
             (RrsetData::Txt(known), RrsetData::Txt(more)) => {
                 union(known, more, |text| text.iter().map(|string| string.len() + 1).sum(), MAX_TXT_OCTETS)
+            }
+            (RrsetData::Https(known), RrsetData::Https(more)) => {
+                union(known, more, |record| record.to_wire().len(), MAX_HTTPS_OCTETS)
             }
             _ => true,
         };
