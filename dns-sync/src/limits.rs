@@ -83,3 +83,17 @@ pub const MAX_SERVERS: usize = 16;
 
 /// Keys for one server: the newer and the older while one replaces the other.
 pub const MAX_KEYS: usize = 4;
+
+/// How long another server may take for the next whole message.
+pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a zone transfer may take as a whole.
+pub const TRANSFER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Questions that are on their way to a server at once: few enough to be held by the sockets of both sides.
+pub const PIPELINED_QUERIES: usize = 64;
+
+/// Octets of a zone transfer, and owner names in it.
+pub const MAX_TRANSFER_OCTETS: usize = 256 * 1024 * 1024;
+/// See [`MAX_TRANSFER_OCTETS`].
+pub const MAX_TRANSFER_NAMES: usize = MAX_NAMES;

@@ -42,6 +42,21 @@ impl Name {
         (wire.len() <= MAX_WIRE).then(|| Self(wire.into()))
     }
 
+    /// A name from its wire form, uncompressed, the root label included. `None` where it is none.
+    pub fn from_wire(wire: &[u8]) -> Option<Self> {
+        let mut rest = wire;
+        let mut labels = Vec::new();
+        loop {
+            let (&length, after) = rest.split_first()?;
+            if length == 0 {
+                return if after.is_empty() { Self::from_labels(labels) } else { None };
+            }
+            let (label, after) = after.split_at_checked(usize::from(length))?;
+            labels.push(label);
+            rest = after;
+        }
+    }
+
     /// The wire form: length-prefixed labels, the root label last.
     pub fn as_wire(&self) -> &[u8] {
         &self.0

@@ -3,10 +3,14 @@
 //!
 //! The unit is an owner name. For each, [`intent`] says what should stand there, [`observed`] what a server holds, [`marker`]
 //! whose it is, [`update`] what a message changes and on which condition, [`failure`] how a server may refuse.
+//! Servers are spoken to by a [`connection`], by which [`reading`] learns what they hold and [`transfer`] a whole zone.
 
 pub mod config;
+pub mod connection;
 pub mod failure;
 pub mod intent;
 pub mod marker;
 pub mod observed;
+pub mod reading;
+pub mod transfer;
 pub mod update;

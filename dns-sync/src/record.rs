@@ -47,6 +47,31 @@ impl From<u16> for RecordType {
     }
 }
 
+impl RecordType {
+    /// The number on the wire.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::A => 1,
+            Self::Ns => 2,
+            Self::Cname => 5,
+            Self::Soa => 6,
+            Self::Hinfo => 13,
+            Self::Txt => 16,
+            Self::Aaaa => 28,
+            Self::Https => 65,
+            Self::Ixfr => 251,
+            Self::Axfr => 252,
+            Self::Any => 255,
+            Self::Other(code) => code,
+        }
+    }
+
+    /// Whether [`RrsetData`] has a form for records of this type.
+    pub fn has_data(self) -> bool {
+        matches!(self, Self::A | Self::Aaaa | Self::Txt | Self::Https | Self::Cname | Self::Ns | Self::Soa)
+    }
+}
+
 impl FromStr for RecordType {
     type Err = ();
 

@@ -1,14 +1,20 @@
 //! The DNS wire format: octets flow in and a query or a reason not to have one flows out; a query and an answer flow in
 //! and octets flow out. The only module that names `hickory_proto`; `serve` calls it, everything else uses own types.
+//! Exchanges with other servers are in [`exchange`], signatures in [`tsig`].
 
+pub mod exchange;
+mod octets;
+pub mod rdata;
+pub mod tsig;
+
+use self::rdata::{own_name, wire_https, wire_name, wire_soa, wire_text};
 use crate::answer::{Answer, Data, Owner, Placed, Question, Rcode};
 use crate::limits::{MAX_QUERY_OCTETS, MAX_UDP_OCTETS, MIN_UDP_OCTETS};
-use crate::name::Name;
-use crate::record::{RecordType, RrsetData, Soa};
+use crate::record::{RecordType, RrsetData};
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query as WireQuery, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS, NULL, SOA, TXT};
-use hickory_proto::rr::{Name as WireName, RData, Record, RecordType as WireType};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS};
+use hickory_proto::rr::{Name as WireName, RData, Record};
 
 /// What a received message asks for.
 #[derive(Debug)]
@@ -167,7 +173,7 @@ fn received_edns(edns: &Edns) -> ReceivedEdns {
 }
 
 fn question(asked: &WireQuery) -> Option<Question> {
-    let name = Name::from_labels(asked.name().iter())?;
+    let name = own_name(asked.name())?;
     let record_type = RecordType::from(u16::from(asked.query_type()));
     Some(Question { name, record_type, class: u16::from(asked.query_class()) })
 }
@@ -201,13 +207,8 @@ fn add_records(placed: &Placed<'_>, asked: &WireName, section: &mut Vec<Record>)
     match records {
         RrsetData::A(all) => window(all, first, count).for_each(|&address| add(RData::A(A(address)))),
         RrsetData::Aaaa(all) => window(all, first, count).for_each(|&address| add(RData::AAAA(AAAA(address)))),
-        RrsetData::Txt(all) => window(all, first, count).for_each(|text| {
-            add(RData::TXT(TXT::from_bytes(text.iter().map(|string| &**string).collect())));
-        }),
-        RrsetData::Https(all) => window(all, first, count).for_each(|record| {
-            // In its own octets: the target must not be compressed (RFC 9460 §2.2).
-            add(RData::Unknown { code: WireType::HTTPS, rdata: NULL::with(record.to_wire()) });
-        }),
+        RrsetData::Txt(all) => window(all, first, count).for_each(|text| add(RData::TXT(wire_text(text)))),
+        RrsetData::Https(all) => window(all, first, count).for_each(|record| add(wire_https(record))),
         RrsetData::Ns(all) => window(all, first, count).for_each(|server| add(RData::NS(NS(wire_name(server))))),
         RrsetData::Cname(target) => add(RData::CNAME(CNAME(wire_name(target)))),
         RrsetData::Soa(soa) => add(RData::SOA(wire_soa(soa))),
@@ -217,25 +218,6 @@ fn add_records(placed: &Placed<'_>, asked: &WireName, section: &mut Vec<Record>)
 /// `count` items from `first` on, wrapping around.
 fn window<T>(all: &[T], first: usize, count: usize) -> impl Iterator<Item = &T> {
     all.iter().cycle().skip(first).take(count.min(all.len()))
-}
-
-fn wire_soa(soa: &Soa) -> SOA {
-    let seconds = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
-    SOA::new(
-        wire_name(&soa.mname),
-        wire_name(&soa.rname),
-        soa.serial,
-        seconds(soa.refresh),
-        seconds(soa.retry),
-        seconds(soa.expire),
-        soa.minimum,
-    )
-}
-
-fn wire_name(name: &Name) -> WireName {
-    let mut wire = WireName::from_labels(name.labels()).expect("a Name keeps the limits of RFC 1035 §2.3.4");
-    wire.set_fqdn(true);
-    wire
 }
 
 fn response_code(rcode: Rcode) -> ResponseCode {

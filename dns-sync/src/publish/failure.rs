@@ -1,6 +1,7 @@
 //! How a server may fail an exchange, told apart by rcode, TSIG error and signature together (an rcode alone means different
 //! things on BIND, Knot and PowerDNS). Made by `wire` and the connection; the worker decides by [`Failure::remedy`].
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Why an exchange with a server did not do what it should.
@@ -35,7 +36,7 @@ pub enum Failure {
     Timeout(Duration),
     /// An answer that is none: unsigned, wrongly signed, for another question, cut short. The reply is never believed.
     #[error("the reply cannot be believed: {0}")]
-    Unbelievable(&'static str),
+    Unbelievable(Cow<'static, str>),
     /// The message would be larger than 65,535 octets.
     #[error("the message is too large")]
     TooLarge,

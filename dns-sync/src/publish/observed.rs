@@ -1,6 +1,8 @@
 //! What one server holds at one name, as it was read with authority (AA): an input of the plan.
 
+use super::failure::Failure;
 use super::marker::Marker;
+use crate::name::Name;
 use crate::record::{RecordType, Rrset, Text};
 use std::collections::BTreeMap;
 
@@ -29,4 +31,13 @@ pub enum ObservedMarker {
     Read(Marker),
     /// Text that is no marker, or more than one record: nobody's to change.
     Foreign(Vec<Text>),
+}
+
+/// What stands at many names of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Every name that could be read.
+    pub names: BTreeMap<Name, Observed>,
+    /// The others, and why not: what is wrong with one must not keep the others from being published.
+    pub unreadable: BTreeMap<Name, Failure>,
 }

@@ -18,6 +18,8 @@ pub struct Update {
 /// What must be so on the server (RFC 2136 §2.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prerequisite {
+    /// §2.4.4: something stands at the name itself; a wildcard that stands for it does not count. Refused with NXDOMAIN.
+    NameInUse(Name),
     /// §2.4.5: nothing stands at the name. Refused with YXDOMAIN.
     NameNotInUse(Name),
     /// §2.4.3: no RRset of this type stands there. Refused with YXRRSET.

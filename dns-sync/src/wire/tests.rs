@@ -6,6 +6,7 @@ use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
 use crate::zone::Zones;
 use crate::zone::build::{NameServer, ZoneSettings, assemble};
 use hickory_proto::rr::DNSClass;
+use hickory_proto::rr::RecordType as WireType;
 use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use proptest::prelude::*;
 
