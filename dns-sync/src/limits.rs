@@ -97,3 +97,34 @@ pub const PIPELINED_QUERIES: usize = 64;
 pub const MAX_TRANSFER_OCTETS: usize = 256 * 1024 * 1024;
 /// See [`MAX_TRANSFER_OCTETS`].
 pub const MAX_TRANSFER_NAMES: usize = MAX_NAMES;
+
+/// How long the source must have been live after a name of a higher generation was found at a server, before it is
+/// overwritten.
+pub const FENCE: Duration = Duration::from_secs(60);
+
+/// Names in one UPDATE message.
+pub const MAX_UPDATE_NAMES: usize = 200;
+
+/// Octets of the records of an UPDATE message, names not compressed: with header, zone and TSIG below 64 KiB.
+pub const MAX_UPDATE_OCTETS: usize = 60 * 1024;
+
+/// How often a message may fail before the name that is at fault is looked for.
+pub const STRIKES: u32 = 3;
+
+/// For how long a name that a server refuses is left out; it doubles with each further refusal.
+pub const FIRST_QUARANTINE: Duration = Duration::from_secs(5);
+/// See [`FIRST_QUARANTINE`].
+pub const LONGEST_QUARANTINE: Duration = Duration::from_secs(300);
+
+/// The pause after a server was not reached or refused a message; it doubles with each further failure.
+pub const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// See [`FIRST_RETRY`].
+pub const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// The pause after a server did not accept the key: somebody has to change something first.
+pub const FIRST_AUTHORISE: Duration = Duration::from_secs(5);
+/// See [`FIRST_AUTHORISE`].
+pub const LONGEST_AUTHORISE: Duration = Duration::from_secs(60);
+
+/// How often in a row a failed prerequisite leads to reading again without a pause.
+pub const OBSERVE_AT_ONCE: u32 = 3;

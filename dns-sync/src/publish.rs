@@ -2,15 +2,22 @@
 //! updates flow out, each bound to what was read before by prerequisites.
 //!
 //! The unit is an owner name. For each, [`intent`] says what should stand there, [`observed`] what a server holds, [`marker`]
-//! whose it is, [`update`] what a message changes and on which condition, [`failure`] how a server may refuse.
+//! whose it is, [`update`] what a message changes and on which condition, [`failure`] how a server may refuse. [`plan`](mod@plan)
+//! makes writes of the first three, [`fence`] says when a newer view may be overwritten, [`batch`] makes messages, [`isolation`]
+//! finds the names at fault, [`backoff`] says how long to wait.
 //! Servers are spoken to by a [`connection`], by which [`reading`] learns what they hold and [`transfer`] a whole zone.
 
+pub mod backoff;
+pub mod batch;
 pub mod config;
 pub mod connection;
 pub mod failure;
+pub mod fence;
 pub mod intent;
+pub mod isolation;
 pub mod marker;
 pub mod observed;
+pub mod plan;
 pub mod reading;
 pub mod transfer;
 pub mod update;

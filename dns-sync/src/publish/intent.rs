@@ -9,7 +9,10 @@ pub enum Intent {
     /// These records should stand there. Never none.
     Publish(DesiredName),
     /// What is ours there should go; that it may has been confirmed.
-    Withdraw,
+    Withdraw {
+        /// The highest generation that the name was asked for with. What has a higher one was asked for again by somebody.
+        generation: u64,
+    },
     /// Whatever stands there stays as it is, also if it differs.
     Hold(Hold),
 }
