@@ -12,7 +12,7 @@ DEMO_FLAGS ?=
 # What the benchmark is started with, such as: make bench-scale BENCH_FLAGS="--report DIR"
 BENCH_FLAGS ?=
 
-.PHONY: help demo bench-scale test test-cluster test-image check lint deny audit build release image render clean
+.PHONY: help demo bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,11 @@ bench-scale: ## build optimised programs and measure proxy and controller in a c
 	@scripts/setup check
 	cargo build --locked --profile bench-like -p nearside-proxy -p nearside-controller -p nearside-loadtest --bins
 	@$(TARGET_DIR)/bench-like/nearside-loadtest bench scale $(BENCH_FLAGS)
+
+bench-dns: ## install what is missing, build optimised programs and measure the name server beside BIND and Knot
+	@scripts/setup bench
+	cargo build --locked --profile bench-like -p nearside-dns-sync -p nearside-loadtest --bins
+	@$(TARGET_DIR)/bench-like/nearside-loadtest bench dns $(BENCH_FLAGS)
 
 test: export NEARSIDE_REQUIRE_KUBECTL := 1
 test: ## install what is missing, build, and run every test

@@ -1,4 +1,15 @@
 //! Benchmarks: options come in from `main`, the figures of a run go out, to the terminal and to a directory. Each benchmark
 //! is a module of its own.
 
+pub mod dns;
 pub mod scale;
+
+use std::fs;
+
+/// The processor and how many of it there are.
+fn machine() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{processors} × {}", model.trim_start_matches([' ', '\t', ':']))
+}

@@ -4,10 +4,14 @@
 
 mod connection;
 mod fetch;
+mod habit;
+mod kept;
 pub mod raw;
 pub mod resolver;
 
 pub use connection::Protocol;
+pub use habit::Habit;
+pub use kept::Kept;
 pub use resolver::Resolver;
 
 use crate::lab::{Network, Place};
@@ -35,6 +39,10 @@ pub struct Client {
     pub nodes: Arc<HashMap<IpAddr, String>>,
     /// The address to contact whatever the host is, as with `curl --connect-to`; `None` asks the name server.
     pub address: Option<IpAddr>,
+    /// Connections that are kept for further requests; with `None` each is closed after its answer.
+    pub kept: Option<Arc<Kept>>,
+    /// Whether the addresses of an answer are tried in its order, as browsers and curl do, and not from any one on.
+    pub in_order: bool,
 }
 
 /// Ports of the routers.
@@ -83,6 +91,8 @@ pub struct Record {
     pub redirects: u8,
     /// Nodes that did not answer, and why the client went on to another address.
     pub retries: Vec<Retry>,
+    /// Kept connections that turned out to be closed, after which the client opened another.
+    pub reconnects: u8,
     /// Bytes of the last response's body.
     pub bytes: u64,
     /// From the call to the last byte.
@@ -128,6 +138,8 @@ impl Client {
             ports,
             nodes: Arc::new(addresses.collect()),
             address: None,
+            kept: None,
+            in_order: false,
         }
     }
 

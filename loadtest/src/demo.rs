@@ -1,14 +1,14 @@
 //! The demo: a cluster on this machine, the real programs in it, clients that fetch while a pod moves and a node dies. Options
 //! come in from `main`; a live view, a table and a report go out. `run` tells whether all went as it must.
 
-mod control;
+pub(crate) mod control;
 mod hosts;
 mod objects;
 mod report;
 mod script;
 mod stage;
 mod traffic;
-mod view;
+pub(crate) mod view;
 
 use crate::lab::counters;
 use anyhow::{Context as _, Result};
@@ -95,7 +95,7 @@ fn crossed(stage: &Stage) -> Option<u64> {
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn stopped() -> Result<()> {
+pub(crate) async fn stopped() -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     Ok(())

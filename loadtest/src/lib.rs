@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster_commands;
 pub mod demo;
+pub mod dns_lab;
 pub mod lab;
 pub mod pods;
 pub mod programs;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use nearside_loadtest::{bench, cluster_commands, demo};
+use nearside_loadtest::{bench, cluster_commands, demo, dns_lab};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -25,6 +25,9 @@ enum Command {
     /// Show the whole path: objects in, answers from the node that was asked, while a pod moves and a node dies
     #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES)]
     Demo(demo::Options),
+    /// Play scenarios under load
+    #[command(subcommand)]
+    Lab(Lab),
     /// Serve an empty Kubernetes API that is as strict as a real one, over TLS, until Ctrl-C
     #[command(long_about = API_ABOUT)]
     Api(cluster_commands::ApiOptions),
@@ -36,10 +39,20 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+enum Lab {
+    /// Clients of four DNS caching habits, while a pod moves, routers are replaced and restarted, a node is drained and one dies
+    #[command(long_about = DNS_LAB_ABOUT)]
+    Dns(dns_lab::Options),
+}
+
+#[derive(Debug, Subcommand)]
 enum Bench {
     /// A proxy and a controller in a cluster of a thousand nodes: time to start, memory, bytes watched, cost of each event
     #[command(long_about = SCALE_ABOUT)]
     Scale(bench::scale::Options),
+    /// The embedded name server beside BIND and Knot: queries per processor second, and the time until a change is answered
+    #[command(long_about = BENCH_DNS_ABOUT)]
+    Dns(bench::dns::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,9 +70,11 @@ fn run(command: &Command) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
+        Command::Lab(Lab::Dns(options)) => runtime.block_on(dns_lab::run(options)),
         Command::Api(options) => runtime.block_on(cluster_commands::serve(options)).map(|()| true),
         Command::Clean(options) => cluster_commands::clean(options).map(|()| true),
         Command::Bench(Bench::Scale(options)) => runtime.block_on(bench::scale::run(options)).map(|()| true),
+        Command::Bench(Bench::Dns(options)) => runtime.block_on(bench::dns::run(options)).map(|()| true),
     }
 }
 
@@ -92,6 +107,16 @@ The programs are taken from beside this one, or from NEARSIDE_BIN_DIR.
 Exit codes: 0 when every request was answered and no byte crossed; 1 when not, or when the cluster could not be built; 2 \
 for unusable flags.";
 
+const DNS_LAB_ABOUT: &str = "Clients of four DNS caching habits, while a pod moves, routers are replaced and restarted, a node is drained and one dies.
+
+Builds a cluster of four nodes on this machine, as the demo does, with the real programs in it. Sixteen clients ask five hosts at a steady rate: those that keep no answer of DNS, that keep it for its TTL, that keep it for a minute whatever its TTL as browsers do, and that ask once for ever as some JVMs do; each kind with connections that are kept alive and without, each at two places. They try the addresses of an answer in its order, the next when one does not answer, and follow redirects; they never look a name up a second time for one request.
+
+Every request must be answered, by a pod of the node that was asked; no byte may go from node to node (the links have counters); and no name may be without an address at any moment. A node that died may be passed over by everybody until DNS has let go of it; a node whose router ended after it was withdrawn only by clients that never ask again.
+
+By default the times are scaled down: records live 5 s, browsers keep them 10 s, and routers are told to wait for 20 s (--shutdown-delay), which is their own rule with the shorter minute. The scenario then takes about two and a half minutes. --real-times leaves all of it as in production.
+
+Exit codes: 0 when all was so; 1 when not, or when the cluster could not be built; 2 for unusable flags.";
+
 const SCALE_ABOUT: &str = "A proxy and a controller in a cluster of a thousand nodes: time to start, memory, bytes watched, cost of each event.
 
 Fills a fake Kubernetes API with a generated cluster, starts the real nearside-proxy of its first node and \
@@ -102,3 +127,9 @@ cost grows with.
 
 The figures are printed, and left as scale.json and scale.md in the report directory. The default size needs about 4 GB of \
 memory. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench-scale`).";
+
+const BENCH_DNS_ABOUT: &str = "The embedded name server beside BIND and Knot: queries per processor second, and the time until a change is answered.
+
+Starts each server with the same zone on a port of 127.0.0.1 and asks all of them the same queries in turn, round after round: once at a steady rate, once as many as are answered. The processor time is that of the server's process, as the scheduler counts it. Then writes DNSEndpoints to a fake API, for one host and for many at once, and asks the name server until it answers with the new addresses.
+
+The figures are printed, and left as dns.json and dns.md in the report directory. How each server is configured, and why that is fair, is in loadtest/README.md. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench-dns`).";

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
@@ -217,8 +217,20 @@ impl Program {
 /// # Errors
 /// When there is no HTTP answer.
 pub async fn get(place: &Place, address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = place.tcp_socket(address.ip())?.connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let stream = place.tcp_socket(address.ip())?.connect(address).await?;
+    exchange(stream, &address.to_string(), path).await
+}
+
+/// The same at a Unix socket.
+///
+/// # Errors
+/// When there is no HTTP answer.
+pub async fn get_at_socket(socket: &Path, path: &str) -> Result<(u16, String)> {
+    exchange(tokio::net::UnixStream::connect(socket).await?, "localhost", path).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> Result<(u16, String)> {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let text = String::from_utf8_lossy(&answer);

@@ -1,4 +1,4 @@
-//! The benchmark at a size at which nothing is measured: it must run to its end, so that it cannot rot.
+//! The benchmarks at a size at which nothing is measured: they must run to their ends, so that they cannot rot.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,4 +26,27 @@ fn the_benchmark_of_scale_runs_to_its_end() {
         assert!(all.iter().any(|figure| figure["section"] == section), "no figures of {section}");
     }
     assert!(report.path().join("scale.md").exists());
+}
+
+#[test]
+fn the_benchmark_of_dns_runs_to_its_end() {
+    let report = tempfile::tempdir().unwrap();
+    let size =
+        ["--hosts", "20", "--rounds", "1", "--seconds", "1", "--rate", "200", "--changes", "1,5", "--samples", "2"];
+    let bench = Command::new(programs::binary("nearside-loadtest").unwrap())
+        .args(["bench", "dns"])
+        .args(size)
+        .arg("--report")
+        .arg(report.path())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&bench.stdout);
+    assert!(bench.status.success(), "{shown}\n{}", String::from_utf8_lossy(&bench.stderr));
+    let figures: Value = serde_json::from_slice(&std::fs::read(report.path().join("dns.json")).unwrap()).unwrap();
+    let servers = |section: &str| -> Vec<String> {
+        figures[section].as_array().unwrap().iter().map(|row| row["server"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(servers("throughput"), ["embedded", "Knot", "BIND", "embedded", "Knot", "BIND"]);
+    assert!(servers("latency").contains(&"embedded".to_owned()));
+    assert!(report.path().join("dns.md").exists());
 }

@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record, RecordType};
 use http::{HeaderValue, Method, header};
 use nearside_loadtest::certificates::TestCa;
-use nearside_loadtest::client::{Call, Client, Ports, Protocol, Resolver, raw};
+use nearside_loadtest::client::{Call, Client, Habit, Kept, Ports, Protocol, Resolver, raw};
 use nearside_loadtest::lab::network::Size;
 use nearside_loadtest::lab::{Network, Place};
 use nearside_loadtest::pods::{PodIdentity, PodServer, Socket, websocket};
@@ -157,6 +157,51 @@ async fn with_ttl_zero_every_question_is_asked() {
     resolver.addresses("www.example.test").await.unwrap();
     names.set("www.example.test", &[IpAddr::from([192, 0, 2, 2])]);
     assert_eq!(resolver.addresses("www.example.test").await.unwrap(), [IpAddr::from([192, 0, 2, 2])]);
+}
+
+#[tokio::test]
+async fn each_habit_believes_an_answer_as_long_as_it_says() {
+    let names = NameServer::start(0).await;
+    let (before, after) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let resolver = |habit| Resolver::new(Place::host(), names.address).with_habit(habit);
+    let long = Duration::from_secs(600);
+    for (habit, then) in [
+        (Habit::NoCache, after),
+        (Habit::Ttl, after),
+        (Habit::AtLeast(Duration::ZERO), after),
+        (Habit::AtLeast(long), before),
+        (Habit::Forever, before),
+    ] {
+        names.set("www.example.test", &[before]);
+        let resolver = resolver(habit);
+        assert_eq!(resolver.addresses("www.example.test").await.unwrap(), [before], "{habit}");
+        names.set("www.example.test", &[after]);
+        assert_eq!(resolver.addresses("www.example.test").await.unwrap(), [then], "{habit}");
+    }
+    assert_eq!(Habit::AtLeast(Duration::from_secs(60)).keeps(long), Some(long));
+    assert_eq!(Habit::Forever.keeps(Duration::ZERO), None);
+}
+
+#[tokio::test]
+async fn a_kept_connection_goes_on_past_dns_and_is_replaced_when_it_was_closed() {
+    let mut lab = Lab::new().await;
+    let (first, second) = (lab.network.nodes()[0].place().address(), lab.network.nodes()[1].place().address());
+    let client = Client { kept: Some(Arc::new(Kept::default())), in_order: true, ..lab.client.clone() };
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        lab.names.set("www.example.test", &[first, second]);
+        lab.client.resolver.forget("www.example.test");
+        let call = Call { protocol, ..Call::get("http://www.example.test/") };
+        assert_eq!(client.fetch(&call).await.answered.as_deref(), Some("n1"));
+        lab.names.set("www.example.test", &[second]);
+        lab.client.resolver.forget("www.example.test");
+        assert_eq!(client.fetch(&call).await.answered.as_deref(), Some("n1"), "{protocol:?}");
+    }
+    drop(lab.pods.remove(0));
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let record = client.fetch(&Call { protocol, ..Call::get("http://www.example.test/") }).await;
+        assert!(record.good() && record.retries.is_empty(), "{record:?}");
+        assert_eq!(record.answered.as_deref(), Some("n2"));
+    }
 }
 
 #[tokio::test]

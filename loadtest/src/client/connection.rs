@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// What a client speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
@@ -28,6 +28,7 @@ pub enum Protocol {
 }
 
 /// A connection ready for one request.
+#[derive(Debug)]
 pub(super) enum Connection {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -90,6 +91,25 @@ impl Connection {
         };
         Ok(response.context("no response within the time limit")??)
     }
+
+    /// Whether it can take a request now, as far as is known here.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Whether it can take another request after the one that has ended: not after `Connection: close` or GOAWAY.
+    pub(super) async fn rests(&mut self) -> bool {
+        let ready = async {
+            match self {
+                Self::Http1(sender) => sender.ready().await.is_ok(),
+                Self::Http2(sender) => sender.ready().await.is_ok(),
+            }
+        };
+        timeout(REST, ready).await.unwrap_or(false)
+    }
 }
 
 /// A TCP connection from the client's place.
@@ -105,4 +125,5 @@ pub(super) async fn connect(client: &Client, address: SocketAddr) -> Result<TcpS
 const CONNECT: Duration = Duration::from_millis(1500);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const RESPONSE: Duration = Duration::from_secs(15);
+const REST: Duration = Duration::from_millis(100);
 const WINDOW: u32 = 1 << 20;

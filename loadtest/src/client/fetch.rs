@@ -2,6 +2,7 @@
 //! answer. Called by `Client::fetch`.
 
 use super::connection::Connection;
+use super::kept::Origin;
 use super::{Call, Client, Record, Retry};
 use crate::pods::{NODE_HEADER, POD_HEADER, media};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 pub(super) async fn fetch(client: &Client, call: &Call) -> Record {
@@ -47,13 +49,18 @@ async fn follow(client: &Client, call: &Call, record: &mut Record) -> Result<()>
 /// Gets a whole response from one of the target's addresses.
 async fn reach(client: &Client, call: &Call, target: &Target, record: &mut Record) -> Result<Response<()>> {
     let repeatable = call.method.is_idempotent();
+    if let Some(response) = reuse(client, call, target, record).await? {
+        return Ok(response);
+    }
     for round in 0..=call.rounds {
         let literal = || target.host.trim_matches(['[', ']']).parse().ok();
         let mut addresses = match client.address.or_else(literal) {
             Some(address) => vec![address],
             None => client.resolver.addresses(&target.host).await?,
         };
-        shuffle(&mut addresses);
+        if !client.in_order {
+            shuffle(&mut addresses);
+        }
         let last_round = round == call.rounds || !repeatable;
         let most = addresses.len();
         for (index, address) in addresses.into_iter().enumerate() {
@@ -74,7 +81,30 @@ async fn reach(client: &Client, call: &Call, target: &Target, record: &mut Recor
     bail!("{}: no address answered", target.host)
 }
 
-/// One exchange with one address, to the body's last byte.
+/// The response over a connection that was kept, if there is one and it still serves. Any request may go to another connection where
+/// this one is closed before the response begins (RFC 9112 §9.3.1, and what browsers do).
+async fn reuse(client: &Client, call: &Call, target: &Target, record: &mut Record) -> Result<Option<Response<()>>> {
+    let Some(kept) = &client.kept else { return Ok(None) };
+    while let Some((address, connection)) = kept.take(&target.origin(call)) {
+        record.contacted = client.nodes.get(&address).cloned();
+        let error = match exchange(client, call, target, (address, connection), record).await {
+            Ok(response) => return Ok(Some(response)),
+            Err(error) => error,
+        };
+        let closed = error.is::<NoResponse>() && !error.is::<Elapsed>();
+        let node = record.contacted.clone().unwrap_or_else(|| address.to_string());
+        if closed {
+            record.reconnects = record.reconnects.saturating_add(1);
+        } else if call.method.is_idempotent() {
+            record.retries.push(Retry { node, reason: format!("{error:#}") });
+        } else {
+            return Err(error.context(format!("{} at node {node}", target.host)));
+        }
+    }
+    Ok(None)
+}
+
+/// One exchange with one address over a connection of its own.
 async fn attempt(
     client: &Client,
     call: &Call,
@@ -82,9 +112,20 @@ async fn attempt(
     address: IpAddr,
     record: &mut Record,
 ) -> Result<Response<()>> {
-    let address = SocketAddr::new(address, target.port);
     let name = target.tls.then_some(target.host.as_str());
-    let mut connection = Connection::open(client, address, name, call.protocol).await.context(NotConnected)?;
+    let at = SocketAddr::new(address, target.port);
+    let connection = Connection::open(client, at, name, call.protocol).await.context(NotConnected)?;
+    exchange(client, call, target, (address, connection), record).await
+}
+
+/// One exchange, to the body's last byte.
+async fn exchange(
+    client: &Client,
+    call: &Call,
+    target: &Target,
+    (address, mut connection): (IpAddr, Connection),
+    record: &mut Record,
+) -> Result<Response<()>> {
     let mut request = Request::new(Full::new(call.body.clone()));
     request.method_mut().clone_from(&call.method);
     request.headers_mut().clone_from(&call.headers);
@@ -99,7 +140,7 @@ async fn attempt(
             *request.version_mut() = http::Version::HTTP_2;
         }
     }
-    let (parts, body) = connection.send(request).await?.into_parts();
+    let (parts, body) = connection.send(request).await.context(NoResponse)?.into_parts();
     let field =
         |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).map(str::to_owned);
     record.status = Some(parts.status.as_u16());
@@ -110,6 +151,9 @@ async fn attempt(
     let checked = expected_media(target, &parts.headers, parts.status);
     if call.method != Method::HEAD && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         record.bytes = read(body, checked, &mut record.body).await?;
+    }
+    if let Some(kept) = client.kept.as_ref().filter(|_| parts.status != StatusCode::SWITCHING_PROTOCOLS) {
+        kept.keep(target.origin(call), address, connection).await;
     }
     Ok(Response::from_parts(parts, ()))
 }
@@ -183,6 +227,10 @@ impl Target {
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         Ok(Self { tls, host, authority, port, path })
     }
+
+    fn origin(&self, call: &Call) -> Origin {
+        Origin { tls: self.tls, host: self.host.clone(), port: self.port, protocol: call.protocol }
+    }
 }
 
 /// Marks errors of an exchange that never began, which any request may repeat.
@@ -192,6 +240,16 @@ struct NotConnected;
 impl std::fmt::Display for NotConnected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("no connection")
+    }
+}
+
+/// Marks errors of an exchange of which no response came.
+#[derive(Debug, Clone, Copy)]
+struct NoResponse;
+
+impl std::fmt::Display for NoResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no response")
     }
 }
 

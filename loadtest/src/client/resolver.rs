@@ -1,6 +1,7 @@
 //! A stub resolver that asks one name server from one place: a host name in, addresses out. UDP first, TCP when the answer was
-//! truncated, answers kept for their TTL. Called by `client` and by tests that ask a server directly.
+//! truncated, answers kept as is its [`Habit`]. Called by `client` and by tests that ask a server directly.
 
+use super::habit::Habit;
 use crate::lab::Place;
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};
@@ -17,23 +18,37 @@ use tokio::time::{Instant, timeout};
 pub struct Resolver {
     place: Place,
     server: SocketAddr,
+    habit: Habit,
     cache: Mutex<HashMap<Name, Entry>>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     addresses: Vec<IpAddr>,
-    expires: Instant,
+    /// Never, when there is none.
+    expires: Option<Instant>,
+}
+
+impl Entry {
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
 }
 
 impl Resolver {
     /// A resolver with an empty cache.
     #[must_use]
     pub fn new(place: Place, server: SocketAddr) -> Self {
-        Self { place, server, cache: Mutex::default() }
+        Self { place, server, habit: Habit::default(), cache: Mutex::default() }
     }
 
-    /// All addresses of `host` in the order of the answers, A before AAAA; from the cache while the TTL lasts.
+    /// The same with another habit.
+    #[must_use]
+    pub fn with_habit(self, habit: Habit) -> Self {
+        Self { habit, ..self }
+    }
+
+    /// All addresses of `host` in the order of the answers, A before AAAA; from the cache as long as the habit says.
     ///
     /// # Errors
     /// When the name does not exist, has no address, or the server does not answer.
@@ -41,7 +56,7 @@ impl Resolver {
         let name = name(host)?;
         let now = Instant::now();
         if let Some(entry) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&name)
-            && entry.expires > now
+            && entry.is_fresh(now)
         {
             return Ok(entry.addresses.clone());
         }
@@ -65,10 +80,11 @@ impl Resolver {
             }
         }
         ensure!(!addresses.is_empty(), "{host}: the name has no address");
-        let entry = Entry { addresses: addresses.clone(), expires: now + Duration::from_secs(ttl.into()) };
+        let expires = self.habit.keeps(Duration::from_secs(ttl.into())).map(|kept| now + kept);
+        let entry = Entry { addresses: addresses.clone(), expires };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MOST_NAMES {
-            cache.retain(|_, entry| entry.expires > now);
+            cache.retain(|_, entry| entry.is_fresh(now));
         }
         if cache.len() < MOST_NAMES {
             cache.insert(name, entry);

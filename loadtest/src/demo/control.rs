@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The running API server.
-pub(super) struct ControlPlane {
+pub(crate) struct ControlPlane {
     api: ApiServer,
     person: PathBuf,
     inside: PathBuf,
 }
 
 impl ControlPlane {
-    pub(super) async fn start(place: &Place, port: u16, directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(place: &Place, port: u16, directory: &Path) -> Result<Self> {
         let inside = SocketAddr::new(place.address(), port);
         let person = Place::host().tcp_listener(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let person_address = person.local_addr()?;
@@ -36,30 +36,36 @@ impl ControlPlane {
     }
 
     /// Where the lab's controllers write.
-    pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
         Arc::new(self.api.clone())
     }
 
     /// For a person on this machine.
-    pub(super) fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         &self.person
     }
 
     /// For the programs of the cluster.
-    pub(super) fn kubeconfig_inside(&self) -> &Path {
+    pub(crate) fn kubeconfig_inside(&self) -> &Path {
         &self.inside
     }
 
     /// Namespace and name of the pods that are marked for deletion.
-    pub(super) fn deleted_pods(&self) -> Vec<(String, String)> {
+    pub(crate) fn deleted_pods(&self) -> Vec<(String, String)> {
         let pods = self.api.list("v1", "Pod", "").into_iter();
         let marked = pods.filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_some());
         let text = |pod: &Value, key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
         marked.map(|pod| (text(&pod, "namespace"), text(&pod, "name"))).collect()
     }
 
+    /// Sets an annotation of a node, as `kubectl annotate` does; `None` removes it.
+    pub(crate) fn annotate_node(&self, node: &str, key: &str, value: Option<&str>) -> Result<()> {
+        let patch = serde_json::json!({"metadata": {"annotations": {key: value}}});
+        self.api.patch(ObjectRef::new("v1", "Node", "", node), patch).map(drop).with_context(|| format!("node {node}"))
+    }
+
     /// An object as it is now.
-    pub(super) fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         self.api.get(ObjectRef::new(api_version, kind, namespace, name))
     }
 }

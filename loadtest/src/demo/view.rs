@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The demo's output.
 #[derive(Debug)]
-pub(super) struct View {
+pub(crate) struct View {
     start: Instant,
     terminal: bool,
     state: Mutex<State>,
@@ -23,20 +23,20 @@ struct State {
 
 /// Something that happened, for the report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Seconds since the start.
-    pub(super) at: f64,
-    pub(super) subject: String,
-    pub(super) text: String,
+    pub(crate) at: f64,
+    pub(crate) subject: String,
+    pub(crate) text: String,
 }
 
 impl View {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { start: Instant::now(), terminal: io::stdout().is_terminal(), state: Mutex::default() }
     }
 
     /// An event, on a line of its own.
-    pub(super) fn event(&self, subject: &str, text: &str) {
+    pub(crate) fn event(&self, subject: &str, text: &str) {
         let mut state = self.lock();
         let at = self.start.elapsed().as_secs_f64();
         close_line(&mut state);
@@ -45,7 +45,7 @@ impl View {
     }
 
     /// The state of the traffic; shown each time on a terminal, every few seconds elsewhere.
-    pub(super) fn status(&self, text: &str) {
+    pub(crate) fn status(&self, text: &str) {
         let mut state = self.lock();
         let at = self.start.elapsed().as_secs_f64();
         if self.terminal {
@@ -58,21 +58,21 @@ impl View {
     }
 
     /// Any text, below what is there.
-    pub(super) fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         close_line(&mut self.lock());
         write(text);
     }
 
     /// Ends the status line.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         close_line(&mut self.lock());
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.lock().events.clone()
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
@@ -94,7 +94,7 @@ fn write(text: &str) {
 }
 
 /// Bytes in a unit that a person reads at a glance.
-pub(super) fn amount(bytes: u64) -> String {
+pub(crate) fn amount(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for next in ["kB", "MB", "GB", "TB"] {
         if value < 1000.0 {

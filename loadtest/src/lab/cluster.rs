@@ -13,7 +13,7 @@ pub mod store;
 pub use names::{Names, RUN_LABEL};
 pub use objects::timestamp;
 pub use rest_store::{RestStore, remove_leftovers};
-pub use routers::{ROUTER_LABEL, ROUTER_NAMESPACE};
+pub use routers::{Probe, ROUTER_LABEL, ROUTER_NAMESPACE};
 pub use store::{MemoryStore, ObjectStore, Reference};
 
 use objects::timestamp_micros;

@@ -14,13 +14,15 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 8] = [
     ("nearside-controller", "explain"),
     ("nearside-controller", "check"),
     ("nearside-dns-sync", "publish"),
     ("nearside-loadtest", "api"),
     ("nearside-loadtest", "clean"),
     ("nearside-loadtest", "bench scale"),
+    ("nearside-loadtest", "bench dns"),
+    ("nearside-loadtest", "lab dns"),
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::stage::{Actor, megabytes};
+use crate::bench::machine;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -101,12 +102,4 @@ impl Report {
         self.say(&format!("the figures are in {}", directory.display()));
         Ok(())
     }
-}
-
-/// The processor and how many of it there are.
-fn machine() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{processors} × {}", model.trim_start_matches([' ', '\t', ':']))
 }

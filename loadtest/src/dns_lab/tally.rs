@@ -1,0 +1,117 @@
+//! What counts as a failed request, and the counts: records of requests flow in, a tally for each kind of client and the first
+//! faults flow out. Pure. Called by `load`; `report` shows it.
+
+use crate::client::{Habit, Record};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// How a client goes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Manner {
+    /// What it does with answers of DNS.
+    pub(super) habit: Habit,
+    /// Whether it keeps connections for further requests.
+    pub(super) keeps_connections: bool,
+}
+
+/// Nodes that do not answer by now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unreachable {
+    /// Lost without a word.
+    pub(super) dead: BTreeSet<String>,
+    /// Whose router ends or has ended, now or once; until it ends, everybody else has had the time to hear of it.
+    pub(super) left: BTreeSet<String>,
+}
+
+/// The counts of one kind of client.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    /// Were sent to another node by redirect.
+    pub(super) redirected: u64,
+    /// Got no answer from a node and one from the next address.
+    pub(super) passed_over: u64,
+    /// Found a kept connection closed and opened another.
+    pub(super) reconnected: u64,
+    pub(super) failed: u64,
+    pub(super) bytes: u64,
+    /// The longest request, in milliseconds.
+    pub(super) longest: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, record: &Record, failed: bool) {
+        self.requests += 1;
+        self.redirected += u64::from(record.redirects > 0);
+        self.passed_over += u64::from(!record.retries.is_empty());
+        self.reconnected += u64::from(record.reconnects > 0);
+        self.failed += u64::from(failed);
+        self.bytes += record.bytes;
+        self.longest = self.longest.max(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+/// What is wrong with a request as its user agent saw it. One that got an answer from the next address of the same DNS answer, where
+/// the first did not answer, is in order if that node is dead, for every client; if it has only left, for those who never ask again.
+pub(super) fn fault(manner: Manner, record: &Record, unreachable: &Unreachable) -> Option<String> {
+    if let Some(failure) = &record.failure {
+        return Some(failure.clone());
+    }
+    if !record.good() {
+        return Some(format!("status {}", record.status.unwrap_or(0)));
+    }
+    if !record.by_own_node() {
+        let name = |node: &Option<String>| node.clone().unwrap_or_else(|| "nobody".into());
+        return Some(format!("asked node {}, answered by node {}", name(&record.contacted), name(&record.answered)));
+    }
+    let excused = |node: &str| {
+        unreachable.dead.contains(node) || (manner.habit == Habit::Forever && unreachable.left.contains(node))
+    };
+    let stranger = record.retries.iter().find(|retry| !excused(&retry.node))?;
+    Some(format!("node {} did not answer though DNS may still lead to it: {}", stranger.node, stranger.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Retry;
+
+    fn manner(habit: Habit) -> Manner {
+        Manner { habit, keeps_connections: false }
+    }
+
+    fn good() -> Record {
+        let node = Some("n1".to_owned());
+        Record { status: Some(200), contacted: node.clone(), answered: node, ..Record::default() }
+    }
+
+    #[test]
+    fn each_way_to_be_wrong_is_a_fault_for_every_habit() {
+        let wrong = [
+            Record { failure: Some("body stalled".into()), ..good() },
+            Record { status: Some(503), ..good() },
+            Record { answered: Some("n2".into()), ..good() },
+            Record { answered: None, ..good() },
+        ];
+        for habit in [Habit::NoCache, Habit::Ttl, Habit::Forever] {
+            assert_eq!(fault(manner(habit), &good(), &Unreachable::default()), None);
+            for record in &wrong {
+                assert!(fault(manner(habit), record, &Unreachable::default()).is_some(), "{record:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_node_may_be_passed_over_by_all_and_one_that_left_by_those_who_never_ask_again() {
+        let passed_over =
+            Record { retries: vec![Retry { node: "n2".into(), reason: "connect: no answer".into() }], ..good() };
+        let set = |node: &str| BTreeSet::from([node.to_owned()]);
+        let dead = Unreachable { dead: set("n2"), ..Unreachable::default() };
+        let left = Unreachable { left: set("n2"), ..Unreachable::default() };
+        for (habit, forgives_left) in [(Habit::NoCache, false), (Habit::Ttl, false), (Habit::Forever, true)] {
+            assert_eq!(fault(manner(habit), &passed_over, &dead), None);
+            assert_eq!(fault(manner(habit), &passed_over, &left).is_none(), forgives_left);
+            assert!(fault(manner(habit), &passed_over, &Unreachable::default()).is_some());
+        }
+    }
+}
