@@ -4,6 +4,7 @@
 //! name Pingora types.
 
 mod affinity;
+mod alt_svc;
 pub(crate) mod answer;
 pub(crate) mod authentication;
 mod body;
@@ -59,7 +60,7 @@ use bytes::Bytes;
 use context::RequestContext;
 use failure::Failure;
 use gzip::GzipBuilder;
-use http::header::SERVER;
+use http::header::{ALT_SVC, SERVER};
 use http::{HeaderMap, Method, StatusCode, Version};
 use nearside_routing::Scheme;
 use origin::Origin;
@@ -125,7 +126,7 @@ impl HttpService {
         };
         ctx.status = Some(answer.status);
         let answer = if grpc::is_grpc(session.req_header()) { grpc::answer(answer) } else { answer };
-        if answer.close || self.shared.lifecycle().is_leaving() {
+        if answer.close || self.shared.lifecycle().is_leaving() || !body::may_be_dropped(session) {
             session.set_keepalive(None);
         }
         let mut header = ResponseHeader::build(answer.status, Some(8))?;
@@ -436,6 +437,12 @@ impl ProxyHttp for HttpService {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_informational() {
             downstream_header::write(&self.shared, session.req_header(), response, ctx)?;
+            if !ctx.upgrade
+                && !response.headers.contains_key(ALT_SVC)
+                && let Some(field) = alt_svc::of_response(&self.shared, session.req_header(), ctx)
+            {
+                response.insert_header(ALT_SVC, field)?;
+            }
         }
         Ok(())
     }

@@ -55,6 +55,15 @@ pub(crate) const GATHERED_BODY: u64 = 64 * 1024;
 /// For a body of unknown length that may be complete already. Longer: it is streamed.
 pub(crate) const PROMPT_BODY: Duration = Duration::from_millis(5);
 
+/// Bytes of a request body that are read and thrown away after an answer of our own, so that the connection lives on, and how
+/// long that may take. Longer, or of unknown length: the connection is closed.
+pub(crate) const UNREAD_BODY: u64 = 1024 * 1024;
+/// See [`UNREAD_BODY`].
+pub(crate) const UNREAD_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// How long a client may keep to the alternative service that it is told of; as long as a record of DNS and its users do.
+pub(crate) const ALTERNATIVE_AGE: Duration = Duration::from_secs(60);
+
 /// What is remembered of clients for rate limits, over all routes: a state for each limit and client. More: those that
 /// matter least are forgotten.
 pub(crate) const RATE_STATES: usize = 100_000;

@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     checks: IntCounterVec,
     misses: IntCounterVec,
     missed: Arc<Mutex<Missed>>,
+    sent_back: IntCounter,
     cross_node: IntCounter,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
@@ -220,6 +221,10 @@ impl Metrics {
                 &["policy", "host"],
             )?,
             missed: Arc::default(),
+            sent_back: counter(
+                "nearside_sticky_redirects_total",
+                "Requests that were sent back to the node of the client's pod.",
+            )?,
             cross_node: counter(
                 "nearside_cross_node_response_bytes_total",
                 "Bytes of response bodies that came from a pod on another node.",
@@ -325,8 +330,13 @@ impl Metrics {
     /// A request had no ready pod here. `policy` is what it got.
     pub(crate) fn miss(&self, policy: MissPolicy, host: &HostPattern) {
         let host = host.to_string();
-        self.misses.with_label_values(&[policy_name(policy), &host]).inc();
+        self.misses.with_label_values(&[policy.as_str(), &host]).inc();
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).hosts.insert(host);
+    }
+
+    /// A client was sent back to the node of its pod.
+    pub(crate) fn sent_back(&self) {
+        self.sent_back.inc();
     }
 
     /// A connection is open until the value is dropped.
@@ -366,9 +376,9 @@ impl Metrics {
             let Some(host) = change.pattern().map(ToString::to_string).filter(|host| missed.hosts.remove(host)) else {
                 continue;
             };
-            for policy in [MissPolicy::Redirect, MissPolicy::Reject] {
+            for policy in MissPolicy::ALL {
                 // Not every policy was applied to every host.
-                drop(self.misses.remove_label_values(&[policy_name(policy), &host]));
+                drop(self.misses.remove_label_values(&[policy.as_str(), &host]));
             }
         }
     }
@@ -391,13 +401,6 @@ impl Drop for Open {
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
-}
-
-fn policy_name(policy: MissPolicy) -> &'static str {
-    match policy {
-        MissPolicy::Redirect => "redirect",
-        MissPolicy::Reject => "reject",
-    }
 }
 
 #[cfg(test)]

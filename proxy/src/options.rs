@@ -90,6 +90,10 @@ pub(crate) struct Arguments {
     /// What a request gets whose host has no ready pod on this node: `redirect` or `reject`.
     #[arg(long, env = "NEARSIDE_ON_MISS", value_name = "POLICY", default_value = "redirect")]
     on_miss: String,
+    /// Tell clients by `Alt-Svc` of a node that holds ready pods where DNS does not name this node for their host, so that
+    /// their next requests go there under the same name.
+    #[arg(long, env = "NEARSIDE_ALT_SVC", value_name = "BOOLEAN", default_value = "true")]
+    alt_svc: String,
     /// Allow endpoints in this range that would be refused (loopback, link-local, the node itself). May be repeated.
     #[arg(long, env = "NEARSIDE_ALLOW_ENDPOINTS", value_name = "CIDR", value_delimiter = ',')]
     allow_endpoints: Vec<String>,
@@ -164,6 +168,8 @@ pub(crate) struct Config {
     pub(crate) namespace: String,
     pub(crate) addresses: AddressPolicy,
     pub(crate) on_miss: MissPolicy,
+    /// Whether clients are told of alternative services where an object does not say.
+    pub(crate) alt_svc: bool,
     pub(crate) no_route_status: u16,
     pub(crate) error_pages: ErrorPages,
     /// Where load balancers ask for health on the public port.
@@ -226,7 +232,6 @@ impl Arguments {
             mistakes.one_of("log-format", &self.log_format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
         let config = Config {
             access_log: self.access_log.check(log_format, &node, &mut mistakes),
-            node: node.into(),
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
             snapshot: self.snapshot.clone().into_settings(),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
@@ -241,6 +246,7 @@ impl Arguments {
                 &self.on_miss,
                 &[("redirect", MissPolicy::Redirect), ("reject", MissPolicy::Reject)],
             ),
+            alt_svc: mistakes.one_of("alt-svc", &self.alt_svc, &[("true", true), ("false", false)]),
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
             error_pages: self.error_pages.check(&mut mistakes),
@@ -250,13 +256,14 @@ impl Arguments {
             trusted_proxies: self.trusted_proxies.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
-            balance: self.balance.check(&mut mistakes),
+            balance: self.balance.check(&node, &mut mistakes),
             check_interval: self.health.check(&mut mistakes),
             shutdown_delay: match self.shutdown_delay.trim() {
                 "auto" => ShutdownDelay::ByDns(mistakes.duration("shutdown-delay-max", &self.shutdown_delay_max)),
                 fixed => ShutdownDelay::Fixed(mistakes.duration("shutdown-delay", fixed)),
             },
             drain_timeout: mistakes.duration("drain-timeout", &self.drain_timeout),
+            node: node.into(),
             log_format,
             trace: self.trace.check(&mut mistakes),
             headers: self.headers.into_config(&mut mistakes),

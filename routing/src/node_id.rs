@@ -46,15 +46,21 @@ impl NodeId {
     pub fn split_alias(host: &str) -> Option<(String, Self)> {
         let (label, rest) = split_first_label(host);
         let (original, id) = label.rsplit_once(SEPARATOR)?;
-        let id: [u8; LENGTH] = id.as_bytes().try_into().ok()?;
-        if original.is_empty() || !id.iter().all(|c| ALPHABET.contains(c)) {
+        let id = Self::parse(id)?;
+        if original.is_empty() {
             return None;
         }
         let host = match rest {
             Some(rest) => format!("{original}.{rest}"),
             None => original.to_owned(),
         };
-        Some((host, Self(id)))
+        Some((host, id))
+    }
+
+    /// Reads an identifier.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id: [u8; LENGTH] = text.as_bytes().try_into().ok()?;
+        id.iter().all(|c| ALPHABET.contains(c)).then_some(Self(id))
     }
 
     /// The identifier as text.

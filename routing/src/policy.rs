@@ -36,7 +36,7 @@ pub use header_actions::{HeaderAction, HeaderActionError, HeaderActions, is_host
 pub use redirect::{FixedRedirect, Instead, Location, LocationPart, Redirects, RequestUrl};
 pub use rewrite::{PathPart, PathTemplate, Rewrite, RewriteTarget};
 
-use crate::annotation::{Annotations, Spelling};
+use crate::annotation::{Annotations, Spelling, grammar};
 use crate::table::MissPolicy;
 use access::Access;
 use affinity::Affinity;
@@ -63,6 +63,8 @@ use timeouts::Timeouts;
 pub struct Policy {
     /// What happens where this node has no ready pod; `None` means the router's default.
     pub on_miss: Option<MissPolicy>,
+    /// Whether clients may be told of alternative services; `None` means the router's default.
+    pub alt_svc: Option<bool>,
     /// How requests spread over pods.
     pub balance: Balance,
     /// What a request must show.
@@ -122,6 +124,7 @@ impl Policy {
     pub(crate) fn read(annotations: &mut Annotations<'_>) -> Self {
         Self {
             on_miss: annotations.first(&[Spelling { name: "nearside.dev/on-miss", parse: miss_policy }]),
+            alt_svc: annotations.first(&[Spelling { name: "nearside.dev/alt-svc", parse: grammar::boolean }]),
             balance: Balance::read(annotations),
             authentication: Authentication::read(annotations),
             client_certificates: ClientCertificates::read(annotations),
@@ -189,9 +192,6 @@ impl Policy {
 }
 
 fn miss_policy(text: &str) -> Result<MissPolicy, String> {
-    match text {
-        "redirect" => Ok(MissPolicy::Redirect),
-        "reject" => Ok(MissPolicy::Reject),
-        _ => Err("is not one of redirect, reject".into()),
-    }
+    let known = MissPolicy::ALL.into_iter().find(|policy| policy.as_str() == text);
+    known.ok_or_else(|| "is not one of redirect, reject, relay".into())
 }

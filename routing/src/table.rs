@@ -234,6 +234,22 @@ pub enum MissPolicy {
     Redirect,
     /// 503 with `Retry-After`; the connection is closed.
     Reject,
+    /// Another node is asked in the client's place where the operator allows it, within limits; else as [`Self::Redirect`].
+    Relay,
+}
+
+impl MissPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Redirect, Self::Reject, Self::Relay];
+
+    /// Its name in annotations, flags and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Reject => "reject",
+            Self::Relay => "relay",
+        }
+    }
 }
 
 /// How a request came in.

@@ -5,7 +5,7 @@ use super::explanation::{Answer, PodShare};
 use super::question::Question;
 use nearside_routing::certificate::CertificateNames;
 use nearside_routing::endpoints::{Endpoint, EndpointTable};
-use nearside_routing::miss::Miss;
+use nearside_routing::miss::{Hop, Miss, Refusal, Step};
 use nearside_routing::policy::authentication::Satisfy;
 use nearside_routing::policy::canary::Side;
 use nearside_routing::policy::client_certificate::Demand;
@@ -239,28 +239,32 @@ impl<'k> Known<'k> {
     fn missed(&self, route: &CompiledRoute, by_alias: bool, node: &str) -> Answer {
         let (url, routes) = (&self.question.url, &*self.snapshot.routes);
         let covered = |alias: &str| url.scheme == Scheme::Http || self.covers(routes, alias) != Some(false);
+        let policy = route.policy.on_miss.unwrap_or(self.question.on_miss);
         let miss = Miss {
-            policy: route.policy.on_miss.unwrap_or(self.question.on_miss),
+            policy,
             has_weight: route.has_weight(),
-            by_alias,
+            hop: Hop::of(by_alias, false),
+            follows: !self.question.is_grpc(),
+            // Whether a proxy relays is its operator's word and a matter of the moment.
+            relays: false,
             published: self.published,
             own: NodeId::of(node),
         };
-        let elsewhere = miss.elsewhere(covered);
-        let Some(first) = elsewhere.first() else {
-            let why = match () {
-                () if !miss.has_weight => "every Service of the rule has weight 0",
-                () if by_alias => "no ready pod here, and a client is redirected only once",
-                () if self.published.iter().all(|alias| alias.node == miss.own) => {
-                    "no ready pod here, and none elsewhere"
-                }
-                () if miss.policy == nearside_routing::table::MissPolicy::Reject => {
-                    "no ready pod here, and nothing is redirected (on-miss: reject)"
-                }
-                () => "no ready pod here, and the certificate does not cover the per-node aliases of the host",
-            };
-            return answer(Some(503), why);
+        let relayed = match (Miss { relays: true, ..miss }).step(covered) {
+            Step::Relay(others) => Some(others),
+            Step::Redirect(_) | Step::Refuse(_) => None,
         };
+        let elsewhere = match miss.step(covered) {
+            Step::Redirect(elsewhere) | Step::Relay(elsewhere) => elsewhere,
+            Step::Refuse(refusal) => {
+                let why = refusal_text(refusal);
+                return match relayed {
+                    Some(_) => answer(Some(503), &format!("{why}; {RELAYED}")),
+                    None => answer(Some(503), why),
+                };
+            }
+        };
+        let first = elsewhere[0];
         let port = url.port.as_ref().map(|port| format!(":{port}")).unwrap_or_default();
         let location = format!("{}://{}{port}{}", url.scheme.as_str(), first.alias, url.path_and_query());
         let others = match elsewhere.len() {
@@ -273,7 +277,8 @@ impl<'k> Known<'k> {
         } else {
             ""
         };
-        redirect(307, &format!("no ready pod here; sent to a node that has one{others}{condition}"), location)
+        let relay = relayed.map(|_| format!("; {RELAYED}")).unwrap_or_default();
+        redirect(307, &format!("no ready pod here; sent to a node that has one{others}{condition}{relay}"), location)
     }
 
     /// Whether the certificate that a client sees at this name is for it; `None` where that is not known.
@@ -282,6 +287,17 @@ impl<'k> Known<'k> {
             Some(pair) => Some(pair.chain().first().map(CertificateNames::of).unwrap_or_default().cover(name)),
             None => self.default.map(|names| names.cover(name)),
         }
+    }
+}
+
+fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoWeight => "every Service of the rule has weight 0",
+        Refusal::Moved => "no ready pod here, and a client is redirected only once",
+        Refusal::Nowhere => "no ready pod here, and none elsewhere",
+        Refusal::Policy => "no ready pod here, and nothing is redirected (on-miss: reject)",
+        Refusal::CannotFollow => "no ready pod here, and clients of gRPC follow no redirect",
+        Refusal::NotCovered => "no ready pod here, and the certificate does not cover the per-node aliases of the host",
     }
 }
 
@@ -324,5 +340,8 @@ fn redirect(status: u16, text: &str, location: String) -> Answer {
     Answer { served: true, location: Some(location), ..answer(Some(status), text) }
 }
 
+/// What is said where the object asks for it.
+const RELAYED: &str =
+    "where proxies may relay (--relay-key-file) and their limits allow it, another node is asked instead";
 /// Pods that a line names one by one.
 const SHOWN: usize = 8;

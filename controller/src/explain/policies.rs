@@ -77,6 +77,9 @@ pub(super) fn lines(route: &CompiledRoute, clients: Option<&HostClients>, defaul
     };
     match miss {
         MissPolicy::Redirect => add(format!("a node without a ready pod redirects to one that has one, {whose}")),
+        MissPolicy::Relay => add(format!(
+            "a node without a ready pod asks one that has one where its operator allows it, else redirects, {whose}"
+        )),
         MissPolicy::Reject => add(format!("a node without a ready pod answers 503, {whose}")),
     }
     lines

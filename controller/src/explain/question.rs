@@ -135,6 +135,12 @@ impl Question {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
+    /// Whether it is gRPC by its media type. (Proxies see the version of HTTP, too.)
+    pub(crate) fn is_grpc(&self) -> bool {
+        let rest = self.header("content-type").and_then(|kind| kind.strip_prefix("application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';', ' ']))
+    }
+
     /// The first value of a cookie.
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
         let fields = self.headers.iter().filter(|(known, _)| known == "cookie");

@@ -138,10 +138,7 @@ fn rule(route: &CompiledRoute, state: &State, settings: &Settings) -> Rule {
             InsecurePolicy::Allow => "allow",
             InsecurePolicy::Redirect => "redirect",
         },
-        on_miss: match route.policy.on_miss.unwrap_or(settings.on_miss) {
-            MissPolicy::Redirect => "redirect",
-            MissPolicy::Reject => "reject",
-        },
+        on_miss: route.policy.on_miss.unwrap_or(settings.on_miss).as_str(),
         backends: backends.collect(),
         canary: route.canary.as_ref().map(|canary| Box::new(rule(&canary.route, state, settings))),
     }

@@ -6,7 +6,7 @@ use md5::{Digest, Md5};
 use nearside_routing::endpoints::{Endpoint, ServiceKey};
 use nearside_routing::policy::affinity::{CookieName, SameSite};
 use nearside_routing::table::{CompiledRoute, InsecurePolicy, Termination};
-use nearside_routing::{Kind, ObjectKey};
+use nearside_routing::{HostPattern, Hostname, Kind, NodeId, ObjectKey};
 
 /// The cookie of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,16 +15,23 @@ pub(crate) struct AffinityCookie {
     pub(crate) name: Box<str>,
     /// What follows the value.
     attributes: Box<str>,
+    /// The node, where values tell it.
+    home: Option<NodeId>,
 }
 
 /// What a cookie says to name an endpoint: a digest in hexadecimal digits, which tells nobody the pod's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CookieValue([u8; 32]);
+pub(crate) struct CookieValue([u8; DIGEST]);
 
 impl AffinityCookie {
     /// That of a route, if it has one. `name` is what routes use that state none; without it the cookie is named after an
-    /// object.
-    pub(super) fn of(route: &CompiledRoute, object: &ObjectKey, name: Option<&CookieName>) -> Option<Self> {
+    /// object. `home` is this node, where clients are to come back to it.
+    pub(super) fn of(
+        route: &CompiledRoute,
+        object: &ObjectKey,
+        name: Option<&CookieName>,
+        home: Option<NodeId>,
+    ) -> Option<Self> {
         let (affinity, is_route) = (&route.policy.affinity, route.source.kind == Kind::Route);
         if route.termination == Termination::Passthrough || !affinity.cookie.unwrap_or(is_route) {
             return None;
@@ -46,16 +53,26 @@ impl AffinityCookie {
         if let Some(age) = affinity.max_age {
             attributes.push_str(&format!("; Max-Age={}", age.as_secs()));
         }
+        // A browser throws away a cookie for a domain that is not the host's (RFC 6265 §5.3).
+        if let Some(domain) = affinity.domain.as_ref().filter(|domain| is_below(&route.pattern, domain)) {
+            attributes.push_str(&format!("; Domain={domain}"));
+        }
         let name = match affinity.name.as_ref().or(name) {
             Some(name) => name.as_str().into(),
             None => route_name(&object.namespace, &object.name),
         };
-        Some(Self { name, attributes: attributes.into() })
+        Some(Self { name, attributes: attributes.into(), home })
     }
 
-    /// The value of a `Set-Cookie` field that names an endpoint.
+    /// Whether clients come back to the node of their pod.
+    pub(crate) fn brings_back(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// The value of a `Set-Cookie` field that names an endpoint of this node.
     pub(crate) fn set(&self, value: &CookieValue) -> String {
-        format!("{}={}{}", self.name, value.as_str(), self.attributes)
+        let home = self.home.map(|home| format!("-{home}")).unwrap_or_default();
+        format!("{}={}{home}{}", self.name, value.as_str(), self.attributes)
     }
 }
 
@@ -68,14 +85,32 @@ impl CookieValue {
         Self(hex(&text))
     }
 
-    /// Whether a client's value names this endpoint.
+    /// Whether a client's value names this endpoint. What it says of the node counts for nothing here, so that values
+    /// with and without it are good for one another's time.
     pub(crate) fn is(&self, value: &[u8]) -> bool {
-        self.0 == value
+        value.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || node(rest).is_some())
+    }
+
+    /// The node that a client's value tells, if it does.
+    pub(crate) fn home(value: &[u8]) -> Option<NodeId> {
+        node(value.get(DIGEST..)?)
     }
 
     fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("hexadecimal digits are text")
     }
+}
+
+/// The node in what follows a digest.
+fn node(rest: &[u8]) -> Option<NodeId> {
+    NodeId::parse(std::str::from_utf8(rest.strip_prefix(b"-")?).ok()?)
+}
+
+/// Whether all hosts of a pattern are the domain or below it.
+fn is_below(pattern: &HostPattern, domain: &Hostname) -> bool {
+    let (HostPattern::Exact(host) | HostPattern::Wildcard(host)) = pattern else { return false };
+    let above = host.as_str().strip_suffix(domain.as_str());
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 /// The leading blank is where the OpenShift router would have the termination, which it does not know yet at that point.
@@ -85,9 +120,9 @@ fn route_name(namespace: &str, name: &str) -> Box<str> {
 }
 
 /// MD5 because the names and values that clients hold were made with it; nothing is kept secret or proven by it.
-fn hex(text: &str) -> [u8; 32] {
+fn hex(text: &str) -> [u8; DIGEST] {
     let digest = Md5::digest(text.as_bytes());
-    let mut digits = [0; 32];
+    let mut digits = [0; DIGEST];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(digest) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
@@ -95,15 +130,17 @@ fn hex(text: &str) -> [u8; 32] {
     digits
 }
 
+/// Characters of a digest.
+const DIGEST: usize = 32;
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nearside_routing::PathRule;
     use nearside_routing::endpoints::EndpointState;
     use nearside_routing::policy::Policy;
     use nearside_routing::policy::affinity::Affinity;
-    use nearside_routing::{HostPattern, PathRule};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -128,10 +165,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_value_may_tell_the_node_and_names_the_endpoint_with_and_without_it() {
+        let (value, node) = (CookieValue([b'a'; DIGEST]), NodeId::of("n1"));
+        let plain = "a".repeat(DIGEST);
+        let cookie = AffinityCookie { name: "c".into(), attributes: "; path=/".into(), home: Some(node) };
+        let with_node = format!("{plain}-{node}");
+        assert_eq!(cookie.set(&value), format!("c={with_node}; path=/"));
+        assert!(value.is(plain.as_bytes()) && value.is(with_node.as_bytes()));
+        assert_eq!(CookieValue::home(with_node.as_bytes()), Some(node));
+        for other in
+            [plain.clone(), format!("{plain}-"), format!("{plain}-{node}x"), format!("{plain}{node}"), "-".into()]
+        {
+            assert_eq!(CookieValue::home(other.as_bytes()), None, "{other}");
+            assert_eq!(value.is(other.as_bytes()), other == plain, "{other}");
+        }
+    }
+
     fn set(kind: Kind, termination: Termination, insecure: InsecurePolicy, affinity: Affinity) -> Option<String> {
         let route = CompiledRoute {
             source: ObjectKey::new(kind, "shop", "web"),
-            pattern: HostPattern::Any,
+            pattern: HostPattern::Exact(Hostname::parse("www.example.com").unwrap()),
             path: PathRule::Any,
             backends: [].into(),
             termination,
@@ -143,7 +197,7 @@ mod tests {
             pod_tls: None,
         };
         let name = CookieName::parse("c").unwrap();
-        AffinityCookie::of(&route, &route.source, Some(&name))
+        AffinityCookie::of(&route, &route.source, Some(&name), None)
             .map(|cookie| cookie.set(&CookieValue([b'v'; 32])).replace(&"v".repeat(32), "v"))
     }
 
@@ -174,9 +228,17 @@ mod tests {
             secure: Some(false),
             path: Some("/shop".into()),
             max_age: Some(Duration::from_secs(60)),
+            domain: Hostname::parse("example.com").ok(),
+            sticky: None,
         };
         let ingress = set(Kind::Ingress, Edge, Redirect, asked.clone());
-        assert_eq!(ingress.as_deref(), Some("own=v; path=/shop; HttpOnly; SameSite=Lax; Max-Age=60"));
+        assert_eq!(
+            ingress.as_deref(),
+            Some("own=v; path=/shop; HttpOnly; SameSite=Lax; Max-Age=60; Domain=example.com")
+        );
+        let foreign = Affinity { domain: Hostname::parse("ample.com").ok(), ..asked.clone() };
+        let foreign = set(Kind::Ingress, Edge, Redirect, foreign);
+        assert_eq!(foreign.as_deref(), Some("own=v; path=/shop; HttpOnly; SameSite=Lax; Max-Age=60"));
         assert_eq!(set(Kind::Route, Plain, Allow, Affinity { cookie: Some(false), ..asked }), None);
     }
 }

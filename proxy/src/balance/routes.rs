@@ -6,10 +6,10 @@ use super::cookie::AffinityCookie;
 use super::rotation::Rotation;
 use crate::health::CheckKind;
 use crate::rules::rules;
-use nearside_routing::policy::affinity::CookieName;
+use nearside_routing::policy::affinity::{CookieName, Sticky};
 use nearside_routing::policy::balance::{Algorithm, HashKey};
 use nearside_routing::table::{ChangedHost, CompiledRoute, HostRoutes, Termination};
-use nearside_routing::{RouteTable, SharedMap};
+use nearside_routing::{NodeId, RouteTable, SharedMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,11 +22,21 @@ pub(crate) struct BalanceDefaults {
     pub(crate) passthrough: Algorithm,
     /// The name of the affinity cookie; `None`: made from the route's name.
     pub(crate) cookie_name: Option<CookieName>,
+    /// What clients get whose pod is elsewhere.
+    pub(crate) sticky: Sticky,
+    /// The node.
+    pub(crate) node: NodeId,
 }
 
 impl Default for BalanceDefaults {
     fn default() -> Self {
-        Self { http: Algorithm::Random, passthrough: Algorithm::Source, cookie_name: None }
+        Self {
+            http: Algorithm::Random,
+            passthrough: Algorithm::Source,
+            cookie_name: None,
+            sticky: Sticky::Stay,
+            node: NodeId::of(""),
+        }
     }
 }
 
@@ -118,9 +128,15 @@ impl RouteBalances {
             algorithm: self.algorithm(route),
             rotation: known.map(|known| Arc::clone(&known.rotation)).unwrap_or_default(),
             canary: known.map(|known| Arc::clone(&known.canary)).unwrap_or_default(),
-            cookie: AffinityCookie::of(route, named_after, self.defaults.cookie_name.as_ref()),
+            cookie: AffinityCookie::of(route, named_after, self.defaults.cookie_name.as_ref(), self.home(route)),
             check: CheckKind::of(route),
         }
+    }
+
+    /// The node, where clients of the route are to come back to it.
+    fn home(&self, route: &CompiledRoute) -> Option<NodeId> {
+        let sticky = route.policy.affinity.sticky.unwrap_or(self.defaults.sticky);
+        (sticky == Sticky::Return).then_some(self.defaults.node)
     }
 
     /// An object's word counts; without it several weighted Services take turns, so that their shares are exact.

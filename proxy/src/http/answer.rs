@@ -155,6 +155,18 @@ impl Answer {
         Self::redirect(307, location, Some("no-store"), "miss_redirect")
     }
 
+    /// To the node of the client's pod, though another pod could answer here: temporary and never stored.
+    pub(crate) fn return_redirect(scheme: Scheme, alias: &Hostname, target: &RequestTarget<'_>) -> Self {
+        Self { reason: "sticky_redirect", ..Self::alias_redirect(scheme, alias, target) }
+    }
+
+    /// The same with one more field.
+    #[must_use]
+    pub(crate) fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     /// To the same URL at another host, for good: the one with or without `www.`.
     pub(crate) fn host_redirect(scheme: Scheme, host: &Hostname, target: &RequestTarget<'_>) -> Self {
         // A redirect to https on the way leaves the port of plain HTTP behind.

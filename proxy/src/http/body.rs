@@ -3,9 +3,10 @@
 //! Pingora types.
 
 use super::request::Refusal;
-use crate::limits::{GATHERED_BODY, PROMPT_BODY};
+use crate::limits::{GATHERED_BODY, PROMPT_BODY, UNREAD_BODY, UNREAD_BODY_TIME};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
@@ -68,6 +69,24 @@ pub(super) async fn gather(session: &mut Session, patience: Duration) -> Result<
             Ok(timeout(PROMPT_BODY, prompt(session)).await.unwrap_or(Ok(false))?)
         }
     }
+}
+
+/// Whether a connection of HTTP/1 can live on after an answer that nobody read the body for: it is read and thrown away then,
+/// if it is not too long. A client that waits for leave to send its body (RFC 9110 §10.1.1) and has got an answer instead may
+/// leave it out, so that nobody knows what the next byte belongs to.
+pub(super) fn may_be_dropped(session: &mut Session) -> bool {
+    if session.as_mut().is_body_done() {
+        return true;
+    }
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let short = length.is_some_and(|length| length <= UNREAD_BODY);
+    let dropped = short && !headers.contains_key(EXPECT) && !headers.contains_key(TRANSFER_ENCODING);
+    if let (true, ServerSession::H1(http1)) = (dropped, session.as_downstream_mut()) {
+        http1.set_close_on_response_before_downstream_finish(false);
+        http1.set_total_drain_timeout(Some(UNREAD_BODY_TIME));
+    }
+    dropped
 }
 
 /// Reads to the end, but not beyond what Pingora keeps.

@@ -12,10 +12,8 @@ use super::selection::{self, Choice};
 use super::{authentication, cors, miss, public_health, redirect, rewrite};
 use crate::metrics::QueueEnd;
 use crate::server::Shared;
-use crate::state::State;
 use http::request::Parts;
-use nearside_routing::miss::Miss;
-use nearside_routing::table::{CompiledRoute, MissPolicy, Refused};
+use nearside_routing::table::Refused;
 use nearside_routing::{Decision, NormalPath, Scheme};
 use std::sync::Arc;
 
@@ -90,16 +88,16 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
             if let Some(answer) = authentication::refuse(shared, route, &asked, ctx).await {
                 return Some(answer);
             }
+            if let Some(answer) = miss::send_back(shared, route, header, &target, ctx) {
+                return Some(answer);
+            }
             let choice = selection::choose_first(header, &target, ctx);
             if choice == Choice::Full {
                 shared.metrics().queued(QueueEnd::Full);
                 return Some(Answer::pods_busy());
             }
             if choice == Choice::Nothing {
-                return Some(missed(shared, &state, route, &target, ctx).unwrap_or_else(|| {
-                    shared.metrics().miss(MissPolicy::Reject, &route.pattern);
-                    Answer::no_endpoint()
-                }));
+                return Some(miss::answer(shared, route, header, &target, ctx).unwrap_or_else(Answer::no_endpoint));
             }
             let rewritten = policy.rewrite.target.as_ref();
             let rewritten = rewritten.and_then(|text| rewrite::target(text, &route.path, &path, target.query));
@@ -111,36 +109,9 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
     }
 }
 
-/// Where to send a client whose request no pod of this node took: the pods that the route names could not be reached, and
-/// nothing of the request was sent. `None` where it stays here.
+/// The answer to a request that no pod of this node took: those that the route names could not be reached, and nothing of
+/// the request was sent.
 pub(super) fn unreachable(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
-    let (state, route) = (ctx.state.clone()?, ctx.route.clone()?);
-    missed(shared, &state, &route, &RequestTarget::parse(header, raw).ok()?, ctx)
-}
-
-/// The redirect to another node, where the miss policy has one.
-fn missed(
-    shared: &Shared,
-    state: &State,
-    route: &CompiledRoute,
-    target: &RequestTarget<'_>,
-    ctx: &mut RequestContext,
-) -> Option<Answer> {
-    let scheme = ctx.origin.scheme;
-    let published = state.snapshot.published.aliases(&target.host);
-    // A client that follows makes a connection of its own, so what it will see there counts, not what it sees here.
-    let covered = |alias: &str| {
-        scheme == Scheme::Http
-            || state.certificates.serving(state.routes(), Some(alias)).is_some_and(|seen| seen.names.cover(alias))
-    };
-    let miss = Miss {
-        policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
-        has_weight: route.has_weight(),
-        by_alias: ctx.by_alias,
-        published: &published,
-        own: shared.node_id,
-    };
-    let alias = miss::choose(&miss, covered, &mut ctx.random)?;
-    shared.metrics().miss(MissPolicy::Redirect, &route.pattern);
-    Some(Answer::alias_redirect(scheme, alias, target))
+    let route = ctx.route.clone()?;
+    miss::answer(shared, &route, header, &RequestTarget::parse(header, raw).ok()?, ctx)
 }

@@ -7,10 +7,11 @@ use super::cookies;
 use super::hash_key;
 use super::request::RequestTarget;
 use crate::backends::{Demand, Picked};
-use crate::balance::{Method, RouteBalance};
+use crate::balance::{AffinityCookie, CookieValue, Method, RouteBalance};
 use crate::limits::CONNECT_ATTEMPTS;
 use http::HeaderMap;
 use http::request::Parts;
+use nearside_routing::NodeId;
 use nearside_routing::policy::canary::Side;
 use nearside_routing::table::CompiledRoute;
 use std::net::SocketAddr;
@@ -59,6 +60,24 @@ pub(super) fn choose_first(header: &Parts, target: &RequestTarget<'_>, ctx: &mut
         }
     }
     choose_with(main, header, ctx)
+}
+
+/// The node that a client belongs to by its cookie, where that is to bring it back and no endpoint here is the one.
+pub(super) fn named_elsewhere(header: &Parts, ctx: &RequestContext) -> Option<NodeId> {
+    let (state, route) = (ctx.state.as_ref()?, ctx.route.as_ref()?);
+    let mut elsewhere = None;
+    for route in route.with_canary() {
+        let balance = state.balances.of(route);
+        if !balance.cookie.as_ref().is_some_and(AffinityCookie::brings_back) {
+            continue;
+        }
+        let demand = Demand { route, balance: &balance, method: Method::Random, tried: &[], now: Instant::now() };
+        if state.backends.keeps(&demand, kept_values(&balance, &header.headers)) {
+            return None;
+        }
+        elsewhere = elsewhere.or_else(|| kept_values(&balance, &header.headers).find_map(CookieValue::home));
+    }
+    elsewhere
 }
 
 fn choose_with(balance: (Arc<RouteBalance>, Method), header: &Parts, ctx: &mut RequestContext) -> Choice {

@@ -2,7 +2,8 @@
 
 use super::Mistakes;
 use crate::balance::BalanceDefaults;
-use nearside_routing::policy::affinity::CookieName;
+use nearside_routing::NodeId;
+use nearside_routing::policy::affinity::{CookieName, Sticky};
 use nearside_routing::policy::balance::Algorithm;
 
 /// See the module.
@@ -18,10 +19,14 @@ pub(super) struct BalanceArguments {
     /// The name of the cookie by which clients keep their pod. [default: one for each route, made from its name]
     #[arg(long, env = "NEARSIDE_COOKIE_NAME", value_name = "NAME")]
     cookie_name: Option<String>,
+    /// What a client gets that comes to a node with ready pods while its cookie names a pod of another node: `stay` for a
+    /// pod of this node, or `return` for a redirect to the node of its pod.
+    #[arg(long, env = "NEARSIDE_STICKY", value_name = "WHAT", default_value = "stay")]
+    sticky: String,
 }
 
 impl BalanceArguments {
-    pub(super) fn check(&self, mistakes: &mut Mistakes) -> BalanceDefaults {
+    pub(super) fn check(&self, node: &str, mistakes: &mut Mistakes) -> BalanceDefaults {
         let http = optional("balance", &self.balance, Algorithm::parse, mistakes);
         let passthrough = optional("tcp-balance", &self.tcp_balance, Algorithm::parse, mistakes);
         let cookie_name = optional("cookie-name", &self.cookie_name, CookieName::parse, mistakes);
@@ -30,6 +35,8 @@ impl BalanceArguments {
             passthrough: passthrough.or_else(|| http.clone()).unwrap_or(defaults.passthrough),
             http: http.unwrap_or(defaults.http),
             cookie_name,
+            sticky: mistakes.one_of("sticky", &self.sticky, &[("stay", Sticky::Stay), ("return", Sticky::Return)]),
+            node: NodeId::of(node),
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Hosts without a ready pod on this node: redirected to another node by its alias once, or refused.
 
-use super::support::client::{get_tls, raw};
-use super::support::manifests::{alias, pod, pod_on, published, route, service};
-use super::support::{Manifests, Proxy, echo_pod, eventually, get};
+use super::support::client::{get_tls, raw, read_until};
+use super::support::grpc::{client, send};
+use super::support::manifests::{
+    alias, annotated, ingress, ingress_class, pod, pod_on, published, route, service, wildcard_published,
+};
+use super::support::{Manifests, Proxy, echo_pod, eventually, get, request};
+use http::Request;
 use nearside_loadtest::certificates::TestCa;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use tokio::io::AsyncWriteExt as _;
 
 const HOST: &str = "video.example.com";
 
@@ -137,4 +142,139 @@ async fn a_client_is_redirected_where_the_pods_of_this_node_cannot_be_reached() 
     let mut answer = String::new();
     posted.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+}
+
+#[tokio::test]
+async fn every_method_of_both_kinds_is_redirected_as_it_is() {
+    let at_n2 = |kind: &str| alias(&format!("{kind}.example.com"), "n2");
+    let mut published_ingress = published("shop.example.com", &["n2"]);
+    published_ingress["metadata"]["name"] = json!("shop");
+    let manifests = elsewhere(json!({}));
+    for object in [
+        ingress_class(),
+        ingress("shop", "shop.example.com", &[("Prefix", "/", "video")], json!({})),
+        published_ingress,
+    ] {
+        manifests.put(&object);
+    }
+    let proxy = Proxy::start(&manifests, &[]);
+    for kind in ["video", "shop"] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
+            let host = format!("{kind}.example.com");
+            let reply = request(proxy.http, Request::builder().method(method).uri("/a?t=1").header("host", host)).await;
+            assert_eq!(reply.status, 307, "{method} {kind}");
+            assert_eq!(reply.header("location"), Some(&*format!("http://{}/a?t=1", at_n2(kind))), "{method}");
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+        }
+        let upgrade = Request::get("/ws").header("host", format!("{kind}.example.com"));
+        let upgrade = upgrade.header("connection", "upgrade").header("upgrade", "websocket");
+        let upgrade =
+            upgrade.header("sec-websocket-version", "13").header("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEA==");
+        let reply = request(proxy.http, upgrade).await;
+        assert_eq!(reply.status, 307, "clients of WebSocket may follow, and browsers fail as with any other answer");
+    }
+}
+
+#[tokio::test]
+async fn no_byte_of_a_body_is_taken_for_the_next_request() {
+    let proxy = Proxy::of(elsewhere(json!({})), &[]);
+    let mut kept = tokio::net::TcpStream::connect(proxy.http).await.unwrap();
+    for path in ["/one", "/two"] {
+        let length = 100_000;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {length}\r\n\r\n");
+        kept.write_all(head.as_bytes()).await.unwrap();
+        kept.write_all("GET /leak HTTP/1.1\r\n".repeat(length).as_bytes()[..length].as_ref()).await.unwrap();
+        let answer = read_until(&mut kept, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 307 ") && answer.contains(path), "{answer}");
+        assert!(!answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    for framing in
+        ["Content-Length: 5\r\nExpect: 100-continue", "Transfer-Encoding: chunked", "Content-Length: 900000000"]
+    {
+        let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{framing}\r\n\r\n");
+        let answer = raw(proxy.http, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 307 ") && !answer.contains("100 Continue"), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{framing}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_read_the_redirect_where_the_object_lets_them() {
+    let manifests = Manifests::with(&[
+        ingress_class(),
+        annotated(
+            ingress("video", HOST, &[("Prefix", "/", "video")], json!({})),
+            &[
+                ("nginx.ingress.kubernetes.io/enable-cors", "true"),
+                ("nginx.ingress.kubernetes.io/cors-allow-origin", "https://app.example.org"),
+            ],
+        ),
+        service("video"),
+        published(HOST, &["n2"]),
+    ]);
+    let proxy = Proxy::start(&manifests, &[]);
+    let asked = |method: &str| {
+        let request = Request::builder().method(method).uri("/").header("host", HOST);
+        request.header("origin", "https://app.example.org").header("access-control-request-method", "PUT")
+    };
+    let preflight = request(proxy.http, asked("OPTIONS")).await;
+    assert_eq!(preflight.status, 204, "browsers take no redirect for an answer to a preflight");
+    let reply = request(proxy.http, asked("GET")).await;
+    assert_eq!(reply.status, 307);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://app.example.org"));
+    assert_eq!(reply.header("vary"), Some("Origin"));
+}
+
+#[tokio::test]
+async fn clients_of_grpc_are_told_to_try_again_for_they_follow_no_redirect() {
+    let proxy = Proxy::of(elsewhere(json!({})), &[]);
+    let mut client = client(tokio::net::TcpStream::connect(proxy.http).await.unwrap()).await;
+    let response = send(&mut client, &format!("http://{HOST}/test/Unary"), &["you"]).await;
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((response.status().as_u16(), header("grpc-status"), header("location")), (200, Some("14"), None));
+    assert_eq!(proxy.metric("nearside_misses_total", "policy=\"reject\"").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_host_of_a_wildcard_is_redirected_to_its_own_alias() {
+    let manifests = Manifests::with(&[
+        route(
+            "any",
+            "www.example.com",
+            json!({ "wildcardPolicy": "Subdomain", "to": { "kind": "Service", "name": "video" } }),
+        ),
+        service("video"),
+        wildcard_published("example.com", &["n2"]),
+    ]);
+    let proxy = Proxy::start(&manifests, &["--allow-wildcard-routes"]);
+    for host in ["some.example.com", "other.example.com"] {
+        let reply = get(proxy.http, host, "/x").await;
+        assert_eq!((reply.status, reply.header("location")), (307, Some(&*format!("http://{}/x", alias(host, "n2")))));
+        assert_eq!(get(proxy.http, &alias(host, "n1"), "/x").await.status, 503);
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_dns_has_taken_are_chosen_before_new_ones() {
+    let mut old = published(HOST, &["n2"]);
+    old["metadata"]["generation"] = json!(3);
+    old["status"] = json!({ "observedGeneration": 3 });
+    // As an operator has it who splits the records of a host: the newer object is not in DNS yet.
+    let mut new = published(HOST, &["n3"]);
+    new["metadata"]["name"] = json!("new");
+    new["metadata"]["generation"] = json!(2);
+    let manifests = elsewhere(json!({}));
+    manifests.put(&old);
+    manifests.put(&new);
+    let proxy = Proxy::start(&manifests, &[]);
+    for _ in 0..8 {
+        let reply = get(proxy.http, HOST, "/").await;
+        assert_eq!(reply.header("location"), Some(&*format!("http://{}/", alias(HOST, "n2"))));
+    }
+    manifests.remove(&old);
+    let there = format!("http://{}/", alias(HOST, "n3"));
+    eventually("the new one is better than none", || async {
+        (get(proxy.http, HOST, "/").await.header("location") == Some(&*there)).then_some(())
+    })
+    .await;
 }

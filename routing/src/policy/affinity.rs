@@ -3,6 +3,7 @@
 
 use crate::annotation::grammar::{boolean, seconds, time};
 use crate::annotation::{Annotations, Spelling};
+use crate::hostname::Hostname;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,33 @@ pub struct Affinity {
     pub path: Option<Arc<str>>,
     /// `Max-Age`; `None`: until the browser ends.
     pub max_age: Option<Duration>,
+    /// `Domain`; `None`: the host alone.
+    pub domain: Option<Hostname>,
+    /// What a client gets whose pod is on another node; `None`: as the proxy's flag says.
+    pub sticky: Option<Sticky>,
+}
+
+/// What a client gets that comes to a node with ready pods while its cookie names a pod of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    /// A pod of the node that it came to.
+    Stay,
+    /// A redirect to the node of its pod.
+    Return,
+}
+
+impl Sticky {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// For any other word.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "stay" => Ok(Self::Stay),
+            "return" => Ok(Self::Return),
+            _ => Err("is not one of stay, return".into()),
+        }
+    }
 }
 
 /// The name of a cookie: letters, digits, `_` and `-`.
@@ -79,6 +107,11 @@ impl Affinity {
                 Spelling { name: "nginx.ingress.kubernetes.io/session-cookie-max-age", parse: seconds },
                 Spelling { name: "nginx.ingress.kubernetes.io/session-cookie-expires", parse: seconds },
             ]),
+            domain: annotations.first(&[
+                Spelling { name: "nearside.dev/cookie-domain", parse: cookie_domain },
+                Spelling { name: "nginx.ingress.kubernetes.io/session-cookie-domain", parse: cookie_domain },
+            ]),
+            sticky: annotations.first(&[Spelling { name: "nearside.dev/sticky", parse: Sticky::parse }]),
         }
     }
 }
@@ -159,6 +192,13 @@ fn cookie_path(text: &str) -> Result<Arc<str>, String> {
     if valid && text.len() <= PATH_BYTES { Ok(text.into()) } else { Err("is not a path such as /shop".into()) }
 }
 
+/// A leading dot means nothing any more (RFC 6265 §5.2.3), and browsers refuse a single label.
+fn cookie_domain(text: &str) -> Result<Hostname, String> {
+    let domain = Hostname::parse(text.strip_prefix('.').unwrap_or(text)).ok();
+    let domain = domain.filter(|domain| domain.split_first_label().1.is_some());
+    domain.ok_or_else(|| "is not a domain such as example.com".into())
+}
+
 const NGINX_NAME: &str = "INGRESSCOOKIE";
 /// Bytes of a name; it goes with every request.
 const NAME_BYTES: usize = 128;
@@ -207,6 +247,9 @@ mod tests {
             ("nginx.ingress.kubernetes.io/session-cookie-path", "shop"),
             ("nginx.ingress.kubernetes.io/session-cookie-max-age", "-1"),
             ("nginx.ingress.kubernetes.io/affinity", "ip"),
+            ("nearside.dev/cookie-domain", "com"),
+            ("nearside.dev/cookie-domain", "example.com; Path=/x"),
+            ("nearside.dev/sticky", "always"),
         ] {
             assert_eq!(read(&[(name, value)]), (Affinity::default(), 1), "{name}: {value:?}");
         }

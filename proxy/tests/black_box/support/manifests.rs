@@ -161,6 +161,13 @@ pub(crate) fn published(host: &str, nodes: &[&str]) -> Value {
     })
 }
 
+/// What DNS says of a wildcard: the nodes that serve it.
+pub(crate) fn wildcard_published(domain: &str, nodes: &[&str]) -> Value {
+    let mut object = published(&format!("*.{domain}"), nodes);
+    object["metadata"]["name"] = json!(format!("wildcard-{}", domain.replace('.', "-")));
+    object
+}
+
 /// The name of a host on one node.
 pub(crate) fn alias(host: &str, node: &str) -> String {
     let (label, rest) = host.split_once('.').unwrap();
