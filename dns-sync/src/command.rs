@@ -2,9 +2,11 @@
 
 mod publish;
 mod serve;
+mod status;
 
 pub(crate) use publish::run as publish;
 pub(crate) use serve::run as serve;
+pub(crate) use status::run as status;
 
 use nearside_admin::AdminError;
 use nearside_dns_sync::serve::BindError;

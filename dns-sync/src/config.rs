@@ -3,6 +3,7 @@
 
 mod program;
 mod publication;
+mod status;
 
 use crate::limits::MAX_ZONES;
 use crate::name::Name;
@@ -10,6 +11,7 @@ use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
 pub use program::{ProgramArgs, ProgramConfig, SourceArgs, SourceConfig};
 pub use publication::{PlanArgs, PlanConfig, PlanOutput, PublishArgs, PublishConfig};
+pub use status::{StatusArgs, StatusConfig, StatusOutput};
 use std::net::{IpAddr, SocketAddr};
 
 /// The whole command line.
@@ -36,6 +38,9 @@ pub enum Command {
     /// Publish the records on name servers that others run, by signed updates (RFC 2136)
     #[command(long_about = publication::PUBLISH_ABOUT, after_long_help = publication::PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
+    /// Show how far the records of each host have come on each name server
+    #[command(long_about = status::STATUS_ABOUT, after_long_help = status::STATUS_EXAMPLES)]
+    Status(StatusArgs),
 }
 
 /// Flags of `serve`, as typed.

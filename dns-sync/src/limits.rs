@@ -73,6 +73,16 @@ pub const CONCURRENT_REPORTS: usize = 4;
 /// mostly one does. The controller waits for a report before it withdraws a node.
 pub const REPORT_SPREAD: Duration = Duration::from_millis(400);
 
+/// What is not as it should be is reported where it lasts for so long.
+pub const TROUBLE_AFTER: Duration = Duration::from_secs(2);
+
+/// What the controller does not wait for is reported of one object at most so often: replicas that see different things must
+/// not write against each other without end.
+pub const REPORT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where the definition of the kind drops conditions they are tried again so much later: it may have been replaced.
+pub const CONDITIONS_AGAIN: Duration = Duration::from_secs(3600);
+
 /// The pause after a report that failed; it doubles with each further failure.
 pub const FIRST_REPORT_RETRY: Duration = Duration::from_secs(1);
 /// See [`FIRST_REPORT_RETRY`].
@@ -128,3 +138,37 @@ pub const LONGEST_AUTHORISE: Duration = Duration::from_secs(60);
 
 /// How often in a row a failed prerequisite leads to reading again without a pause.
 pub const OBSERVE_AT_ONCE: u32 = 3;
+
+/// How long a name server may take to answer what a look asks.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Looks on their way to one name server at a time.
+pub const MAX_LOOKS: usize = 16;
+
+/// The pauses between looks at a name that does not show what it should; the last one goes on. The first look is at once.
+pub const FIRST_LOOKS: [Duration; 7] = [
+    Duration::from_millis(100),
+    Duration::from_millis(150),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// How soon a name that shows what it should is looked at again, where the rate allows it.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Looks for drift at one name server a second, and at once after a quiet time. What is new is looked at beside them.
+pub const LOOKS_PER_SECOND: f64 = 50.0;
+/// See [`LOOKS_PER_SECOND`].
+pub const LOOK_BURST: f64 = 50.0;
+
+/// After so many looks in a row without any answer a name server is asked one thing at a time.
+pub const SILENCES_OF_A_DEAD_SERVER: u32 = 3;
+
+/// For each step of fetching the page of a publisher.
+pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Octets of that page.
+pub const PAGE_OCTETS: u64 = 256 * 1024 * 1024;

@@ -4,7 +4,7 @@ mod command;
 
 use command::RunError;
 use nearside_admin::{init_logging, parse_arguments, unusable_flags};
-use nearside_dns_sync::config::{Cli, Command, PublishConfig, ServeConfig};
+use nearside_dns_sync::config::{Cli, Command, PublishConfig, ServeConfig, StatusConfig};
 use std::future::Future;
 use std::process::ExitCode;
 use tracing::error;
@@ -28,6 +28,13 @@ fn main() -> ExitCode {
                 init_logging(config.program.log_format);
                 run(command::publish(config))
             }
+            Err(error) => unusable_flags(PROGRAM, error.mistakes()),
+        },
+        Command::Status(args) => match StatusConfig::try_from(args) {
+            Ok(config) => command::status(&config).unwrap_or_else(|error| {
+                unusable_flags(PROGRAM, &[error]);
+                ExitCode::FAILURE
+            }),
             Err(error) => unusable_flags(PROGRAM, error.mistakes()),
         },
     }

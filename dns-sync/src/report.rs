@@ -1,32 +1,48 @@
-//! What the controller is to be told: which generation of each DNSEndpoint exists, what its status says and what is served
-//! flow in; which generation to write into which status, and when, flows out. Pure: times and chance are arguments.
-//! `source` feeds it, `reporter` writes.
+//! What the cluster is to be told: which DNSEndpoints there are, what their status says and what is to be said of each flow
+//! in; what to write into which status, and when, flows out. Pure: times and chance are arguments. `source` and whoever
+//! publishes feed it, `reporter` writes.
 //!
-//! Replicas serve the same objects and say the same, so one of them is enough: each waits a moment of its own, and who sees
-//! that another has written writes nothing.
+//! Replicas publish the same objects and say the same, so one of them is enough: each waits a moment of its own, and who sees
+//! that another has written writes nothing. Where they do not say the same, each lets what stands there stand for a while.
+
+pub(crate) mod served;
 
 use crate::desired::ObjectKey;
-use crate::limits::{FIRST_REPORT_RETRY, LONGEST_REPORT_RETRY, REPORT_BURST, REPORT_SPREAD, REPORTS_PER_SECOND};
+use crate::limits::{
+    CONDITIONS_AGAIN, FIRST_REPORT_RETRY, LONGEST_REPORT_RETRY, REPORT_BURST, REPORT_PAUSE, REPORT_SPREAD,
+    REPORTS_PER_SECOND, TROUBLE_AFTER,
+};
+use nearside_watch::object::DnsEndpointStatus;
+use nearside_watch::{Observation, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// What is to be said of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// `metadata.generation` that it is about; nothing is written while the object has another one.
+    pub generation: i64,
+    /// Whether every name server answers what that generation asks for.
+    pub visible: bool,
+    /// What else.
+    pub conditions: Vec<Told>,
+}
 
 /// Something to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The object.
     pub key: ObjectKey,
-    /// `metadata.generation` of what is served.
-    pub generation: i64,
-    /// Whether its status says nothing yet.
-    pub first: bool,
+    /// What to write.
+    pub observation: Observation,
 }
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It is written, or there is nothing to write any more.
-    Done,
-    /// It is to be tried again.
+    /// It is written, and this is the status now.
+    Done(DnsEndpointStatus),
+    /// It is to be tried again, unless something else comes by the watch before.
     Failed,
 }
 
@@ -34,10 +50,12 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Reports {
     objects: BTreeMap<ObjectKey, Seen>,
-    /// What changed since the zones were published last, and what is not served.
+    /// What may have something to be said since it was considered last.
     changed: BTreeSet<ObjectKey>,
     /// What is to be written, in the order of its time.
     due: BTreeSet<(Duration, ObjectKey)>,
+    /// Until then the definition of the kind in the cluster is taken for one that drops conditions.
+    drops_conditions_until: Duration,
     allowance: f64,
     counted_at: Duration,
 }
@@ -45,18 +63,39 @@ pub struct Reports {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     generation: i64,
-    observed: i64,
-    /// The generation that is served.
-    served: i64,
+    status: DnsEndpointStatus,
+    statement: Option<Statement>,
     due: Option<Duration>,
     in_flight: bool,
     failures: u32,
+    /// When this process wrote last.
+    told_at: Option<Duration>,
+}
+
+/// What a status lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// That something is so that the controller waits for.
+    Progress,
+    /// Anything else.
+    Words,
 }
 
 impl Seen {
-    /// Whether the status says less than it could.
-    fn is_behind(&self) -> bool {
-        self.served > self.observed && self.served == self.generation
+    fn lack(&self, drops_conditions: bool) -> Option<Lack> {
+        let statement = self.statement.as_ref().filter(|statement| statement.generation == self.generation)?;
+        if statement.visible && self.status.observed_generation < self.generation {
+            return Some(Lack::Progress);
+        }
+        let unsaid =
+            |told: &&Told| !self.status.conditions.iter().any(|condition| told.is_said_by(condition, self.generation));
+        let mut unsaid = statement.conditions.iter().filter(|_| !drops_conditions).filter(unsaid).peekable();
+        unsaid.peek()?;
+        let is_progress = |told: &Told| {
+            told.holds == Some(true)
+                && !self.status.condition(told.kind).is_some_and(|condition| condition.holds_for(self.generation))
+        };
+        Some(if unsaid.any(is_progress) { Lack::Progress } else { Lack::Words })
     }
 }
 
@@ -66,6 +105,7 @@ impl Default for Reports {
             objects: BTreeMap::new(),
             changed: BTreeSet::new(),
             due: BTreeSet::new(),
+            drops_conditions_until: Duration::ZERO,
             allowance: REPORT_BURST,
             counted_at: Duration::ZERO,
         }
@@ -73,13 +113,18 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// An object stands there with this `metadata.generation` and `status.observedGeneration`.
-    pub fn saw(&mut self, key: ObjectKey, generation: i64, observed: i64) {
+    /// An object stands there with this `metadata.generation` and status.
+    pub fn saw(&mut self, key: ObjectKey, generation: i64, status: &DnsEndpointStatus) {
         let seen = self.objects.entry(key.clone()).or_default();
-        if seen.generation != generation {
-            seen.failures = 0;
+        if seen.generation == generation && seen.status == *status {
+            return;
         }
-        (seen.generation, seen.observed) = (generation, observed);
+        seen.failures = 0;
+        seen.generation = generation;
+        seen.status = status.clone();
+        if !status.conditions.is_empty() {
+            self.drops_conditions_until = Duration::ZERO;
+        }
         self.changed.insert(key);
     }
 
@@ -97,29 +142,54 @@ impl Reports {
         gone.iter().for_each(|key| self.gone(key));
     }
 
-    /// The zones are published: `serves` says of which objects all that is ours to serve is in them. `chance` gives numbers
-    /// from 0 to 1.
-    pub fn published(&mut self, serves: impl Fn(&ObjectKey) -> bool, now: Duration, mut chance: impl FnMut() -> f64) {
+    /// This is to be said of an object; `None` where nothing is. An object that is not there is nothing to speak of.
+    pub fn tell(&mut self, key: &ObjectKey, statement: Option<Statement>) {
+        let Some(seen) = self.objects.get_mut(key) else { return };
+        if seen.statement != statement {
+            seen.statement = statement;
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// The objects and the generations that they have now.
+    pub fn generations(&self) -> impl Iterator<Item = (&ObjectKey, i64)> {
+        self.objects.iter().map(|(key, seen)| (key, seen.generation))
+    }
+
+    /// Gives everything that changed its moment. `chance` gives numbers from 0 to 1.
+    pub fn consider(&mut self, now: Duration, mut chance: impl FnMut() -> f64) {
+        let drops_conditions = now < self.drops_conditions_until;
         for key in std::mem::take(&mut self.changed) {
             let Some(seen) = self.objects.get_mut(&key) else { continue };
-            if !serves(&key) {
-                // It may be served after a change of another object.
-                seen.served = 0;
-                self.changed.insert(key);
+            if seen.in_flight {
                 continue;
             }
-            seen.served = seen.generation;
-            if seen.is_behind() && seen.due.is_none() && !seen.in_flight {
-                let due = now + REPORT_SPREAD.mul_f64(chance().clamp(0.0, 1.0));
-                seen.due = Some(due);
-                self.due.insert((due, key));
+            let spread = REPORT_SPREAD.mul_f64(chance().clamp(0.0, 1.0));
+            let due = match seen.lack(drops_conditions) {
+                None => None,
+                Some(Lack::Progress) => Some(now + spread),
+                Some(Lack::Words) => {
+                    let rest = seen.told_at.map(|at| at + REPORT_PAUSE).unwrap_or_default();
+                    Some((now + TROUBLE_AFTER).max(rest) + spread)
+                }
+            };
+            // What waits already keeps its moment, unless there is reason to hurry.
+            let due = match (seen.due, due) {
+                (Some(waits), Some(due)) => Some(waits.min(due)),
+                (_, due) => due,
+            };
+            if let Some(waits) = seen.due.take() {
+                self.due.remove(&(waits, key.clone()));
             }
+            seen.due = due;
+            self.due.extend(due.map(|due| (due, key)));
         }
     }
 
     /// The next thing to write, if any is due and the rate allows it.
     pub fn take(&mut self, now: Duration) -> Option<Report> {
         self.earn(now);
+        let drops_conditions = now < self.drops_conditions_until;
         while self.allowance >= 1.0 {
             let (due, _) = self.due.first()?;
             if *due > now {
@@ -128,11 +198,15 @@ impl Reports {
             let (_, key) = self.due.pop_first()?;
             let Some(seen) = self.objects.get_mut(&key) else { continue };
             seen.due = None;
-            if seen.is_behind() {
-                seen.in_flight = true;
-                self.allowance -= 1.0;
-                return Some(Report { key, generation: seen.served, first: seen.observed == 0 });
-            }
+            let Some(statement) = seen.statement.as_ref().filter(|_| seen.lack(drops_conditions).is_some()) else {
+                continue;
+            };
+            let conditions = if drops_conditions { Vec::new() } else { statement.conditions.clone() };
+            let previous = seen.status.clone();
+            let (generation, visible) = (statement.generation, statement.visible);
+            seen.in_flight = true;
+            self.allowance -= 1.0;
+            return Some(Report { key, observation: Observation { generation, visible, conditions, previous } });
         }
         None
     }
@@ -141,22 +215,28 @@ impl Reports {
     pub fn ended(&mut self, report: &Report, ended: Ended, now: Duration) {
         let Some(seen) = self.objects.get_mut(&report.key) else { return };
         seen.in_flight = false;
-        let due = match ended {
-            Ended::Done => {
+        match ended {
+            Ended::Done(status) => {
+                if !report.observation.conditions.is_empty() && status.conditions.is_empty() {
+                    self.drops_conditions_until = now + CONDITIONS_AGAIN;
+                }
                 seen.failures = 0;
+                seen.told_at = Some(now);
                 // The watch brings the same soon; until then it must not be written again.
-                seen.observed = seen.observed.max(report.generation);
-                now
+                if seen.generation == report.observation.generation {
+                    seen.status = status;
+                }
+                self.changed.insert(report.key.clone());
             }
             Ended::Failed => {
                 let pause = FIRST_REPORT_RETRY.saturating_mul(1 << seen.failures.min(10)).min(LONGEST_REPORT_RETRY);
                 seen.failures = seen.failures.saturating_add(1);
-                now + pause
+                let due = now + pause;
+                if let Some(waits) = seen.due.replace(due) {
+                    self.due.remove(&(waits, report.key.clone()));
+                }
+                self.due.insert((due, report.key.clone()));
             }
-        };
-        if seen.is_behind() {
-            seen.due = Some(due);
-            self.due.insert((due, report.key.clone()));
         }
     }
 
@@ -176,117 +256,4 @@ impl Reports {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LATER: Duration = Duration::from_secs(3600);
-
-    fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "nearside".into(), name: name.into() }
-    }
-
-    #[test]
-    fn what_is_served_is_told_once_and_what_is_not_is_not() {
-        let mut reports = Reports::default();
-        reports.saw(key("a"), 3, 2);
-        reports.saw(key("b"), 1, 0);
-        reports.saw(key("c"), 4, 4);
-        reports.published(|key| key.name != "b", Duration::ZERO, || 0.5);
-        assert_eq!(reports.take(Duration::ZERO), None, "not before its moment");
-        let report = reports.take(REPORT_SPREAD).unwrap();
-        assert_eq!(report, Report { key: key("a"), generation: 3, first: false });
-        reports.ended(&report, Ended::Done, REPORT_SPREAD);
-        reports.saw(key("a"), 3, 2);
-        reports.saw(key("a"), 3, 3);
-        reports.published(|_| true, REPORT_SPREAD, || 0.0);
-        let second = reports.take(LATER).unwrap();
-        assert_eq!(second, Report { key: key("b"), generation: 1, first: true });
-        assert_eq!(reports.take(LATER), None);
-    }
-
-    #[test]
-    fn who_sees_that_another_replica_has_written_writes_nothing() {
-        let mut reports = Reports::default();
-        reports.saw(key("a"), 1, 0);
-        reports.published(|_| true, Duration::ZERO, || 1.0);
-        reports.saw(key("a"), 1, 1);
-        reports.published(|_| true, Duration::ZERO, || 0.0);
-        assert_eq!(reports.take(LATER), None);
-    }
-
-    #[test]
-    fn a_write_that_fails_is_tried_again_later_and_with_the_newest_generation() {
-        let mut reports = Reports::default();
-        reports.saw(key("a"), 1, 0);
-        reports.published(|_| true, Duration::ZERO, || 0.0);
-        let report = reports.take(Duration::ZERO).unwrap();
-        reports.saw(key("a"), 2, 0);
-        reports.published(|_| true, Duration::ZERO, || 0.0);
-        assert_eq!(reports.take(Duration::ZERO), None, "one write of an object at a time");
-        reports.ended(&report, Ended::Failed, Duration::ZERO);
-        assert_eq!(reports.take(Duration::ZERO), None);
-        assert_eq!(reports.take(FIRST_REPORT_RETRY).unwrap().generation, 2);
-    }
-
-    #[test]
-    fn a_burst_is_spread_over_time() {
-        let mut reports = Reports::default();
-        for number in 0..1000 {
-            reports.saw(key(&number.to_string()), 1, 0);
-        }
-        reports.published(|_| true, Duration::ZERO, || 0.0);
-        let at_once = std::iter::from_fn(|| reports.take(REPORT_SPREAD)).count();
-        assert_eq!(at_once as f64, REPORT_BURST);
-        let next = reports.next(REPORT_SPREAD).unwrap();
-        assert!(reports.take(next - Duration::from_millis(1)).is_none());
-        assert!(reports.take(next + Duration::from_millis(1)).is_some());
-    }
-
-    proptest! {
-        /// Whatever happens, in the end the status of everything that is served says so, no number falls, and nothing is
-        /// written for what the status says already.
-        #[test]
-        fn in_the_end_the_status_says_what_is_served(steps in proptest::collection::vec((0_u8..5, 0_usize..3), 1..80)) {
-            let mut reports = Reports::default();
-            let mut stored = [(0_i64, 0_i64); 3];
-            let mut flying: Vec<Report> = Vec::new();
-            let mut now = Duration::ZERO;
-            let name = |place: usize| key(&place.to_string());
-            for (step, place) in steps {
-                now += Duration::from_millis(70);
-                match step {
-                    0 => {
-                        stored[place].0 += 1;
-                        reports.saw(name(place), stored[place].0, stored[place].1);
-                    }
-                    1 => reports.published(|_| true, now, || 0.5),
-                    2 => flying.extend(reports.take(now)),
-                    3 => if let Some(report) = flying.pop() {
-                        let place: usize = report.key.name.parse().unwrap();
-                        if report.generation == stored[place].0 {
-                            prop_assert!(report.generation > stored[place].1);
-                            stored[place].1 = report.generation;
-                        }
-                        reports.ended(&report, Ended::Done, now);
-                    },
-                    _ => if let Some(report) = flying.pop() {
-                        reports.ended(&report, Ended::Failed, now);
-                    },
-                }
-            }
-            for report in flying {
-                reports.ended(&report, Ended::Failed, now);
-            }
-            now += LATER;
-            reports.published(|_| true, now, || 0.0);
-            while let Some(report) = reports.take(now) {
-                let place: usize = report.key.name.parse().unwrap();
-                stored[place].1 = report.generation;
-                reports.ended(&report, Ended::Done, now);
-                now += LATER;
-            }
-            prop_assert!(stored.iter().all(|(generation, observed)| generation == observed), "{stored:?}");
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
-//! Writes to the cluster what this server publishes: due reports flow in from [`report`](crate::report), a status of a
+//! Writes to the cluster what became of records: due reports flow in from [`report`](crate::report), a status of a
 //! DNSEndpoint flows out for each. Started by `main` where the objects come from a cluster.
 
 use crate::desired::ObjectKey;
 use crate::limits::CONCURRENT_REPORTS;
 use crate::metrics::Metrics;
-use crate::report::{Ended, Report, Reports};
+use crate::report::{Ended, Report, Reports, Statement};
+use nearside_watch::object::DnsEndpointStatus;
 use nearside_watch::{Kind, Observations, ObserveError};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -31,8 +32,9 @@ impl Default for SharedReports {
 
 impl SharedReports {
     /// An object stands there; see [`Reports::saw`].
-    pub(crate) fn saw(&self, key: ObjectKey, generation: i64, observed: i64) {
-        self.lock().saw(key, generation, observed);
+    pub(crate) fn saw(&self, key: ObjectKey, generation: i64, status: &DnsEndpointStatus) {
+        self.lock().saw(key, generation, status);
+        self.changed.notify_one();
     }
 
     /// An object is gone.
@@ -45,9 +47,19 @@ impl SharedReports {
         self.lock().reset(keys);
     }
 
-    /// The zones are published.
-    pub(crate) fn published(&self, serves: impl Fn(&ObjectKey) -> bool) {
-        self.lock().published(serves, self.now(), chance);
+    /// Says of every object what is to be said; `None` where nothing is. See [`Reports::tell`].
+    pub(crate) fn tell_all(&self, statement: impl Fn(&ObjectKey, i64) -> Option<Statement>) {
+        let mut reports = self.lock();
+        let statements: Vec<(ObjectKey, Option<Statement>)> =
+            reports.generations().map(|(key, generation)| (key.clone(), statement(key, generation))).collect();
+        statements.into_iter().for_each(|(key, statement)| reports.tell(&key, statement));
+        drop(reports);
+        self.changed.notify_one();
+    }
+
+    /// Says what is to be said of one object.
+    pub fn tell(&self, key: &ObjectKey, statement: Option<Statement>) {
+        self.lock().tell(key, statement);
         self.changed.notify_one();
     }
 
@@ -62,15 +74,16 @@ impl SharedReports {
 
 /// Writes for ever.
 pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc<Metrics>) {
-    let mut writes: JoinSet<(Report, Result<(), ObserveError>)> = JoinSet::new();
+    let mut writes: JoinSet<(Report, Result<DnsEndpointStatus, ObserveError>)> = JoinSet::new();
     let mut failures = 0_u32;
     loop {
+        shared.lock().consider(shared.now(), chance);
         while writes.len() < CONCURRENT_REPORTS {
             let Some(report) = shared.lock().take(shared.now()) else { break };
             let observations = observations.clone();
             writes.spawn(async move {
                 let key = nearside_watch::ObjectKey::new(Kind::DnsEndpoint, &report.key.namespace, &report.key.name);
-                let outcome = observations.record(&key, report.generation, report.first).await;
+                let outcome = observations.record(&key, &report.observation).await;
                 (report, outcome)
             });
         }
@@ -80,9 +93,9 @@ pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc
             Some(Ok((report, outcome))) = writes.join_next(), if !writes.is_empty() => {
                 metrics.reports.with_label_values(&[word(&outcome)]).inc();
                 let ended = match outcome {
-                    Ok(()) => Ended::Done,
+                    Ok(status) => Ended::Done(status),
                     // Whatever is newer comes by the watch.
-                    Err(ObserveError::Outdated { .. }) => Ended::Done,
+                    Err(ObserveError::Outdated { .. }) => Ended::Failed,
                     Err(error) => {
                         failures = failures.saturating_add(1);
                         if failures.is_power_of_two() {
@@ -98,9 +111,9 @@ pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc
     }
 }
 
-fn word(outcome: &Result<(), ObserveError>) -> &'static str {
+fn word(outcome: &Result<DnsEndpointStatus, ObserveError>) -> &'static str {
     match outcome {
-        Ok(()) => "written",
+        Ok(_) => "written",
         Err(ObserveError::Outdated { .. }) => "outdated",
         Err(ObserveError::Forbidden { .. } | ObserveError::Failed { .. }) => "failed",
     }

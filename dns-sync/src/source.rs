@@ -88,7 +88,7 @@ pub async fn follow(mut store: ZoneStore, mut endpoints: Endpoints, synced: watc
         }
         store.publish();
         if store.is_synced() {
-            endpoints.reports.published(|key| store.serves(key));
+            endpoints.reports.tell_all(store.statements());
         }
         synced.send_if_modified(|synced| !std::mem::replace(synced, store.is_synced()) && *synced);
         tokio::time::sleep(BUILD_INTERVAL).await;
@@ -98,7 +98,7 @@ pub async fn follow(mut store: ZoneStore, mut endpoints: Endpoints, synced: watc
 /// Notes which generations of objects there are, and what their status says.
 fn note(reports: &SharedReports, change: &nearside_watch::Change) {
     let saw = |endpoint: &DnsEndpoint| {
-        reports.saw(key(endpoint), endpoint.metadata.generation, endpoint.status.observed_generation);
+        reports.saw(key(endpoint), endpoint.metadata.generation, &endpoint.status);
     };
     match change {
         nearside_watch::Change::Apply(Object::DnsEndpoint(endpoint)) => saw(endpoint),

@@ -1,9 +1,11 @@
 //! The one owner of what is desired: changes of objects flow in, zones flow out behind one pointer that queries read.
 //! Fed by `source`, read through the pointer by `serve`. Nothing is published before the first complete list.
 
-use crate::desired::{Desired, DesiredObject, ObjectKey, Problem, Rejection, parse};
+use crate::desired::{Desired, DesiredObject, ObjectKey, Rejection, parse};
 use crate::metrics::Metrics;
 use crate::name::Name;
+use crate::report::Statement;
+use crate::report::served::statement;
 use crate::serial;
 use crate::zone::Zones;
 use crate::zone::build::{ZoneSettings, assemble};
@@ -110,14 +112,16 @@ impl ZoneStore {
         self.report(conflicts);
     }
 
-    /// Whether all that an object asks of the served zones is in the published ones. What lies outside of them is the matter
-    /// of another publisher.
-    pub fn serves(&self, key: &ObjectKey) -> bool {
-        let outside = |rejection: &&Rejection| matches!(rejection.problem, Problem::OutsideZones(_));
-        let rejected = || self.reported.iter().filter(|rejection| rejection.object == *key);
-        self.desired.get(key).is_some_and(|desired| {
-            rejected().all(|rejection| outside(&rejection)) && rejected().count() < desired.records.len()
-        })
+    /// What is to be said of each object now that the zones are published: a function of its key and `metadata.generation`.
+    pub fn statements(&self) -> impl Fn(&ObjectKey, i64) -> Option<Statement> {
+        let mut rejections: BTreeMap<&ObjectKey, Vec<&Rejection>> = BTreeMap::new();
+        for rejection in &self.reported {
+            rejections.entry(&rejection.object).or_default().push(rejection);
+        }
+        move |key, generation| {
+            let rejected = rejections.get(key).map_or(&[][..], Vec::as_slice);
+            self.desired.get(key).and_then(|desired| statement(desired, rejected, generation))
+        }
     }
 
     /// Logs what is newly left out, and what no longer is, each once.
@@ -216,8 +220,12 @@ mod tests {
         elsewhere.endpoints[0].dns_name = "b.example.net".into();
         store.take(Change::Reset(vec![both, elsewhere, object("c", "no address")]));
         store.publish();
-        let serves = |name: &str| store.serves(&object(name, "").key);
-        assert_eq!((serves("a"), serves("b"), serves("c"), serves("d")), (true, false, false, false));
+        let statements = store.statements();
+        let said = |name: &str| statements(&object(name, "").key, 1).map(|statement| statement.visible);
+        assert_eq!((said("a"), said("b"), said("c"), said("d")), (Some(true), None, Some(false), None));
+        let said = statements(&object("c", "").key, 1).unwrap().conditions;
+        assert_eq!(said[0].reason, "Rejected");
+        assert!(said[0].message.starts_with("spec.endpoints[0].targets: no usable target"), "{}", said[0].message);
     }
 
     #[test]

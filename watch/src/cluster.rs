@@ -17,7 +17,7 @@ mod review;
 mod split;
 mod watch_stream;
 
-pub use observed::{Observations, ObserveError};
+pub use observed::{Observation, Observations, ObserveError, Told};
 pub use review::{Asked, ReviewError, token_reviews};
 
 use crate::backoff::{Backoff, spread};

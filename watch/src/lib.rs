@@ -27,7 +27,7 @@ mod verdict_log;
 
 pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 pub use changes::{Batch, Changes, Trust, changes};
-pub use cluster::{Asked, Observations, ObserveError, ReviewError, token_reviews};
+pub use cluster::{Asked, Observation, Observations, ObserveError, ReviewError, Told, token_reviews};
 pub use last_known::{SnapshotArguments, SnapshotError, SnapshotProblem, SnapshotSettings};
 pub use manifests::{ManifestPart, manifest_parts};
 pub use merge::Standing;
@@ -40,5 +40,7 @@ pub use state::{Counts, KindState, SyncState, register as register_metrics};
 
 /// The objects as `nearside-routing` trims them, so that dns-sync needs no dependency on it.
 pub mod object {
-    pub use nearside_routing::object::{DnsEndpoint, DnsEndpointSpec, ObjectMeta, RecordSet};
+    pub use nearside_routing::object::{
+        DnsEndpoint, DnsEndpointSpec, DnsEndpointStatus, ObjectMeta, PublicationCondition, RecordSet,
+    };
 }

@@ -14,10 +14,11 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("nearside-controller", "explain"),
     ("nearside-controller", "check"),
     ("nearside-dns-sync", "publish"),
+    ("nearside-dns-sync", "status"),
     ("nearside-loadtest", "api"),
     ("nearside-loadtest", "clean"),
     ("nearside-loadtest", "bench scale"),

@@ -38,7 +38,7 @@ pub struct PublicationCondition {
     #[serde(rename = "type")]
     pub kind: String,
     pub status: String,
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
     #[serde(deserialize_with = "null_as_default")]
     pub last_transition_time: String,
@@ -68,6 +68,12 @@ impl PublicationCondition {
     pub fn holds_for(&self, generation: i64) -> bool {
         self.status == "True" && self.observed_generation >= generation
     }
+}
+
+/// Go leaves the number out where it is 0.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// `spec` of a DNSEndpoint.

@@ -1,0 +1,178 @@
+//! Fetches the page: where the admin port is, and what lets in there, flow in; the publication flows out. One request over plain
+//! HTTP, to an address or a Unix socket, bounded in time and size.
+
+use crate::limits::{PAGE_OCTETS, PAGE_TIMEOUT};
+use crate::overview::Overview;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a publisher shows its pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `http://HOST:PORT`, as `HOST:PORT`.
+    Http(String),
+    /// A Unix socket.
+    Socket(PathBuf),
+}
+
+/// What lets in; never shown.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// A token of the cluster (RFC 6750).
+    pub token: Option<String>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// Nobody answers there.
+    #[error("{place} cannot be asked: {source}; is it the --admin-listen of the publisher?")]
+    Unreachable {
+        /// Where it was asked.
+        place: Place,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The publisher does not let us in, or has no such page.
+    #[error("{place} answers \"{status}\"{}", hint(.status))]
+    Refused {
+        /// Where it was asked.
+        place: Place,
+        /// The status of its answer.
+        status: String,
+    },
+    /// Something else answers there.
+    #[error("{place} shows no publication: {why}")]
+    Unreadable {
+        /// Where it was asked.
+        place: Place,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A place that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not http://HOST:PORT; of a port with TLS ask through --admin-socket or a tunnel")]
+pub struct NoPlace(String);
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let bad = || NoPlace(text.to_owned());
+        if text.starts_with("https://") {
+            return Err(bad());
+        }
+        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+        let is_plain = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | '@' | '?'));
+        if !is_plain || port.parse::<u16>().is_err() {
+            return Err(bad());
+        }
+        Ok(Self::Http(authority.to_owned()))
+    }
+}
+
+impl Place {
+    /// The page as it is now.
+    ///
+    /// # Errors
+    /// [`PageError`] names the place.
+    pub fn overview(&self, access: &Access) -> Result<Overview, PageError> {
+        let unreachable = |source| PageError::Unreachable { place: self.clone(), source };
+        let unreadable = |why: String| PageError::Unreadable { place: self.clone(), why };
+        let answer = match self {
+            Self::Http(authority) => {
+                let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+                let mut stream = None;
+                for address in authority.to_socket_addrs().map_err(unreachable)? {
+                    match TcpStream::connect_timeout(&address, PAGE_TIMEOUT) {
+                        Ok(open) => {
+                            stream = Some(open);
+                            break;
+                        }
+                        Err(error) => last = error,
+                    }
+                }
+                let stream = stream.ok_or(last).map_err(unreachable)?;
+                stream.set_read_timeout(Some(PAGE_TIMEOUT)).map_err(unreachable)?;
+                exchange(stream, authority, access)
+            }
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path).map_err(unreachable)?;
+                stream.set_read_timeout(Some(PAGE_TIMEOUT)).map_err(unreachable)?;
+                exchange(stream, "publisher", access)
+            }
+        };
+        let answer = answer.map_err(unreachable)?;
+        let end = answer.windows(4).position(|octets| octets == b"\r\n\r\n");
+        let (head, body) = match end {
+            Some(end) => (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]),
+            None => return Err(unreadable("that is no HTTP".to_owned())),
+        };
+        let status = head.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or_default();
+        if !status.starts_with("200") {
+            return Err(PageError::Refused { place: self.clone(), status: status.to_owned() });
+        }
+        serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, access: &Access) -> io::Result<Vec<u8>> {
+    let token = access.token.as_deref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    write!(stream, "GET /publication HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(PAGE_OCTETS).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn hint(status: &str) -> &'static str {
+    match status.get(..3) {
+        Some("401" | "403") => "; --token-file names what lets in",
+        Some("404") => "; only `publish` has this page",
+        _ => "",
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(authority) => write!(f, "http://{authority}"),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_an_http_address() {
+        for (text, authority) in [
+            ("http://127.0.0.1:1938", "127.0.0.1:1938"),
+            ("http://127.0.0.1:1938/", "127.0.0.1:1938"),
+            ("dns-sync.nearside:1938", "dns-sync.nearside:1938"),
+            ("http://[::1]:1938", "[::1]:1938"),
+        ] {
+            assert_eq!(text.parse(), Ok(Place::Http(authority.into())));
+        }
+        for text in
+            ["", "https://127.0.0.1:1938", "127.0.0.1", "http://a:b", "http://:1938", "http://user@host:1", "a/b:1"]
+        {
+            assert!(text.parse::<Place>().is_err(), "{text}");
+        }
+    }
+}
