@@ -172,3 +172,19 @@ pub const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Octets of that page.
 pub const PAGE_OCTETS: u64 = 256 * 1024 * 1024;
+
+/// How long the source may fail before nothing is withdrawn any more.
+pub const SOURCE_TOLERANCE: Duration = Duration::from_secs(30);
+
+/// How long an object must be missing in what a cluster lists before it counts as deleted although nobody saw that.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(600);
+
+/// How long a name stays after its object was deleted: it may be made again at once.
+pub const WITHDRAWAL_LINGER: Duration = Duration::from_secs(2);
+
+/// So many names of a zone at least, and such a part of it, are too many to go within the window without being asked.
+pub const RATIO_AT_LEAST: usize = 10;
+/// See [`RATIO_AT_LEAST`].
+pub const RATIO_PERCENT: usize = 30;
+/// See [`RATIO_AT_LEAST`].
+pub const RATIO_WINDOW: Duration = Duration::from_secs(60);

@@ -56,12 +56,6 @@ impl Round {
         Self { batches, failed: None }
     }
 
-    /// The next batch to send; none when the round is over.
-    pub fn next(&mut self) -> Option<Batch> {
-        let due = |batch: &Batch| self.failed.is_none_or(|failed| batch.phase <= failed);
-        self.batches.front().is_some_and(due).then(|| self.batches.pop_front()).flatten()
-    }
-
     /// Takes note that a batch was not applied, and that its names are not left out either.
     pub fn failed(&mut self, batch: &Batch) {
         self.failed = Some(self.failed.map_or(batch.phase, |failed| failed.min(batch.phase)));
@@ -70,6 +64,16 @@ impl Round {
     /// Whether a batch was not applied.
     pub fn has_failed(&self) -> bool {
         self.failed.is_some()
+    }
+}
+
+impl Iterator for Round {
+    type Item = Batch;
+
+    /// The next batch to send; none when the round is over.
+    fn next(&mut self) -> Option<Batch> {
+        let due = |batch: &Batch| self.failed.is_none_or(|failed| batch.phase <= failed);
+        self.batches.front().is_some_and(due).then(|| self.batches.pop_front()).flatten()
     }
 }
 

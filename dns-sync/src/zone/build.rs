@@ -3,7 +3,7 @@
 //! the order in which objects arrived.
 
 use super::{Node, Zone};
-use crate::desired::{Desired, Problem, Rejection};
+use crate::desired::{Desired, ObjectKey, Problem, Rejection};
 use crate::limits::{MAX_HTTPS_OCTETS, MAX_NAMES, MAX_TARGETS, MAX_TXT_OCTETS};
 use crate::name::Name;
 use crate::record::{Rrset, RrsetData, Soa, Ttl};
@@ -60,6 +60,30 @@ pub fn assemble<'d>(
         }
     }
     (zones.finish(), rejections)
+}
+
+/// What objects ask for together at one name, by the rules of [`assemble`]: each RRset with its object and its index in
+/// `spec.endpoints[]`, sorted by object key.
+pub(crate) fn unite<'d>(
+    name: &Name,
+    records: impl Iterator<Item = (&'d ObjectKey, usize, &'d Rrset)> + Clone,
+) -> (Vec<Rrset>, Vec<Rejection>) {
+    let mut node = Node::default();
+    let mut rejections = Vec::new();
+    for aliases in [false, true] {
+        for (object, index, rrset) in records.clone() {
+            let result = match &rrset.data {
+                RrsetData::Cname(target) if aliases => node.add_cname(name, target, rrset),
+                data if aliases || matches!(data, RrsetData::Cname(_)) => Ok(()),
+                _ => node.merge(rrset),
+            };
+            if let Err((field, problem)) = result {
+                let field = format!("spec.endpoints[{index}].{field}");
+                rejections.push(Rejection { object: object.clone(), field, problem });
+            }
+        }
+    }
+    (node.rrsets, rejections)
 }
 
 struct Assembly {
@@ -282,7 +306,7 @@ const SOA_TIMES: (u32, u32, u32) = (3600, 600, 604_800);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
+    use crate::desired::{DesiredEndpoint, DesiredObject, parse};
     use crate::record::RecordType;
 
     fn settings(origin: &str) -> ZoneSettings {

@@ -15,10 +15,6 @@ fn write(index: usize, phase: Phase, octets: usize) -> Write {
     }
 }
 
-fn drain(mut round: Round) -> Vec<Batch> {
-    std::iter::from_fn(|| round.next()).collect()
-}
-
 #[test]
 fn a_phase_waits_for_the_one_before_but_not_for_its_own() {
     let writes = vec![
@@ -53,7 +49,7 @@ proptest! {
     ) {
         let phases = [Phase::Add, Phase::Swap, Phase::Remove];
         let writes: Vec<Write> = sizes.iter().enumerate().map(|(i, (phase, size))| write(i, phases[*phase], *size)).collect();
-        let batches = drain(Round::new(writes.clone(), &Isolation::default(), Instant::now()));
+        let batches: Vec<Batch> = Round::new(writes.clone(), &Isolation::default(), Instant::now()).collect();
         prop_assert!(batches.is_sorted_by_key(|batch| batch.phase));
         for batch in &batches {
             prop_assert!(!batch.writes.is_empty() && batch.writes.len() <= MAX_UPDATE_NAMES);

@@ -1,0 +1,284 @@
+//! What was last known to be right, on disk: the names of a zone flow in and a file flows out, and back. Written by the publisher
+//! when something has changed, read once at its start. Nothing follows from it alone but what to look for, so a file that cannot
+//! be used costs only that.
+//!
+//! The first line says what it is, each further line is one RRset, the last one is the SHA-256 of all before it.
+
+use super::observed::RecordSets;
+use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
+use crate::name::Name;
+use crate::record::{Rrset, RrsetData, Text};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The names of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastGood {
+    /// What stood at each.
+    pub names: BTreeMap<Name, Remembered>,
+}
+
+/// One name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Its RRsets; never none.
+    pub sets: RecordSets,
+    /// Its generation.
+    pub generation: u64,
+    /// The object that asked for it.
+    pub object: ObjectKey,
+}
+
+/// The file of one zone.
+#[derive(Clone, Debug)]
+pub struct LastGoodFile {
+    path: PathBuf,
+    head: Head,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LastGoodError {
+    /// It cannot be read.
+    #[error("what was last known of the zone cannot be read from {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It cannot be written.
+    #[error("what is known of the zone cannot be written to {}: {error} (stateDir)", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something else is in it.
+    #[error("{} is not used: {problem}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        problem: Problem,
+    },
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It ends early, or was never one.
+    #[error("it is cut off, or no file of this program")]
+    Truncated,
+    /// Its checksum is another.
+    #[error("it is damaged: its checksum is wrong")]
+    Damaged,
+    /// Of another version of the format.
+    #[error("it is of version {0}, this program writes version {VERSION}")]
+    Version(u64),
+    /// Of another cluster.
+    #[error("it is of the cluster \"{0}\"")]
+    Cluster(String),
+    /// Of another zone.
+    #[error("it is of the zone \"{0}\"")]
+    Zone(String),
+    /// A record in it cannot be read.
+    #[error("a record in it cannot be read")]
+    Record,
+}
+
+impl LastGoodFile {
+    /// The file of a zone in a directory.
+    pub fn new(directory: &Path, cluster: &str, zone: &Name) -> Self {
+        let head = Head { nearside_last_good: VERSION, cluster: cluster.to_owned(), zone: zone.to_string() };
+        Self { path: directory.join(format!("{zone}.last-good")), head }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it; none where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or something else is in it.
+    pub fn load(&self) -> Result<Option<LastGood>, LastGoodError> {
+        let failed = |error| LastGoodError::Read { path: self.path.clone(), error };
+        let mut bytes = Vec::new();
+        match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?.take(MAX_OCTETS).read_to_end(&mut bytes).map_err(failed)?,
+        };
+        let refused = |problem| LastGoodError::Refused { path: self.path.clone(), problem };
+        decode(&bytes, &self.head).map(Some).map_err(refused)
+    }
+
+    /// Replaces it as a whole: after a crash there is the old one or the new one. Blocks.
+    ///
+    /// # Errors
+    /// Where the disk does not take it; the old one stays then.
+    pub fn store(&self, known: &LastGood) -> Result<(), LastGoodError> {
+        replace(&self.path, &encode(known, &self.head))
+            .map_err(|error| LastGoodError::Write { path: self.path.clone(), error })
+    }
+}
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    nearside_last_good: u64,
+    cluster: String,
+    zone: String,
+}
+
+/// One further line; records as in `spec.endpoints[]` of a DNSEndpoint.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    name: String,
+    record_type: String,
+    ttl: u32,
+    targets: Vec<String>,
+    generation: u64,
+    namespace: String,
+    object: String,
+}
+
+fn encode(known: &LastGood, head: &Head) -> Vec<u8> {
+    let lines = known.names.iter().flat_map(|(name, remembered)| {
+        remembered.sets.values().map(move |rrset| Line {
+            name: name.to_string(),
+            record_type: rrset.data.record_type().to_string(),
+            ttl: rrset.ttl.seconds(),
+            targets: targets(&rrset.data),
+            generation: remembered.generation,
+            namespace: remembered.object.namespace.clone(),
+            object: remembered.object.name.clone(),
+        })
+    });
+    let lines = lines.filter_map(|line| serde_json::to_vec(&line).ok());
+    let mut bytes = Vec::new();
+    for line in serde_json::to_vec(head).into_iter().chain(lines) {
+        bytes.extend(line);
+        bytes.push(b'\n');
+    }
+    let digest = checksum(&bytes);
+    bytes.extend(digest.into_bytes());
+    bytes.push(b'\n');
+    bytes
+}
+
+fn decode(bytes: &[u8], head: &Head) -> Result<LastGood, Problem> {
+    let end = bytes.len().checked_sub(DIGEST_LINE).ok_or(Problem::Truncated)?;
+    let (content, digest) = bytes.split_at(end);
+    let mut lines = content.strip_suffix(b"\n").ok_or(Problem::Truncated)?.split(|octet| *octet == b'\n');
+    let first = lines.next().unwrap_or_default();
+    // Before the checksum: another version may end otherwise.
+    let version: Versioned = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
+    if version.nearside_last_good != VERSION {
+        return Err(Problem::Version(version.nearside_last_good));
+    }
+    if digest.strip_suffix(b"\n").ok_or(Problem::Truncated)? != checksum(content).as_bytes() {
+        return Err(Problem::Damaged);
+    }
+    let found: Head = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
+    if found.cluster != head.cluster {
+        return Err(Problem::Cluster(found.cluster));
+    }
+    if found.zone != head.zone {
+        return Err(Problem::Zone(found.zone));
+    }
+    let mut known = LastGood::default();
+    for line in lines {
+        let line: Line = serde_json::from_slice(line).map_err(|_| Problem::Record)?;
+        let (name, rrset, generation, object) = read(line).ok_or(Problem::Record)?;
+        let fresh = || Remembered { sets: RecordSets::new(), generation, object };
+        known.names.entry(name).or_insert_with(fresh).sets.insert(rrset.data.record_type(), rrset);
+    }
+    Ok(known)
+}
+
+fn read(line: Line) -> Option<(Name, Rrset, u64, ObjectKey)> {
+    let endpoint = DesiredEndpoint {
+        dns_name: line.name,
+        record_type: line.record_type,
+        targets: line.targets,
+        record_ttl: Some(line.ttl.into()),
+    };
+    let key = ObjectKey { namespace: line.namespace, name: line.object };
+    let object = DesiredObject { key, generation: line.generation, endpoints: vec![endpoint] };
+    let mut desired = parse(&object);
+    let (_, name, rrset) = desired.records.pop().filter(|_| desired.rejections.is_empty())?;
+    Some((name, rrset, desired.generation, desired.key))
+}
+
+/// The targets of a DNSEndpoint that asks for these records.
+fn targets(data: &RrsetData) -> Vec<String> {
+    match data {
+        RrsetData::A(all) => all.iter().map(ToString::to_string).collect(),
+        RrsetData::Aaaa(all) => all.iter().map(ToString::to_string).collect(),
+        RrsetData::Txt(all) => all.iter().map(quoted).collect(),
+        RrsetData::Https(all) => all.iter().map(ToString::to_string).collect(),
+        RrsetData::Cname(target) => vec![target.to_string()],
+        // No object asks for these.
+        RrsetData::Ns(_) | RrsetData::Soa(_) => Vec::new(),
+    }
+}
+
+/// The strings of a text as RFC 1035 §5.1 writes them.
+fn quoted(text: &Text) -> String {
+    let string = |string: &[u8]| {
+        let escaped = string.iter().map(|octet| match octet {
+            b' '..=b'~' if !matches!(octet, b'"' | b'\\') => char::from(*octet).to_string(),
+            _ => format!("\\{octet:03}"),
+        });
+        format!("\"{}\"", escaped.collect::<String>())
+    };
+    text.iter().map(|part| string(part)).collect::<Vec<_>>().join(" ")
+}
+
+fn checksum(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    })();
+    if written.is_err() {
+        // A full disk must not stay full for it.
+        drop(fs::remove_file(&new));
+    }
+    written?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    nearside_last_good: u64,
+}
+
+/// Grows when the format or the meaning of what is kept changes.
+const VERSION: u64 = 1;
+
+/// 64 digits and the end of the line.
+const DIGEST_LINE: usize = 65;
+
+/// More than half a million names with all their records.
+const MAX_OCTETS: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests;
