@@ -188,3 +188,6 @@ pub const RATIO_AT_LEAST: usize = 10;
 pub const RATIO_PERCENT: usize = 30;
 /// See [`RATIO_AT_LEAST`].
 pub const RATIO_WINDOW: Duration = Duration::from_secs(60);
+
+/// Octets of a file with TSIG keys.
+pub const MAX_KEY_FILE_OCTETS: u64 = 64 * 1024;

@@ -18,6 +18,7 @@ pub mod fence;
 pub mod guard;
 pub mod intent;
 pub mod isolation;
+pub mod key;
 pub mod last_good;
 pub mod marker;
 pub mod observed;

@@ -12,6 +12,7 @@ pub mod cluster_commands;
 pub mod demo;
 pub mod dns_lab;
 pub mod lab;
+pub mod name_servers;
 pub mod pods;
 pub mod programs;
 pub mod rest;

@@ -5,9 +5,9 @@ mod document;
 
 use crate::limits::{MAX_KEYS, MAX_SERVERS, MAX_ZONES};
 use crate::name::Name;
+use crate::wire::tsig::{Algorithm, UnknownAlgorithm};
 use document::{Entry, Mistakes};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -74,15 +74,6 @@ pub enum KeySource {
         /// The file of the secret.
         file: PathBuf,
     },
-}
-
-/// The algorithms of TSIG (RFC 8945 §6) that are used; older ones are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the registered ones")]
-pub enum Algorithm {
-    HmacSha256,
-    HmacSha384,
-    HmacSha512,
 }
 
 /// A file that cannot be used.
@@ -207,7 +198,7 @@ fn key(entry: &Entry<'_>) -> Option<KeySource> {
     entry.allow(&["file", "name", "algorithm", "secretFile"]);
     let Some(file) = entry.optional("file") else {
         let name = entry.required("name").and_then(|entry| entry.parsed(name_without_wildcard));
-        let algorithm = entry.required("algorithm").and_then(|entry| entry.parsed(str::parse::<Algorithm>));
+        let algorithm = entry.required("algorithm").and_then(|entry| entry.parsed(algorithm_of));
         let file = entry.required("secretFile").and_then(|entry| entry.parsed(path));
         return Some(KeySource::Secret { name: name?, algorithm: algorithm?, file: file? });
     };
@@ -251,27 +242,8 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-impl std::str::FromStr for Algorithm {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim_end_matches('.').to_ascii_lowercase().as_str() {
-            "hmac-sha256" => Ok(Self::HmacSha256),
-            "hmac-sha384" => Ok(Self::HmacSha384),
-            "hmac-sha512" => Ok(Self::HmacSha512),
-            _ => Err(format!("\"{text}\" is not one of hmac-sha256, hmac-sha384, hmac-sha512")),
-        }
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HmacSha256 => "hmac-sha256",
-            Self::HmacSha384 => "hmac-sha384",
-            Self::HmacSha512 => "hmac-sha512",
-        })
-    }
+fn algorithm_of(text: &str) -> Result<Algorithm, String> {
+    text.trim_end_matches('.').parse().map_err(|error: UnknownAlgorithm| format!("\"{text}\" {error}"))
 }
 
 /// Characters of the name of a cluster: a marker is one string of a TXT record.

@@ -30,6 +30,11 @@ pub enum Algorithm {
     HmacSha512,
 }
 
+/// Another algorithm, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not one of hmac-sha256, hmac-sha384, hmac-sha512")]
+pub struct UnknownAlgorithm;
+
 /// The number of a TSIG error (RFC 8945 §3).
 pub mod error {
     #![expect(missing_docs, reason = "the names are the registered ones")]
@@ -117,12 +122,12 @@ impl fmt::Display for Algorithm {
 }
 
 impl FromStr for Algorithm {
-    type Err = ();
+    type Err = UnknownAlgorithm;
 
     /// Reads the registered name, in any case.
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
         let all = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
-        all.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(text)).ok_or(())
+        all.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(text)).ok_or(UnknownAlgorithm)
     }
 }
 

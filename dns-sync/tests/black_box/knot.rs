@@ -6,93 +6,26 @@
 //! - The case of names in record data, which name compression decides (Knot compresses onto the question).
 //! - A CNAME loop: both stop, after different numbers of links.
 
-use crate::client::{PATIENCE, query, udp};
+use crate::client::{query, udp};
 use crate::server::{Server, object, zone};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use nearside_dns_sync::limits::MAX_CNAME_CHAIN;
+use nearside_loadtest::name_servers::{NameServer, Setup, Software, Source, Zone};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-struct Knot {
-    address: SocketAddr,
-    process: Child,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Knot {
-    fn drop(&mut self) {
-        // Best effort: the test is over either way.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Knot {
-    /// Starts an instance with the given (origin, zone file) pairs on a free port of 127.0.0.1.
-    fn start(zones: &[(String, String)]) -> Self {
-        // The free port may be taken between finding and using it; then Knot ends and another port is tried.
-        (0..10).find_map(|_| Self::try_start(zones)).expect("knotd starts and answers")
-    }
-
-    fn try_start(zones: &[(String, String)]) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().display();
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        let udp_port = UdpSocket::bind(address).ok()?;
-        drop((tcp, udp_port));
-        let mut config = format!(
-            "server:\n  rundir: \"{path}\"\n  listen: 127.0.0.1@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
-             database:\n  storage: \"{path}\"\nlog:\n  - target: stderr\n    any: error\n\
-             template:\n  - id: default\n    storage: \"{path}\"\n    semantic-checks: off\nzone:\n",
-            address.port()
-        );
-        for (origin, text) in zones {
-            std::fs::write(directory.path().join(format!("{origin}.zone")), text).unwrap();
-            writeln!(config, "  - domain: {origin}\n    file: \"{origin}.zone\"").unwrap();
-        }
-        let file = directory.path().join("knot.conf");
-        std::fs::write(&file, config).unwrap();
-        let process = Command::new("/usr/sbin/knotd")
-            .arg("-c")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("/usr/sbin/knotd can be started; it is in the Debian package knot (make test installs it)");
-        let mut knot = Self { address, process, _directory: directory };
-        knot.answers(zones).then_some(knot)
-    }
-
-    /// Waits until every zone is served; false when the process has ended.
-    fn answers(&mut self, zones: &[(String, String)]) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(self.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let mut buffer = [0; 4096];
-        for (origin, _) in zones {
-            let question = query(&format!("{origin}."), RecordType::SOA, None).to_vec().unwrap();
-            loop {
-                if self.process.try_wait().unwrap().is_some() || Instant::now() > deadline {
-                    return false;
-                }
-                // A refused datagram shows as an error on one of these; the loop asks again.
-                let _ = socket.send(&question);
-                let Ok(length) = socket.recv(&mut buffer) else { continue };
-                let answer = Message::from_vec(&buffer[..length]).unwrap();
-                if answer.metadata.response_code == ResponseCode::NoError && !answer.answers.is_empty() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        true
-    }
+/// Starts Knot with the given (origin, zone file) pairs.
+fn knot(zones: impl Iterator<Item = (String, String)>) -> NameServer {
+    let zone = |(origin, text)| Zone {
+        origin,
+        source: Source::File(text),
+        update: Vec::new(),
+        transfer: Vec::new(),
+        notify: Vec::new(),
+    };
+    let setup = Setup { zones: zones.map(zone).collect(), keys: Vec::new() };
+    NameServer::start(Software::Knot, &setup).unwrap()
 }
 
 /// What is compared of an answer.
@@ -197,7 +130,7 @@ fn answers_agree_with_knot() {
         let serial = zones.find(&origin.parse().unwrap()).unwrap().serial();
         (origin.clone(), zone_file(origin, serial, records))
     });
-    let knot = Knot::start(&files.collect::<Vec<_>>());
+    let knot = knot(files);
 
     let types = [
         RecordType::A,
@@ -219,7 +152,7 @@ fn answers_agree_with_knot() {
             for record_type in types {
                 let edns = [None, Some(512), Some(1232)][sequence.below(3)];
                 let question = query(&qname, record_type, edns);
-                let (ours, theirs) = (udp(server.address, &question), udp(knot.address, &question));
+                let (ours, theirs) = (udp(server.address, &question), udp(knot.address(), &question));
                 if is_alias_loop(&ours) || is_alias_loop(&theirs) {
                     continue;
                 }

@@ -4,8 +4,9 @@
 use super::namespace::Namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpSocket;
 
 /// A place to open sockets and start programs in; cheap to clone.
@@ -120,6 +121,16 @@ impl Place {
             Ok(socket)
         })?;
         Ok(TcpSocket::from_std_stream(socket.into()))
+    }
+
+    /// An open TCP connection, blocking.
+    ///
+    /// # Errors
+    /// When nobody takes it in time.
+    pub fn connect(&self, peer: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        let socket = self.run(move || Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP)))?;
+        socket.connect_timeout(&peer.into(), limit)?;
+        Ok(socket.into())
     }
 
     /// A command that runs in this place.
