@@ -1,9 +1,13 @@
 //! What each command of the program runs, one file each, and why it may fail. Called by `main`.
 
+mod confirm;
+mod plan;
 mod publish;
 mod serve;
 mod status;
 
+pub(crate) use confirm::run as confirm;
+pub(crate) use plan::run as plan;
 pub(crate) use publish::run as publish;
 pub(crate) use serve::run as serve;
 pub(crate) use status::run as status;

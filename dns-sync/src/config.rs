@@ -10,7 +10,7 @@ use crate::name::Name;
 use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
 pub use program::{ProgramArgs, ProgramConfig, SourceArgs, SourceConfig};
-pub use publication::{PlanArgs, PlanConfig, PlanOutput, PublishArgs, PublishConfig};
+pub use publication::{ConfirmArgs, ConfirmConfig, PlanArgs, PlanConfig, PlanOutput, PublishArgs, PublishConfig};
 pub use status::{StatusArgs, StatusConfig, StatusOutput};
 use std::net::{IpAddr, SocketAddr};
 
@@ -41,6 +41,12 @@ pub enum Command {
     /// Show how far the records of each host have come on each name server
     #[command(long_about = status::STATUS_ABOUT, after_long_help = status::STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Show what `publish` would change, and change nothing
+    #[command(after_long_help = publication::PLAN_EXAMPLES)]
+    Plan(PlanArgs),
+    /// Let names go of which `publish` holds back that so many go at once
+    #[command(after_long_help = publication::CONFIRM_EXAMPLES)]
+    Confirm(ConfirmArgs),
 }
 
 /// Flags of `serve`, as typed.

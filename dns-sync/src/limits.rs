@@ -191,3 +191,34 @@ pub const RATIO_WINDOW: Duration = Duration::from_secs(60);
 
 /// Octets of a file with TSIG keys.
 pub const MAX_KEY_FILE_OCTETS: u64 = 64 * 1024;
+
+/// Names that a worker reads and plans at once.
+pub const ROUND_NAMES: usize = 1000;
+
+/// A name that is as it should be is read again after this, or after up to half of it less.
+pub const SCAN_PERIOD: Duration = Duration::from_secs(30);
+
+/// Names that are read again at once, for no other reason than that time has passed; then the next ones wait.
+pub const SCAN_NAMES: usize = 10;
+/// See [`SCAN_NAMES`].
+pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a name is read that somebody with a newer view has written.
+pub const STALE_CHECK: Duration = Duration::from_secs(10);
+
+/// The pause after a server could not be asked about one name.
+pub const UNREADABLE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often it is seen, while a server does not take what it is sent, whether a secret has changed.
+pub const SECRET_CHECK: Duration = Duration::from_secs(1);
+
+/// How often it is seen whether the source of the objects is heard.
+pub const LIVE_CHECK: Duration = Duration::from_secs(1);
+
+/// How often what is known of a zone is written to disk, where something has changed.
+pub const LAST_GOOD_PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a confirmation that many names may go counts, and how long it may count at most.
+pub const CONFIRMATION: Duration = Duration::from_secs(600);
+/// See [`CONFIRMATION`].
+pub const MAX_CONFIRMATION: Duration = Duration::from_secs(3600);

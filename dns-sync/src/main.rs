@@ -3,8 +3,8 @@
 mod command;
 
 use command::RunError;
-use nearside_admin::{init_logging, parse_arguments, unusable_flags};
-use nearside_dns_sync::config::{Cli, Command, PublishConfig, ServeConfig, StatusConfig};
+use nearside_admin::{LogFormat, init_logging, parse_arguments, unusable_flags};
+use nearside_dns_sync::config::{Cli, Command, ConfirmConfig, PlanConfig, PublishConfig, ServeConfig, StatusConfig};
 use std::future::Future;
 use std::process::ExitCode;
 use tracing::error;
@@ -37,11 +37,35 @@ fn main() -> ExitCode {
             }),
             Err(error) => unusable_flags(PROGRAM, error.mistakes()),
         },
+        Command::Plan(args) => match PlanConfig::try_from(args) {
+            Ok(config) => {
+                init_logging(LogFormat::Text);
+                on_threads(command::plan(config))
+            }
+            Err(error) => unusable_flags(PROGRAM, error.mistakes()),
+        },
+        Command::Confirm(args) => match ConfirmConfig::try_from(args) {
+            Ok(config) => command::confirm(&config),
+            Err(error) => unusable_flags(PROGRAM, error.mistakes()),
+        },
     }
 }
 
-/// Runs a command on the threads of the program.
+/// Runs a command that ends when it is asked to.
 fn run(command: impl Future<Output = Result<(), RunError>>) -> ExitCode {
+    on_threads(async {
+        match command.await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                error!("{error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// Runs a command on the threads of the program.
+fn on_threads(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -49,13 +73,7 @@ fn run(command: impl Future<Output = Result<(), RunError>>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    runtime.block_on(command)
 }
 
 const PROGRAM: &str = "nearside-dns-sync";

@@ -8,6 +8,8 @@ use crate::reporter::SharedReports;
 use crate::zone_store::{Change, ZoneStore};
 use nearside_watch::object::DnsEndpoint;
 use nearside_watch::{Changes, Kind, Object, Selection, Source, SyncState, changes};
+use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A stream of the DNSEndpoints that the configuration names.
@@ -35,6 +37,11 @@ impl Endpoints {
         Self { changes, state, may_stand_in, held: false, reports }
     }
 
+    /// Whether what a list lacks is certainly not there.
+    pub(crate) fn is_certain(&self) -> bool {
+        !self.may_stand_in
+    }
+
     /// How the DNSEndpoints are read.
     pub fn state(&self) -> SyncState {
         self.state.clone()
@@ -44,7 +51,7 @@ impl Endpoints {
     ///
     /// Where a cluster lacks the kind or the permission, `nearside-watch` gives an empty list. A name server that took it
     /// would deny every name because of a missing ClusterRole, so such a list is held back until the server does list.
-    async fn next(&mut self) -> Option<Vec<Change>> {
+    pub(crate) async fn next(&mut self) -> Option<Vec<Change>> {
         loop {
             let mut changes = Vec::new();
             tokio::select! {
@@ -78,6 +85,49 @@ impl Endpoints {
     fn is_refused(&self) -> bool {
         self.may_stand_in && self.state.kinds().get(&Kind::DnsEndpoint).is_some_and(|state| state.error.is_some())
     }
+}
+
+/// Reads all objects once, within this time.
+///
+/// # Errors
+/// Where the source does not give a complete list in time.
+pub async fn read_all(
+    source: Source,
+    config: &SourceConfig,
+    patience: Duration,
+) -> Result<Vec<DesiredObject>, ReadingFailed> {
+    let mut endpoints = Endpoints::open(source, config, SharedReports::default());
+    let mut objects = BTreeMap::new();
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let Ok(Some(changes)) = tokio::time::timeout_at(deadline, endpoints.next()).await else {
+            let error = endpoints.state.kinds().remove(&Kind::DnsEndpoint).and_then(|state| state.error);
+            let reason = error.unwrap_or_else(|| "no answer yet".to_owned());
+            return Err(ReadingFailed { patience, reason });
+        };
+        let mut listed = false;
+        for change in changes {
+            match change {
+                Change::Reset(all) => {
+                    objects = all.into_iter().map(|object| (object.key.clone(), object)).collect();
+                    listed = true;
+                }
+                Change::Apply(object) => drop(objects.insert(object.key.clone(), object)),
+                Change::Delete(key) => drop(objects.remove(&key)),
+            }
+        }
+        if listed {
+            return Ok(objects.into_values().collect());
+        }
+    }
+}
+
+/// The objects could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the DNSEndpoints could not be read within {} s: {reason}", patience.as_secs())]
+pub struct ReadingFailed {
+    patience: Duration,
+    reason: String,
 }
 
 /// Feeds the store until the source ends. `synced` turns true when the zones of the first complete list are published.

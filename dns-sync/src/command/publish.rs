@@ -3,10 +3,13 @@
 use super::RunError;
 use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::PublishConfig;
+use nearside_dns_sync::publish::Publisher;
+use nearside_dns_sync::publish::fact::Facts;
 use nearside_dns_sync::reporter::SharedReports;
 use nearside_dns_sync::source::Endpoints;
 use nearside_watch::{Source, register_metrics, token_reviews};
 use prometheus::Registry;
+use tracing::{error, info};
 
 /// Publishes until the end is asked for.
 pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
@@ -14,7 +17,7 @@ pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
     let shutdown = Shutdown::on_signals()?;
     let registry = Registry::new();
     let readiness = Readiness::default();
-    let _unsynced = readiness.block("the first complete list of DNSEndpoints");
+    let unsynced = readiness.block("the first complete list of DNSEndpoints");
     let source = Source::from_options(&program.source.manifests).await?.with_snapshot(program.snapshot.as_ref())?;
     let endpoints = Endpoints::open(source.clone(), &program.source, SharedReports::default());
     register_metrics(&endpoints.state(), &registry)?;
@@ -24,7 +27,27 @@ pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
         let server = server.secured(program.admin_security.clone(), token_reviews(&source))?;
         server.page("/sources", move || Page::json(sources.page().to_string())).spawn();
     }
-    shutdown.requested().await;
+    info!("publishing: {}", config.publication.summary());
+    let mut facts = Facts::default();
+    let mut heard = facts.listen();
+    tokio::spawn(async move { while heard.recv().await.is_some() {} });
+    let (publisher, mut synced) = Publisher::start(&config.publication, endpoints, facts, config.dry_run);
+    let watching = async {
+        if synced.wait_for(|synced| *synced).await.is_ok() {
+            drop(unsynced);
+            info!("every DNSEndpoint is known");
+            while synced.changed().await.is_ok() {}
+        }
+        error!("{}", RunError::SourceEnded);
+        let _not_ready = readiness.block("DNSEndpoints are no longer read");
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = watching => {}
+    }
+    publisher.stop().await;
     source.save_snapshot().await;
+    info!("no message is on its way, ending");
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! mistake at once.
 
 use super::{ProgramArgs, ProgramConfig, SourceArgs, SourceConfig, UsageError};
+use crate::name::Name;
 use crate::publish::config::{Publication, read};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -47,6 +48,22 @@ pub struct PlanArgs {
     pub output: PlanOutput,
 }
 
+/// Flags of `confirm`, as typed.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// The file that names zones, servers and keys
+    #[arg(long, env = "NEARSIDE_CONFIG", value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// The zone whose names may go
+    #[arg(long, value_name = "ZONE")]
+    pub zone: String,
+
+    /// How long that counts, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+}
+
 /// How a plan is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlanOutput {
@@ -82,6 +99,17 @@ pub struct PlanConfig {
     pub output: PlanOutput,
 }
 
+/// What `confirm` runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmConfig {
+    /// Where the publisher looks for the word.
+    pub state_dir: PathBuf,
+    /// The zone whose names may go.
+    pub zone: Name,
+    /// How long that counts.
+    pub time: Duration,
+}
+
 impl TryFrom<PublishArgs> for PublishConfig {
     type Error = UsageError;
 
@@ -101,6 +129,28 @@ impl TryFrom<PlanArgs> for PlanConfig {
         let source = args.source.into_config(&mut mistakes);
         let publication = publication(&args.config, mistakes)?;
         Ok(Self { publication, source, timeout: Duration::from_secs(args.timeout), output: args.output })
+    }
+}
+
+impl TryFrom<ConfirmArgs> for ConfirmConfig {
+    type Error = UsageError;
+
+    fn try_from(args: ConfirmArgs) -> Result<Self, UsageError> {
+        let publication = publication(&args.config, Vec::new())?;
+        let known = |zone: &Name| publication.zones.iter().any(|known| known.origin == *zone);
+        let zone = args.zone.parse::<Name>().ok().filter(known);
+        let file = args.config.display();
+        let (Some(zone), Some(state_dir)) = (zone.clone(), publication.state_dir.clone()) else {
+            let mut mistakes = Vec::new();
+            if zone.is_none() {
+                mistakes.push(format!("--zone \"{}\" is none of the zones in {file}", args.zone));
+            }
+            if publication.state_dir.is_none() {
+                mistakes.push(format!("--config {file}: stateDir: is missing; the publisher looks there for the word"));
+            }
+            return Err(UsageError(mistakes));
+        };
+        Ok(Self { state_dir, zone, time: Duration::from_secs(args.seconds) })
     }
 }
 
@@ -139,3 +189,19 @@ pub(super) const PUBLISH_EXAMPLES: &str = "Examples:
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 when something that is needed to run cannot be had, 2 for flags or a file that cannot \
 be used.";
+
+pub(super) const PLAN_EXAMPLES: &str = "Example:
+  nearside-dns-sync plan --config publish.yaml --manifests ./objects
+
+Of each server, a line for each name that is not as desired: + is created, ~ changed, - withdrawn; ! is a conflict and = is held, \
+with the reason.
+
+Exit codes, as of diff: 0 when nothing would change, 1 when something would, 2 for flags or a file that cannot be used and when \
+objects or a server could not be read.";
+
+pub(super) const CONFIRM_EXAMPLES: &str = "Example:
+  kubectl -n nearside exec deploy/nearside-dns-sync -- nearside-dns-sync confirm --zone apps.example.com
+
+When more than 30 % of the names of a zone, and at least 10, would go within a minute, publish holds them back until somebody says that \
+this is right. The word is a file in stateDir that the running publisher takes within a second. It counts for the time that is given, and \
+once.";

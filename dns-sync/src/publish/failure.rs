@@ -37,6 +37,12 @@ pub enum Failure {
     /// An answer that is none: unsigned, wrongly signed, for another question, cut short. The reply is never believed.
     #[error("the reply cannot be believed: {0}")]
     Unbelievable(Cow<'static, str>),
+    /// The update was accepted, and what stands there is not what it should have made.
+    #[error("the server has accepted the update and not made it")]
+    NotMade,
+    /// There is no key to sign with.
+    #[error("there is no key to sign with: {0}")]
+    NoKey(String),
     /// The message would be larger than 65,535 octets.
     #[error("the message is too large")]
     TooLarge,
@@ -77,8 +83,8 @@ impl Failure {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Prerequisite(_) => Remedy::Observe,
-            Self::Signature(_) | Self::Refused | Self::NotAuthoritative => Remedy::Authorise,
-            Self::ServerFailure | Self::NotZone | Self::Rcode(_) | Self::TooLarge => Remedy::Isolate,
+            Self::Signature(_) | Self::Refused | Self::NotAuthoritative | Self::NoKey(_) => Remedy::Authorise,
+            Self::ServerFailure | Self::NotZone | Self::Rcode(_) | Self::TooLarge | Self::NotMade => Remedy::Isolate,
             Self::Io(_) | Self::Timeout(_) | Self::Unbelievable(_) => Remedy::Retry,
         }
     }
@@ -100,6 +106,8 @@ impl Failure {
             Self::Timeout(_) => "Timeout",
             Self::Unbelievable(_) => "Unbelievable",
             Self::TooLarge => "TooLarge",
+            Self::NotMade => "NotMade",
+            Self::NoKey(_) => "NoKey",
         }
     }
 }

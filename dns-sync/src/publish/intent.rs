@@ -29,13 +29,16 @@ pub struct DesiredName {
 }
 
 /// Why a name is left as it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Hold {
     /// The source does not tell what it has: it is not read yet, dead for too long, or may not be read.
+    #[error("the source of the objects is not heard")]
     SourceSilent,
     /// No object asks for the name any more, and nobody has said that its object was deleted.
+    #[error("no object asks for it, and none was seen to be deleted")]
     Unconfirmed,
     /// Too many names or addresses would go at once.
+    #[error("{going} of {of} names would go at once")]
     TooMany {
         /// How many would go.
         going: usize,

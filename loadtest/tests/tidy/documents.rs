@@ -14,10 +14,12 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("nearside-controller", "explain"),
     ("nearside-controller", "check"),
     ("nearside-dns-sync", "publish"),
+    ("nearside-dns-sync", "plan"),
+    ("nearside-dns-sync", "confirm"),
     ("nearside-dns-sync", "status"),
     ("nearside-loadtest", "api"),
     ("nearside-loadtest", "clean"),

@@ -1,0 +1,170 @@
+//! Keeps one zone on one server as it is desired: intents flow in, signed updates flow out, facts are told. One task for each
+//! (server, zone), so that a server that is slow, dead or refuses delays no other server and no other zone.
+//!
+//! A round reads what the server holds at the names that are due, plans from that, sends what differs and reads it back: NOERROR says
+//! that a message was accepted, not that anything has changed (a record beside a CNAME is accepted and dropped). After a failure the
+//! newest intents are planned anew from what is read then; nothing is ever replayed.
+
+mod due;
+mod notices;
+mod round;
+
+use super::backoff::Backoff;
+use super::fact::{Event, Facts, Place};
+use super::failure::Failure;
+use super::feed::ZoneChange;
+use super::fence::Fence;
+use super::intent::Intent;
+use super::isolation::Isolation;
+use super::plan::ZonePolicy;
+use super::session::Session;
+use crate::limits::{SCAN_PERIOD, SECRET_CHECK};
+use crate::name::Name;
+use due::Due;
+use notices::Notices;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+
+/// The task of one zone on one server.
+#[derive(Debug)]
+pub struct Worker {
+    place: Place,
+    policy: Arc<ZonePolicy>,
+    session: Session,
+    changes: mpsc::UnboundedReceiver<Arc<ZoneChange>>,
+    /// What is desired.
+    intents: BTreeMap<Name, Intent>,
+    /// Since when the source has told all changes without a break.
+    live_since: Option<Instant>,
+    facts: Facts,
+    dry_run: bool,
+    due: Due,
+    fence: Fence,
+    isolation: Isolation,
+    backoff: Backoff,
+    notices: Notices,
+    /// Nothing is tried before.
+    paused_until: Option<Instant>,
+}
+
+impl Worker {
+    /// A worker that has done nothing yet. In a dry run it reads and plans, and sends no update.
+    pub fn new(
+        place: Place,
+        policy: Arc<ZonePolicy>,
+        session: Session,
+        changes: mpsc::UnboundedReceiver<Arc<ZoneChange>>,
+        facts: Facts,
+        dry_run: bool,
+    ) -> Self {
+        Self {
+            place,
+            policy,
+            session,
+            changes,
+            intents: BTreeMap::new(),
+            live_since: None,
+            facts,
+            dry_run,
+            due: Due::default(),
+            fence: Fence::default(),
+            isolation: Isolation::default(),
+            backoff: Backoff::default(),
+            notices: Notices::default(),
+            paused_until: None,
+        }
+    }
+
+    /// Works until the end is asked for. A message that is on its way then is waited for.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            while let Ok(change) = self.changes.try_recv() {
+                self.take(&change);
+            }
+            if *stop.borrow() {
+                return;
+            }
+            let now = Instant::now();
+            if self.paused_until.is_none_or(|until| until <= now) && self.due.next().is_some_and(|at| at <= now) {
+                self.paused_until = None;
+                match self.round(&stop).await {
+                    Ok(()) => {}
+                    Err(failure) => self.pause(failure),
+                }
+                continue;
+            }
+            let next = self.paused_until.or_else(|| self.due.next());
+            tokio::select! {
+                change = self.changes.recv() => match change {
+                    Some(change) => self.take(&change),
+                    None => return,
+                },
+                _ = stop.changed() => {}
+                () = sleep_until(next) => {}
+                () = tokio::time::sleep(SECRET_CHECK), if self.paused_until.is_some() => {
+                    if self.session.keys_have_changed() {
+                        tracing::info!(place = %self.place, "a secret has changed: trying again");
+                        self.backoff.reset();
+                        self.paused_until = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes those names due of which something else is desired now. Of several changes the newest counts.
+    fn take(&mut self, change: &ZoneChange) {
+        let now = Instant::now();
+        self.live_since = change.live_since;
+        for (name, intent) in &change.names {
+            self.isolation.forget([name]);
+            match intent {
+                Some(intent) => {
+                    self.intents.insert(name.clone(), intent.clone());
+                    self.due.urgent(name, now);
+                }
+                None => {
+                    self.intents.remove(name);
+                    self.due.forget(name);
+                    self.notices.forget(name);
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, failure: Failure) {
+        let pause = self.backoff.failed(failure.remedy(), chance());
+        if self.backoff.failures().is_power_of_two() {
+            tracing::warn!(place = %self.place, failures = self.backoff.failures(), "{failure}");
+        }
+        let now = Instant::now();
+        self.facts.tell(&self.place, now, Event::Failed { failure, pause });
+        self.paused_until = Some(now + pause);
+    }
+
+    /// What is desired of these names; those that nobody speaks of any more are left out.
+    fn intents_of(&self, names: &[Name]) -> BTreeMap<Name, Intent> {
+        names.iter().filter_map(|name| Some((name.clone(), self.intents.get(name)?.clone()))).collect()
+    }
+
+    /// When a name that is as it should be is looked at again: not all at the same time.
+    fn next_scan(now: Instant) -> Instant {
+        now + SCAN_PERIOD.mul_f64(0.5 + chance() / 2.0)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    // A fresh RandomState is keyed at random; that is all the randomness a pause needs.
+    f64::from((RandomState::new().hash_one(0_u8) >> 32) as u32) / f64::from(u32::MAX)
+}
