@@ -35,6 +35,7 @@ mod pod_stream;
 mod public_health;
 mod queue;
 mod redirect;
+pub(crate) mod relay;
 mod request;
 mod response_rewrite;
 mod retry;
@@ -244,6 +245,13 @@ impl ProxyHttp for HttpService {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        if let (Some(relay), Some(route)) = (&ctx.relay, &ctx.route) {
+            let timeouts = timeouts::relayed(self.shared.timeouts(), &route.policy.timeouts, ctx.upgrade);
+            ctx.timers.asked(Duration::ZERO);
+            let header = session.req_header();
+            let (grpc, h2) = (grpc::is_grpc(header), self.shared.config.tls.http2);
+            return Ok(Box::new(relay::peer(relay, header, ctx, grpc, h2, &timeouts)));
+        }
         if ctx.target.is_none() && ctx.waiting.is_none() && selection::choose_next(ctx) == Choice::Full {
             self.shared.metrics().queued(QueueEnd::Full);
         }
@@ -307,9 +315,12 @@ impl ProxyHttp for HttpService {
         reused: bool,
         _peer: &HttpPeer,
         _fd: RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if let Some(relay) = &mut ctx.relay {
+            relay::connected(relay, digest)?;
+        }
         self.connected(reused, ctx);
         Ok(())
     }
@@ -321,6 +332,9 @@ impl ProxyHttp for HttpService {
         ctx: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if ctx.relay.is_some() {
+            error.set_retry(false);
+        }
         if let Some(target) = &ctx.target {
             self.shared.connect_failed(target, &mut ctx.random, &error);
             let allowed = retry::after_connect_failure(ctx);
@@ -337,7 +351,7 @@ impl ProxyHttp for HttpService {
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        if ctx.replaced.is_some() {
+        if ctx.replaced.is_some() || ctx.relay.is_some() {
             error.set_retry(false);
             return error;
         }
@@ -372,6 +386,9 @@ impl ProxyHttp for HttpService {
         upstream: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if ctx.relay.is_some() {
+            return relay::write_request(&self.shared, upstream, ctx);
+        }
         affinity::clean_request(upstream, ctx)?;
         upstream_header::write(&self.shared, session.req_header(), upstream, ctx)
     }
@@ -382,6 +399,9 @@ impl ProxyHttp for HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if let (Some(_), Some(relays)) = (&ctx.relay, self.shared.relays()) {
+            return relay::check_length(relays, &response.headers);
+        }
         let status = response.status.as_u16();
         let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
         if repeatable && session.response_written().is_none() && retry::after_status(status, ctx) {
@@ -405,6 +425,21 @@ impl ProxyHttp for HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if ctx.relay.is_some() {
+            // The other proxy has made it what it is to be.
+            if !response.status.is_informational() {
+                ctx.timers.answered(Instant::now());
+                if self.shared.lifecycle().is_leaving() {
+                    session.set_keepalive(None);
+                }
+                if !ctx.upgrade
+                    && let Some(field) = alt_svc::of_response(&self.shared, session.req_header(), ctx)
+                {
+                    response.insert_header(ALT_SVC, field)?;
+                }
+            }
+            return Ok(());
+        }
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(target) = &ctx.target {
                 target.health().succeeded();
@@ -447,6 +482,19 @@ impl ProxyHttp for HttpService {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        match (&mut ctx.relay, self.shared.relays()) {
+            (Some(relay), Some(relays)) => relay::pass(relays, relay, body.as_ref().map_or(0, Bytes::len)),
+            _ => Ok(None),
+        }
+    }
+
     /// Only pods that speak HTTP/2 have their trailers here; HTTP/2 clients get them as they are.
     async fn response_trailer_filter(
         &self,
@@ -465,11 +513,17 @@ impl ProxyHttp for HttpService {
             Some(status) => Failure { status: Some(status), reason: "custom_error" },
             None => failure::of(error, ctx.exchange.as_deref()),
         };
+        if ctx.relay.is_some() {
+            ctx.reason = None;
+        }
         let reason = *ctx.reason.get_or_insert(failure.reason);
         if let Some(status) = failure.status
             && session.response_written().is_none_or(|written| written.status.is_informational())
         {
-            let elsewhere = match ctx.failed.is_some() && ctx.target.is_none() {
+            let safe = session.req_header().method.is_safe();
+            // What another node was asked and has not answered, only a request that changes nothing may ask again.
+            let unrelayed = ctx.relay.as_ref().is_some_and(|relay| !relay.asked || safe);
+            let elsewhere = match unrelayed || ctx.failed.is_some() && ctx.target.is_none() {
                 true => decision::unreachable(&self.shared, session.req_header(), session.req_header().raw_path(), ctx),
                 false => None,
             };
@@ -505,6 +559,11 @@ impl ProxyHttp for HttpService {
         let sent = session.body_bytes_sent() as u64;
         let received = session.body_bytes_read() as u64;
         let header = session.req_header();
+        match (&ctx.relay, self.shared.relays()) {
+            (Some(relay), _) => self.shared.metrics().relayed(relay.received),
+            (None, Some(relays)) => relays.answered(),
+            (None, None) => {}
+        }
         self.shared.metrics().request(&crate::metrics::RequestSeen {
             route: ctx
                 .state

@@ -64,6 +64,11 @@ pub(crate) const UNREAD_BODY_TIME: Duration = Duration::from_secs(5);
 /// How long a client may keep to the alternative service that it is told of; as long as a record of DNS and its users do.
 pub(crate) const ALTERNATIVE_AGE: Duration = Duration::from_secs(60);
 
+/// Requests that are relayed at a time. More: they are redirected.
+pub(crate) const RELAYS: usize = 256;
+/// How far relayed bytes may be ahead of their rate when another request is to be relayed. Further: it is redirected.
+pub(crate) const RELAY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What is remembered of clients for rate limits, over all routes: a state for each limit and client. More: those that
 /// matter least are forgotten.
 pub(crate) const RATE_STATES: usize = 100_000;

@@ -26,6 +26,7 @@ mod options;
 mod probe;
 mod proxy_protocol;
 mod rate;
+mod relay;
 mod rules;
 mod server;
 mod state;

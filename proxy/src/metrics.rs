@@ -227,7 +227,7 @@ impl Metrics {
             )?,
             cross_node: counter(
                 "nearside_cross_node_response_bytes_total",
-                "Bytes of response bodies that came from a pod on another node.",
+                "Bytes of response bodies that came from another node.",
             )?,
             connections,
             connections_total,
@@ -278,6 +278,11 @@ impl Metrics {
         if target.is_some_and(|target| target.node != self.node) {
             self.cross_node.inc_by(bytes);
         }
+    }
+
+    /// A response came from the proxy of another node, with so many bytes.
+    pub(crate) fn relayed(&self, bytes: u64) {
+        self.cross_node.inc_by(bytes);
     }
 
     /// A pod was connected to.

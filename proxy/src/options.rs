@@ -12,6 +12,7 @@ mod metrics;
 mod namespace;
 mod ports;
 mod proxy_protocol;
+mod relay;
 mod timeouts;
 mod tls;
 mod trace;
@@ -20,6 +21,7 @@ mod trusted_proxies;
 use crate::access_log::AccessLogConfig;
 use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
+use crate::relay::RelayConfig;
 use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
 use balance::BalanceArguments;
@@ -39,6 +41,7 @@ use ports::PortArguments;
 pub(crate) use ports::PortSharing;
 pub(crate) use proxy_protocol::ProxyProtocol;
 use proxy_protocol::ProxyProtocolArguments;
+use relay::RelayArguments;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -94,6 +97,8 @@ pub(crate) struct Arguments {
     /// their next requests go there under the same name.
     #[arg(long, env = "NEARSIDE_ALT_SVC", value_name = "BOOLEAN", default_value = "true")]
     alt_svc: String,
+    #[command(flatten)]
+    relay: RelayArguments,
     /// Allow endpoints in this range that would be refused (loopback, link-local, the node itself). May be repeated.
     #[arg(long, env = "NEARSIDE_ALLOW_ENDPOINTS", value_name = "CIDR", value_delimiter = ',')]
     allow_endpoints: Vec<String>,
@@ -170,6 +175,8 @@ pub(crate) struct Config {
     pub(crate) on_miss: MissPolicy,
     /// Whether clients are told of alternative services where an object does not say.
     pub(crate) alt_svc: bool,
+    /// How much may be relayed; `None` for nothing.
+    pub(crate) relay: Option<RelayConfig>,
     pub(crate) no_route_status: u16,
     pub(crate) error_pages: ErrorPages,
     /// Where load balancers ask for health on the public port.
@@ -247,6 +254,7 @@ impl Arguments {
                 &[("redirect", MissPolicy::Redirect), ("reject", MissPolicy::Reject)],
             ),
             alt_svc: mistakes.one_of("alt-svc", &self.alt_svc, &[("true", true), ("false", false)]),
+            relay: self.relay.check(&mut mistakes),
             addresses: AddressPolicy { allowed: self.allowed(&mut mistakes) },
             no_route_status: mistakes.one_of("no-route-status", &self.no_route_status, &[("404", 404), ("503", 503)]),
             error_pages: self.error_pages.check(&mut mistakes),

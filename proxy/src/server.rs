@@ -15,6 +15,7 @@ use crate::limits::{EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM
 use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
+use crate::relay::Relays;
 use crate::state::{CurrentState, State};
 use crate::trace::Tracer;
 use nearside_routing::table::CompiledRoute;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     resolver: Resolver,
     words: Recent<Arc<Word>>,
     subrequests: Subrequests,
+    relays: Option<Relays>,
     started: Instant,
 }
 
@@ -60,6 +62,7 @@ impl Shared {
         verifier: Verifier,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
+        let relays = config.relay.clone().map(Relays::new);
         Self {
             config,
             node_id,
@@ -74,6 +77,7 @@ impl Shared {
             resolver: Resolver::new(),
             words: Recent::new(EXTERNAL_ANSWERS),
             subrequests: Subrequests::new(),
+            relays,
             started: Instant::now(),
         }
     }
@@ -113,6 +117,11 @@ impl Shared {
     /// Who makes requests of the proxy's own.
     pub(crate) fn subrequests(&self) -> &Subrequests {
         &self.subrequests
+    }
+
+    /// What is relayed; `None` where nothing may be.
+    pub(crate) fn relays(&self) -> Option<&Relays> {
+        self.relays.as_ref()
     }
 
     /// Who makes traces.

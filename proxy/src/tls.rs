@@ -50,6 +50,12 @@ impl Certificate {
         Self::with_key(Arc::new(key?), names, agreement, clients)
     }
 
+    /// That of the certificate itself (SHA-256), as its holder shows it.
+    pub(crate) fn fingerprint(&self) -> Option<[u8; 32]> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.key.cert.first()?);
+        digest.as_ref().try_into().ok()
+    }
+
     fn with_key(
         key: Arc<CertifiedKey>,
         names: CertificateNames,

@@ -81,6 +81,8 @@ impl<'l> Line<'l> {
             header.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default()
         };
         let target = ctx.target.as_ref().or(ctx.failed.as_ref());
+        let relayed = ctx.relay.as_ref().map(|relay| relay.address);
+        let address = target.map(|target| target.address).or(relayed);
         let steps = ctx.timers.steps(Instant::now());
         let names = |fields: &'l [FieldCapture]| fields.iter().map(|field| field.name.as_str());
         let sent = names(&captures.request).zip(captures.of_request(&header.headers));
@@ -102,7 +104,7 @@ impl<'l> Line<'l> {
             user: Cow::Borrowed(ctx.user.as_deref().unwrap_or_default()),
             route: ctx.route.as_ref().map(|route| route.source.to_string()).unwrap_or_default(),
             pod: target.map_or("", |target| &target.pod),
-            address: target.map(|target| target.address.to_string()).unwrap_or_default(),
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
             retries: ctx.tried.len(),
             reason: ctx.reason,
             referer: field(REFERER),

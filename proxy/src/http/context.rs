@@ -4,6 +4,7 @@
 use super::client_guard::Shown;
 use super::exchange::Exchange;
 use super::origin::Origin;
+use super::relay::Relay;
 use super::timers::Timers;
 use crate::access_log::capture::CapturedResponse;
 use crate::backends::{Target, Waiting};
@@ -92,6 +93,10 @@ pub(crate) struct RequestContext {
     pub(crate) trace: Option<Box<RequestTrace>>,
     /// What the access log shows of the pod's response.
     pub(crate) captured: Option<CapturedResponse>,
+    /// The other node that is asked instead of a pod.
+    pub(crate) relay: Option<Relay>,
+    /// Whether it came from the proxy of another node, or says so.
+    pub(crate) relayed: bool,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -140,6 +145,8 @@ impl RequestContext {
             status: None,
             trace: None,
             captured: None,
+            relay: None,
+            relayed: false,
             reason: None,
             random: Random::fresh(),
         }

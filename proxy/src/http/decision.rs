@@ -7,10 +7,12 @@ use super::client_certificate;
 use super::client_guard;
 use super::context::RequestContext;
 use super::guard;
+use super::origin::Origin;
 use super::request::RequestTarget;
 use super::selection::{self, Choice};
-use super::{authentication, cors, miss, public_health, redirect, rewrite};
+use super::{authentication, cors, miss, public_health, redirect, relay, rewrite};
 use crate::metrics::QueueEnd;
+use crate::relay::MARK;
 use crate::server::Shared;
 use http::request::Parts;
 use nearside_routing::table::Refused;
@@ -24,6 +26,10 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         Err(refusal) => return Some(Answer::refusal(refusal)),
     };
     ctx.host = target.host.as_ref().into();
+    ctx.relayed = header.headers.contains_key(MARK);
+    if let Some(told) = ctx.relayed.then(|| relay::told(shared, &header.headers, &target.host)).flatten() {
+        ctx.origin = Origin { client: told.client, peer: told.peer, scheme: told.scheme, port: told.port };
+    }
     let port = ctx.connection.as_deref().map_or(Scheme::Http, |connection| connection.scheme);
     let (health, leaving) = (shared.config.public_health_path.as_deref(), shared.lifecycle().is_leaving());
     if let Some(answer) = public_health::answer(health, port, header, &target, leaving) {
@@ -97,7 +103,7 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
                 return Some(Answer::pods_busy());
             }
             if choice == Choice::Nothing {
-                return Some(miss::answer(shared, route, header, &target, ctx).unwrap_or_else(Answer::no_endpoint));
+                return miss::answer(shared, route, header, &target, ctx);
             }
             let rewritten = policy.rewrite.target.as_ref();
             let rewritten = rewritten.and_then(|text| rewrite::target(text, &route.path, &path, target.query));

@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::context::RequestContext;
 use super::request::RequestTarget;
-use super::{alt_svc, grpc, selection};
+use super::{alt_svc, grpc, relay, selection};
 use crate::balance::Random;
 use crate::server::Shared;
 use crate::state::State;
@@ -16,7 +16,8 @@ use nearside_routing::miss::{Hop, Miss, Step};
 use nearside_routing::published::PublishedAlias;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
 
-/// The answer to a request that no pod of this node can answer.
+/// What becomes of a request that no pod of this node can answer: an answer of our own, or `None` where the context says who
+/// is asked instead.
 pub(super) fn answer(
     shared: &Shared,
     route: &CompiledRoute,
@@ -24,10 +25,23 @@ pub(super) fn answer(
     target: &RequestTarget<'_>,
     ctx: &mut RequestContext,
 ) -> Option<Answer> {
-    let state = ctx.state.clone()?;
+    let Some(state) = ctx.state.clone() else { return Some(Answer::no_endpoint()) };
     let published = state.snapshot.published.aliases(&target.host);
-    let miss = Miss { follows: !grpc::is_grpc(header), ..of(shared, route, &published, ctx) };
-    let (policy, answer) = match miss.step(|alias| is_covered(&state, ctx.origin.scheme, alias)) {
+    let relays = relay::may_relay(shared, route, ctx);
+    let mut miss = Miss { follows: !grpc::is_grpc(header), relays, ..of(shared, route, &published, ctx) };
+    let scheme = ctx.origin.scheme;
+    let mut step = miss.step(|alias| is_covered(&state, scheme, alias));
+    if let Step::Relay(nodes) = &step {
+        let node = any(nodes, &mut ctx.random);
+        if let Some(begun) = relay::begin(shared, &state, node, target, ctx) {
+            shared.metrics().miss(MissPolicy::Relay, &route.pattern);
+            (ctx.relay, ctx.reason, ctx.pod_target) = (Some(begun), Some(RELAYED), target.origin_form());
+            return None;
+        }
+        miss.relays = false;
+        step = miss.step(|alias| is_covered(&state, scheme, alias));
+    }
+    let (policy, answer) = match step {
         Step::Redirect(aliases) => {
             let alias = any(&aliases, &mut ctx.random);
             (MissPolicy::Redirect, Answer::alias_redirect(ctx.origin.scheme, &alias.alias, target))
@@ -68,7 +82,7 @@ pub(super) fn of<'m>(
     Miss {
         policy: route.policy.on_miss.unwrap_or(shared.config.on_miss),
         has_weight: route.has_weight(),
-        hop: Hop::of(ctx.by_alias, false),
+        hop: Hop::of(ctx.by_alias, ctx.relayed),
         follows: true,
         relays: false,
         published,
@@ -102,6 +116,9 @@ fn follows(headers: &HeaderMap, cors: bool) -> bool {
         Some(_) => false,
     }
 }
+
+/// Why no pod answered, for the access log.
+const RELAYED: &str = "relayed";
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub(crate) struct Origin {
     /// The client: the nearest address that is no trusted proxy's.
     pub(crate) client: IpAddr,
+    /// Who was connected to the first of our proxies: the client, or the nearest proxy that tells of it.
+    pub(crate) peer: IpAddr,
     /// How the client came: over TLS too where a trusted proxy ended it.
     pub(crate) scheme: Scheme,
     /// The port that the client connected to.
@@ -21,12 +23,17 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Of a request of which nothing is known.
-    pub(crate) const UNKNOWN: Self = Self { client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), scheme: Scheme::Http, port: 80 };
+    pub(crate) const UNKNOWN: Self = Self {
+        client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        scheme: Scheme::Http,
+        port: 80,
+    };
 
     /// Of a request on a connection, with these proxies trusted.
     pub(super) fn of(connection: &Connection, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let peer = connection.client.ip();
-        let direct = Self { client: peer, scheme: connection.scheme, port: connection.local.port() };
+        let direct = Self { client: peer, peer, scheme: connection.scheme, port: connection.local.port() };
         if !is_trusted(peer, trusted) {
             return direct;
         }
@@ -36,7 +43,7 @@ impl Origin {
             return Self { client, ..direct };
         }
         let port = last(headers, &X_FORWARDED_PORT).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok());
-        Self { client, scheme: Scheme::Https, port: port.filter(|port| *port != 0).unwrap_or(HTTPS_PORT) }
+        Self { client, peer, scheme: Scheme::Https, port: port.filter(|port| *port != 0).unwrap_or(HTTPS_PORT) }
     }
 }
 

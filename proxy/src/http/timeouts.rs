@@ -15,6 +15,12 @@ pub(super) fn of(router: &options::Timeouts, route: &Timeouts, last: bool) -> pe
     peer::Timeouts { connect: route.connect.unwrap_or(router.connect), read, send: route.send.unwrap_or(read), last }
 }
 
+/// For a request that another node answers, whose own proxy knows better when its pod is late.
+pub(super) fn relayed(router: &options::Timeouts, route: &Timeouts, upgrade: bool) -> peer::Timeouts {
+    let whole = of(router, route, true);
+    if upgrade { peer::Timeouts { read: route.tunnel.unwrap_or(router.tunnel), ..whole } } else { whole }
+}
+
 /// For a request and its response, where these need more than one time limit, a bandwidth or trailers.
 pub(super) fn exchange(
     router: &options::Timeouts,

@@ -14,6 +14,7 @@ use super::forwarded::{Forwarded, remove_spoofed};
 use super::header_actions::{Known, apply};
 use super::header_case;
 use super::unique_id::Identified;
+use crate::relay::MARK;
 use crate::server::Shared;
 use crate::trace::context::{TRACEPARENT, TRACESTATE};
 use crate::trailers::Trailers;
@@ -45,6 +46,7 @@ pub(super) fn write(
         upstream.set_raw_path(target)?;
     }
     let config = &shared.config.headers;
+    upstream.remove(&MARK);
     remove_spoofed(upstream);
     if let Some(external) = ctx.route.as_ref().and_then(|route| route.policy.authentication.external.as_ref()) {
         external::write_to_pod(external, &ctx.from_service, upstream);
@@ -70,7 +72,7 @@ pub(super) fn write(
     if let Some(connection) = &ctx.connection {
         let forwarded = Forwarded {
             client: ctx.origin.client,
-            peer: connection.client.ip(),
+            peer: ctx.origin.peer,
             scheme: ctx.origin.scheme,
             host: &host,
             port: ctx.origin.port,

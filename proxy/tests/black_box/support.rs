@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod grpc;
 pub(crate) mod manifests;
+pub(crate) mod nodes;
 pub(crate) mod pods;
 pub(crate) mod proxy;
 pub(crate) mod tls_clients;

@@ -161,6 +161,16 @@ pub(crate) fn published(host: &str, nodes: &[&str]) -> Value {
     })
 }
 
+/// What DNS says of a host: the nodes that serve it, each at an address.
+pub(crate) fn published_at(host: &str, nodes: &[(&str, &str)]) -> Value {
+    let names: Vec<&str> = nodes.iter().map(|(node, _)| *node).collect();
+    let mut object = published(host, &names);
+    for (at, (_, address)) in nodes.iter().enumerate() {
+        object["spec"]["endpoints"][at + 1]["targets"] = json!([address]);
+    }
+    object
+}
+
 /// What DNS says of a wildcard: the nodes that serve it.
 pub(crate) fn wildcard_published(domain: &str, nodes: &[&str]) -> Value {
     let mut object = published(&format!("*.{domain}"), nodes);

@@ -168,7 +168,10 @@ impl Drop for Proxy {
 /// The program with the flags of every test; later flags are added to these, and addresses take the place of any free ones.
 fn command(manifests: &Manifests, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-proxy"));
-    command.env_clear().args(["--node-name", NODE, "--manifests"]).arg(manifests.path());
+    command.env_clear().arg("--manifests").arg(manifests.path());
+    if !flags.iter().any(|flag| flag.starts_with("--node-name=")) {
+        command.args(["--node-name", NODE]);
+    }
     for port in ["--http-listen=", "--https-listen=", ADMIN] {
         if asked(flags, port).is_none() {
             command.arg(format!("{port}127.0.0.1:0"));
