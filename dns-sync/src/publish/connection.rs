@@ -8,7 +8,7 @@
 use super::failure::{Failure, SignatureFault};
 use super::transfer::{Transfer, TransferFault, ZoneContent};
 use super::update::Update;
-use crate::limits::{EXCHANGE_DEADLINE, PIPELINED_QUERIES, TRANSFER_DEADLINE};
+use crate::limits::{EXCHANGE_DEADLINE, MAX_TRANSFER_NAMES, MAX_TRANSFER_OCTETS, PIPELINED_QUERIES, TRANSFER_DEADLINE};
 use crate::name::Name;
 use crate::record::RecordType;
 use crate::wire::exchange::{Reply, Request, TooLarge, random_id};
@@ -38,13 +38,23 @@ pub struct Bounds {
     pub exchange: Duration,
     /// For a whole transfer.
     pub transfer: Duration,
+    /// Owner names in a transfer.
+    pub transfer_names: usize,
+    /// Octets of a transfer.
+    pub transfer_octets: usize,
     /// Seconds since 1970.
     pub clock: fn() -> u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { exchange: EXCHANGE_DEADLINE, transfer: TRANSFER_DEADLINE, clock: seconds }
+        Self {
+            exchange: EXCHANGE_DEADLINE,
+            transfer: TRANSFER_DEADLINE,
+            transfer_names: MAX_TRANSFER_NAMES,
+            transfer_octets: MAX_TRANSFER_OCTETS,
+            clock: seconds,
+        }
     }
 }
 
@@ -140,7 +150,7 @@ impl Connection {
         self.begin()?;
         let mut verifier = self.send(vec![request.encode_query()]).await?.pop().flatten();
         let end = Instant::now() + self.bounds.transfer;
-        let mut transfer = Transfer::new(zone.clone());
+        let mut transfer = Transfer::new(zone.clone(), self.bounds.transfer_names, self.bounds.transfer_octets);
         let mut first = true;
         loop {
             let octets = self.receive(end.min(Instant::now() + self.bounds.exchange)).await?;

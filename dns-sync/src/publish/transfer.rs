@@ -3,7 +3,6 @@
 
 use super::failure::Failure;
 use super::observed::RecordSets;
-use crate::limits::{MAX_TRANSFER_NAMES, MAX_TRANSFER_OCTETS};
 use crate::name::Name;
 use crate::record::{RecordType, RrsetData, Soa};
 use crate::wire::exchange::Reply;
@@ -29,6 +28,8 @@ pub struct Transfer {
     names: BTreeMap<Name, RecordSets>,
     other_types: BTreeMap<Name, BTreeSet<RecordType>>,
     octets: usize,
+    most_names: usize,
+    most_octets: usize,
     ended: bool,
 }
 
@@ -50,7 +51,7 @@ pub enum TransferFault {
     /// A record that is not of the zone.
     #[error("the transfer has a record of another zone")]
     AnotherZone,
-    /// More than [`MAX_TRANSFER_NAMES`] or [`MAX_TRANSFER_OCTETS`].
+    /// More names or octets than are taken.
     #[error("the zone is too large")]
     TooLarge,
 }
@@ -63,10 +64,10 @@ impl TransferFault {
 }
 
 impl Transfer {
-    /// Nothing yet of a zone.
-    pub fn new(zone: Name) -> Self {
+    /// Nothing yet of a zone, which may have so many names and octets.
+    pub fn new(zone: Name, most_names: usize, most_octets: usize) -> Self {
         let (names, other_types) = (BTreeMap::new(), BTreeMap::new());
-        Self { zone, soa: None, names, other_types, octets: 0, ended: false }
+        Self { zone, soa: None, names, other_types, octets: 0, most_names, most_octets, ended: false }
     }
 
     /// Takes the next message, of so many octets, which was no refusal. The zone, when this was the last.
@@ -78,7 +79,7 @@ impl Transfer {
             return Err(TransferFault::Truncated);
         }
         self.octets = self.octets.saturating_add(octets);
-        if self.octets > MAX_TRANSFER_OCTETS {
+        if self.octets > self.most_octets {
             return Err(TransferFault::TooLarge);
         }
         for record in reply.answers {
@@ -118,7 +119,7 @@ impl Transfer {
     }
 
     fn sets_of(&mut self, name: Name) -> Result<&mut RecordSets, TransferFault> {
-        if self.names.len() >= MAX_TRANSFER_NAMES && !self.names.contains_key(&name) {
+        if self.names.len() >= self.most_names && !self.names.contains_key(&name) {
             return Err(TransferFault::TooLarge);
         }
         Ok(self.names.entry(name).or_default())

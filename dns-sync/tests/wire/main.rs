@@ -1,0 +1,10 @@
+//! The connection to other name servers, against real ones and against one that misbehaves by a script. One module a topic.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod misbehaviour;
+mod mistakes;
+mod reading;
+mod script;
+mod stage;
+mod updates;
