@@ -14,6 +14,7 @@ pub(crate) use status::run as status;
 
 use nearside_admin::AdminError;
 use nearside_dns_sync::serve::BindError;
+use nearside_dns_sync::verify::Unseen;
 use nearside_watch::{SnapshotError, SourceError};
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ pub(crate) enum RunError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error("name servers cannot be looked at: {0}")]
+    Looking(#[from] Unseen),
     #[error("reading DNSEndpoints has ended, which is a defect of this program")]
     SourceEnded,
     #[error("metrics cannot be registered: {0}")]

@@ -222,3 +222,23 @@ pub const LAST_GOOD_PERIOD: Duration = Duration::from_secs(5);
 pub const CONFIRMATION: Duration = Duration::from_secs(600);
 /// See [`CONFIRMATION`].
 pub const MAX_CONFIRMATION: Duration = Duration::from_secs(3600);
+
+/// A name server that has been silent for so long holds back nothing any more that is told of a host.
+pub const DOWN_FOR_GOOD: Duration = Duration::from_secs(600);
+
+/// How long clients may hold an answer beyond its TTL: browsers a minute, and a little for clocks and queues.
+pub const SETTLING: Duration = Duration::from_secs(65);
+
+/// So many repairs of a name within [`CONTESTED_WITHIN`] mean that somebody else writes it.
+pub const CONTESTED_AFTER: usize = 3;
+/// See [`CONTESTED_AFTER`].
+pub const CONTESTED_WITHIN: Duration = Duration::from_secs(600);
+
+/// Name servers that the message of a condition names.
+pub const SERVERS_IN_A_MESSAGE: usize = 3;
+
+/// How often conditions are looked through for what time alone changes.
+pub const ACCOUNT_PERIOD: Duration = Duration::from_secs(1);
+
+/// Sightings that wait for the account.
+pub const SIGHTINGS_AT_ONCE: usize = 1024;

@@ -78,9 +78,9 @@ pub struct PlaceState {
     /// Why it does not come further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What the marker there says, where it was read.
+    /// The generation in the marker there, where it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marker: Option<String>,
+    pub generation: Option<u64>,
 }
 
 /// How far records have come.

@@ -7,9 +7,11 @@
 //! makes writes of the first three, [`fence`] says when a newer view may be overwritten, [`batch`] makes messages, [`isolation`]
 //! finds the names at fault, [`backoff`] says how long to wait.
 //! A [`feed`] makes the intents of each zone, a [`worker`] keeps them on one server, and tells what happens as [`fact`]s; [`diff`]
-//! shows a plan to people, [`preview`] makes one without publishing.
+//! shows a plan to people, [`preview`] makes one without publishing. An [`account`] looks at what each server answers, keeps the
+//! [`progress`] of each name, and tells the cluster, the [`metrics`] and the page of it.
 //! Servers are spoken to in a [`session`] with a [`key`], over a [`connection`], by which [`reading`] learns what they hold and [`transfer`] a whole zone.
 
+pub mod account;
 pub mod backoff;
 pub mod batch;
 pub mod cap;
@@ -27,9 +29,11 @@ pub mod isolation;
 pub mod key;
 pub mod last_good;
 pub mod marker;
+pub mod metrics;
 pub mod observed;
 pub mod plan;
 pub mod preview;
+pub mod progress;
 pub mod reading;
 pub mod session;
 pub mod transfer;
@@ -37,6 +41,7 @@ pub mod update;
 pub mod worker;
 
 use crate::source::Endpoints;
+use account::Account;
 use config::Publication;
 use connection::Bounds;
 use fact::{Facts, Place};
@@ -65,11 +70,15 @@ impl Publisher {
         publication: &Publication,
         endpoints: Endpoints,
         mut facts: Facts,
+        account: Account,
         dry_run: bool,
     ) -> (Self, watch::Receiver<bool>) {
         let (stop, stopped) = watch::channel(false);
         let (synced, first_sync) = watch::channel(false);
         let heard = facts.listen();
+        let (news, told_account) = mpsc::unbounded_channel();
+        let reports = account.reports();
+        tokio::spawn(account.run(told_account, facts.listen()));
         let (mut told, mut workers) = (Told::new(), JoinSet::new());
         for zone in &publication.zones {
             let mut of_zone = Vec::new();
@@ -90,7 +99,7 @@ impl Publisher {
             told.insert(zone.origin.clone(), of_zone);
         }
         let list = if endpoints.is_certain() { List::Certain } else { List::Claimed };
-        let feed = Feed::new(&publication.cluster, publication.state_dir.as_deref(), told, list);
+        let feed = Feed::new(&publication.cluster, publication.state_dir.as_deref(), told, list, news, reports);
         let feed = tokio::spawn(feed.run(endpoints, heard, synced, stopped));
         (Self { feed, workers, stop }, first_sync)
     }

@@ -56,6 +56,8 @@ pub struct Reports {
     due: BTreeSet<(Duration, ObjectKey)>,
     /// Until then the definition of the kind in the cluster is taken for one that drops conditions.
     drops_conditions_until: Duration,
+    /// Generations that nobody has asked for yet, where somebody will.
+    noted: Option<BTreeMap<ObjectKey, Option<i64>>>,
     allowance: f64,
     counted_at: Duration,
 }
@@ -106,6 +108,7 @@ impl Default for Reports {
             changed: BTreeSet::new(),
             due: BTreeSet::new(),
             drops_conditions_until: Duration::ZERO,
+            noted: None,
             allowance: REPORT_BURST,
             counted_at: Duration::ZERO,
         }
@@ -113,11 +116,24 @@ impl Default for Reports {
 }
 
 impl Reports {
+    /// Reports that note which generations there are, for [`Reports::noted`].
+    pub fn noting() -> Self {
+        Self { noted: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Objects with other generations than at the last call; without one those that are gone.
+    pub fn noted(&mut self) -> BTreeMap<ObjectKey, Option<i64>> {
+        self.noted.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// An object stands there with this `metadata.generation` and status.
     pub fn saw(&mut self, key: ObjectKey, generation: i64, status: &DnsEndpointStatus) {
         let seen = self.objects.entry(key.clone()).or_default();
         if seen.generation == generation && seen.status == *status {
             return;
+        }
+        if let Some(noted) = self.noted.as_mut().filter(|_| seen.generation != generation) {
+            noted.insert(key.clone(), Some(generation));
         }
         seen.failures = 0;
         seen.generation = generation;
@@ -130,6 +146,9 @@ impl Reports {
 
     /// An object is gone.
     pub fn gone(&mut self, key: &ObjectKey) {
+        if let Some(noted) = &mut self.noted {
+            noted.insert(key.clone(), None);
+        }
         if let Some(due) = self.objects.remove(key).and_then(|seen| seen.due) {
             self.due.remove(&(due, key.clone()));
         }

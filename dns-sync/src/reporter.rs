@@ -3,11 +3,11 @@
 
 use crate::desired::ObjectKey;
 use crate::limits::CONCURRENT_REPORTS;
-use crate::metrics::Metrics;
 use crate::report::{Ended, Report, Reports, Statement};
 use nearside_watch::object::DnsEndpointStatus;
 use nearside_watch::{Kind, Observations, ObserveError};
-use std::collections::BTreeSet;
+use prometheus::IntCounterVec;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,16 @@ impl Default for SharedReports {
 }
 
 impl SharedReports {
+    /// Reports that note which generations there are; see [`Reports::noted`].
+    pub fn noting() -> Self {
+        Self { reports: Arc::new(Mutex::new(Reports::noting())), ..Self::default() }
+    }
+
+    /// See [`Reports::noted`].
+    pub(crate) fn noted(&self) -> BTreeMap<ObjectKey, Option<i64>> {
+        self.lock().noted()
+    }
+
     /// An object stands there; see [`Reports::saw`].
     pub(crate) fn saw(&self, key: ObjectKey, generation: i64, status: &DnsEndpointStatus) {
         self.lock().saw(key, generation, status);
@@ -57,9 +67,11 @@ impl SharedReports {
         self.changed.notify_one();
     }
 
-    /// Says what is to be said of one object.
-    pub fn tell(&self, key: &ObjectKey, statement: Option<Statement>) {
-        self.lock().tell(key, statement);
+    /// Says what is to be said of these objects.
+    pub(crate) fn tell(&self, statements: BTreeMap<ObjectKey, Option<Statement>>) {
+        let mut reports = self.lock();
+        statements.into_iter().for_each(|(key, statement)| reports.tell(&key, statement));
+        drop(reports);
         self.changed.notify_one();
     }
 
@@ -73,7 +85,7 @@ impl SharedReports {
 }
 
 /// Writes for ever.
-pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc<Metrics>) {
+pub async fn run(shared: SharedReports, observations: Observations, written: IntCounterVec) {
     let mut writes: JoinSet<(Report, Result<DnsEndpointStatus, ObserveError>)> = JoinSet::new();
     let mut failures = 0_u32;
     loop {
@@ -91,7 +103,7 @@ pub async fn run(shared: SharedReports, observations: Observations, metrics: Arc
         tokio::select! {
             () = shared.changed.notified() => {}
             Some(Ok((report, outcome))) = writes.join_next(), if !writes.is_empty() => {
-                metrics.reports.with_label_values(&[word(&outcome)]).inc();
+                written.with_label_values(&[word(&outcome)]).inc();
                 let ended = match outcome {
                     Ok(status) => Ended::Done(status),
                     // Whatever is newer comes by the watch.

@@ -4,10 +4,12 @@ use super::RunError;
 use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::PublishConfig;
 use nearside_dns_sync::publish::Publisher;
+use nearside_dns_sync::publish::account::Account;
 use nearside_dns_sync::publish::fact::Facts;
-use nearside_dns_sync::reporter::SharedReports;
+use nearside_dns_sync::publish::metrics::PublishMetrics;
+use nearside_dns_sync::reporter::{self, SharedReports};
 use nearside_dns_sync::source::Endpoints;
-use nearside_watch::{Source, register_metrics, token_reviews};
+use nearside_watch::{Observations, Source, register_metrics, token_reviews};
 use prometheus::Registry;
 use tracing::{error, info};
 
@@ -19,19 +21,28 @@ pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
     let readiness = Readiness::default();
     let unsynced = readiness.block("the first complete list of DNSEndpoints");
     let source = Source::from_options(&program.source.manifests).await?.with_snapshot(program.snapshot.as_ref())?;
-    let endpoints = Endpoints::open(source.clone(), &program.source, SharedReports::default());
+    let reports = SharedReports::noting();
+    let endpoints = Endpoints::open(source.clone(), &program.source, reports.clone());
     register_metrics(&endpoints.state(), &registry)?;
+    let metrics = PublishMetrics::register(&registry)?;
+    if let Some(observations) = Observations::of(&source).filter(|_| !config.dry_run) {
+        tokio::spawn(reporter::run(reports.clone(), observations, metrics.reports.clone()));
+    }
+    let account = Account::start(&config.publication, reports, metrics)?;
     if let Some(address) = program.admin_listen {
         let server = AdminServer::bind(address, readiness.clone(), registry).await?;
         let sources = endpoints.state();
         let server = server.secured(program.admin_security.clone(), token_reviews(&source))?;
-        server.page("/sources", move || Page::json(sources.page().to_string())).spawn();
+        let page = account.page();
+        let server = server.page("/sources", move || Page::json(sources.page().to_string()));
+        // What is serialised is plain data, which cannot fail.
+        server
+            .page("/publication", move || Page::json(serde_json::to_vec(&page.overview()).unwrap_or_default()))
+            .spawn();
     }
     info!("publishing: {}", config.publication.summary());
-    let mut facts = Facts::default();
-    let mut heard = facts.listen();
-    tokio::spawn(async move { while heard.recv().await.is_some() {} });
-    let (publisher, mut synced) = Publisher::start(&config.publication, endpoints, facts, config.dry_run);
+    let started = Publisher::start(&config.publication, endpoints, Facts::default(), account, config.dry_run);
+    let (publisher, mut synced) = started;
     let watching = async {
         if synced.wait_for(|synced| *synced).await.is_ok() {
             drop(unsynced);

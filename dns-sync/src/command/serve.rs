@@ -41,7 +41,7 @@ pub(crate) async fn run(config: ServeConfig) -> Result<(), RunError> {
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
     let responder = Arc::new(Responder::new(store.zones(), Arc::clone(&metrics)));
     if let Some(observations) = Observations::of(&source) {
-        tokio::spawn(reporter::run(reports, observations, metrics));
+        tokio::spawn(reporter::run(reports, observations, metrics.reports.clone()));
     }
     let (synced, mut first_sync) = watch::channel(false);
     let follower = tokio::spawn(follow(store, endpoints, synced));

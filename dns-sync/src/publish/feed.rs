@@ -2,6 +2,7 @@
 //! changed flows out to the workers of each zone. One task for the whole program, so that every server is told the same. Keeps the
 //! last known good on disk, and takes the confirmations of the operator from there.
 
+use super::account::News;
 use super::confirmation::Confirmations;
 use super::fact::{Event, Fact, NameEvent, Place};
 use super::guard::{Guard, List, Source};
@@ -10,6 +11,7 @@ use super::last_good::{LastGood, LastGoodFile};
 use crate::desired::{Desired, ObjectKey, Rejection, parse};
 use crate::limits::{BUILD_INTERVAL, LAST_GOOD_PERIOD, LIVE_CHECK};
 use crate::name::Name;
+use crate::reporter::SharedReports;
 use crate::source::Endpoints;
 use crate::zone_store::Change;
 use nearside_watch::{Kind, Standing, SyncState};
@@ -48,11 +50,21 @@ pub struct Feed {
     saved_at: Instant,
     confirmations: Option<Confirmations>,
     rejections: BTreeSet<Rejection>,
+    /// Where account is kept, and the generations that what is told there follows from.
+    account: mpsc::UnboundedSender<News>,
+    reports: SharedReports,
 }
 
 impl Feed {
     /// Begins with what is remembered in the state directory, if there is one. `list` says what a list of the source means.
-    pub fn new(cluster: &str, state_dir: Option<&Path>, told: Told, list: List) -> Self {
+    pub fn new(
+        cluster: &str,
+        state_dir: Option<&Path>,
+        told: Told,
+        list: List,
+        account: mpsc::UnboundedSender<News>,
+        reports: SharedReports,
+    ) -> Self {
         let file = |directory: &Path, origin: &Name| LastGoodFile::new(directory, cluster, origin);
         let files: BTreeMap<Name, LastGoodFile> = match state_dir {
             Some(directory) => told.keys().map(|origin| (origin.clone(), file(directory, origin))).collect(),
@@ -71,6 +83,8 @@ impl Feed {
             rejections: BTreeSet::new(),
             files,
             told,
+            account,
+            reports,
         }
     }
 
@@ -174,6 +188,18 @@ impl Feed {
         let live_since = self.guard.live_since();
         let is_busy = !changed.is_empty();
         let is_other = std::mem::replace(&mut self.live_since, live_since) != live_since;
+        let rejections: BTreeSet<Rejection> = match is_busy {
+            true => self.guard.rejections().cloned().collect(),
+            false => self.rejections.clone(),
+        };
+        let synced = self.objects.is_none();
+        if is_busy || synced {
+            let objects = if synced { self.reports.noted() } else { BTreeMap::new() };
+            let is_news = is_busy || is_other || !objects.is_empty();
+            let rejections = (rejections != self.rejections).then(|| rejections.clone());
+            // It ends only with the program.
+            drop(is_news.then(|| self.account.send(News { names: changed.clone(), objects, rejections, synced })));
+        }
         let mut names = changed;
         for (origin, workers) in &self.told {
             let names = names.remove(origin).unwrap_or_default();
@@ -191,7 +217,6 @@ impl Feed {
             workers.iter().for_each(|worker| drop(worker.send(Arc::clone(&change))));
         }
         if is_busy {
-            let rejections: BTreeSet<Rejection> = self.guard.rejections().cloned().collect();
             for rejection in rejections.difference(&self.rejections) {
                 warn!("{rejection}");
             }

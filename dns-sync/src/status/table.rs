@@ -42,18 +42,10 @@ pub fn table(overview: &Overview, wide: bool) -> String {
             },
         ]);
         for place in name.servers.iter().filter(|_| wide) {
-            let marker = place.marker.clone().unwrap_or_default();
-            let error = place.error.clone().unwrap_or(marker);
-            let stage = place.stage.to_string();
-            names.push([
-                format!("  {}", place.server),
-                String::new(),
-                String::new(),
-                stage,
-                String::new(),
-                age(place.for_seconds),
-                error,
-            ]);
+            let generation = place.generation.map(|generation| generation.to_string()).unwrap_or_default();
+            let (server, stage) = (format!("  {}", place.server), place.stage.to_string());
+            let error = place.error.clone().unwrap_or_default();
+            names.push([server, String::new(), generation, stage, String::new(), age(place.for_seconds), error]);
         }
     }
     if names.is_empty() {
@@ -104,7 +96,7 @@ mod tests {
             stage,
             for_seconds: 7,
             error: (stage < Stage::Visible).then(|| "A lacks 1".into()),
-            marker: Some("nearside1 c=prod-1 g=7".into()),
+            generation: Some(7),
         };
         let name = |name: &str, stage, reason: Option<&str>| NameState {
             name: name.into(),

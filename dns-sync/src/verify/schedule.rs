@@ -99,11 +99,6 @@ impl Schedule {
         self.names.remove(name);
     }
 
-    /// The names that are looked at.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.names.keys()
-    }
-
     /// The next look, if one is due and may be made.
     pub(super) fn take(&mut self, now: Duration) -> Option<Look> {
         self.earn(now);

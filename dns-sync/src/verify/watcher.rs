@@ -5,9 +5,8 @@ use super::resolver::{Resolver, Unseen};
 use super::schedule::{Ended, Look, Schedule};
 use super::{Difference, asked, differences};
 use crate::name::Name;
+use crate::publish::fact::Place;
 use crate::publish::intent::DesiredName;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -17,8 +16,8 @@ use tokio::time::Instant;
 /// What one look at a server has shown.
 #[derive(Clone, Debug)]
 pub struct Sighting {
-    /// The server.
-    pub server: SocketAddr,
+    /// The zone and the server.
+    pub place: Place,
     /// The owner name.
     pub name: Name,
     /// What should have stood there.
@@ -47,17 +46,6 @@ impl Default for Watcher {
 }
 
 impl Watcher {
-    /// These are all names, with what should stand there. What was wanted already is not looked at earlier for that.
-    pub fn want_all(&self, wanted: &BTreeMap<Name, Arc<DesiredName>>) {
-        let now = self.now();
-        let mut schedule = self.lock();
-        let gone: BTreeSet<Name> = schedule.names().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        gone.iter().for_each(|name| schedule.forget(name));
-        wanted.iter().for_each(|(name, wanted)| schedule.want(name, wanted, now));
-        drop(schedule);
-        self.changed.notify_one();
-    }
-
     /// This should stand at a name; `None` where it is not ours to say any more.
     pub fn want(&self, name: &Name, wanted: Option<&Arc<DesiredName>>) {
         match wanted {
@@ -67,17 +55,14 @@ impl Watcher {
         self.changed.notify_one();
     }
 
-    /// Something was written at these names.
-    pub fn written<'n>(&self, names: impl IntoIterator<Item = &'n Name>) {
-        let now = self.now();
-        let mut schedule = self.lock();
-        names.into_iter().for_each(|name| schedule.hurry(name, now));
-        drop(schedule);
+    /// Something was written at a name.
+    pub fn written(&self, name: &Name) {
+        self.lock().hurry(name, self.now());
         self.changed.notify_one();
     }
 
     /// Looks until nobody takes the sightings any more.
-    pub async fn run(self, resolver: Resolver, sightings: Sightings) {
+    pub async fn run(self, place: Place, resolver: Resolver, sightings: Sightings) {
         let mut looks: JoinSet<(Look, Result<Vec<Difference>, Unseen>)> = JoinSet::new();
         loop {
             while let Some(look) = { self.lock().take(self.now()) } {
@@ -99,7 +84,7 @@ impl Watcher {
                     };
                     self.lock().ended(&look, ended, self.now());
                     let Look { name, wanted } = look;
-                    let sighting = Sighting { server: resolver.server(), name, wanted, outcome, at: Instant::now() };
+                    let sighting = Sighting { place: place.clone(), name, wanted, outcome, at: Instant::now() };
                     if sightings.send(sighting).await.is_err() {
                         return;
                     }

@@ -7,3 +7,4 @@ mod knot;
 mod program;
 mod server;
 mod transport;
+mod visibility;

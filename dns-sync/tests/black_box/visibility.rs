@@ -1,0 +1,181 @@
+//! What the cluster is told while records are published on real name servers: the program, BIND and Knot, and an API server that is
+//! as strict as a real one. What a name server has taken and what every name server answers are told apart.
+
+use crate::client::{PATIENCE, eventually};
+use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
+use nearside_loadtest::lab::Place;
+use nearside_loadtest::name_servers::{NameServer, Setup, Software, TsigKey, Zone, free_address, zone_text};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const ZONE: &str = "apps.test";
+const OBJECT: ObjectRef<'static> =
+    ObjectRef { api_version: "externaldns.k8s.io/v1alpha1", kind: "DNSEndpoint", namespace: "router", name: "a" };
+const DEFINITION: &str = include_str!("../../../deploy/manifests/crd-dnsendpoint.yaml");
+
+/// `publish` for servers, on a cluster.
+struct Publisher {
+    process: Child,
+    directory: tempfile::TempDir,
+    admin: SocketAddr,
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // Best effort: the test is over either way.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Publisher {
+    /// Each server with whether it is updated.
+    fn start(api: &ApiServer, key: &TsigKey, servers: &[(SocketAddr, bool)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("kubeconfig"), api.kubeconfig_yaml()).unwrap();
+        std::fs::write(path("key"), key.clause()).unwrap();
+        let server = |(address, update): &(SocketAddr, bool)| match update {
+            true => json!({"address": address, "keys": [{"file": path("key")}]}),
+            false => json!({"address": address, "update": false}),
+        };
+        let servers: Vec<Value> = servers.iter().map(server).collect();
+        let config = json!({"cluster": "prod-1", "zones": [{"zone": ZONE, "servers": servers}]});
+        std::fs::write(path("config.yaml"), config.to_string()).unwrap();
+        let admin = free_address(&Place::host(), IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+        let process = Command::new(PROGRAM)
+            .env_clear()
+            .env("KUBECONFIG", path("kubeconfig"))
+            .args(["publish", "--config", path("config.yaml").to_str().unwrap()])
+            .args(["--admin-listen", &admin.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, directory, admin }
+    }
+
+    /// `status` with more arguments.
+    fn status(&self, arguments: &[&str]) -> Output {
+        assert!(self.directory.path().exists());
+        let admin = format!("http://{}", self.admin);
+        Command::new(PROGRAM).env_clear().args(["status", "--admin", &admin]).args(arguments).output().unwrap()
+    }
+
+    fn page(&self) -> Option<Value> {
+        serde_json::from_slice(&self.status(&["-o", "json"]).stdout).ok()
+    }
+}
+
+async fn cluster(definition: &str) -> ApiServer {
+    let api = ApiServer::start(Options { custom_kinds: false, ..Options::default() }).await.unwrap();
+    api.seed_manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: router}\n").unwrap();
+    api.seed_manifest(definition).unwrap();
+    api
+}
+
+fn ask_for(api: &ApiServer, target: &str) {
+    let endpoint = json!({"dnsName": "a.apps.test", "recordType": "A", "recordTTL": 30, "targets": [target]});
+    api.seed(json!({
+        "apiVersion": OBJECT.api_version, "kind": OBJECT.kind,
+        "metadata": {"namespace": OBJECT.namespace, "name": OBJECT.name}, "spec": {"endpoints": [endpoint]},
+    }))
+    .unwrap();
+}
+
+fn status(api: &ApiServer) -> Value {
+    api.get(OBJECT).unwrap()["status"].clone()
+}
+
+/// A condition as `True Visible`, empty where there is none.
+fn condition(api: &ApiServer, kind: &str) -> String {
+    let status = status(api);
+    let found = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    found.map(|found| format!("{} {}", text(found, "status"), text(found, "reason"))).unwrap_or_default()
+}
+
+fn primary(key: &TsigKey) -> Setup {
+    Setup { zones: vec![Zone::primary(ZONE, &zone_text(ZONE, ""), key)], keys: vec![key.clone()] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_visible_once_a_secondary_that_was_silent_answers_with_it() {
+    let key = TsigKey::new("nearside", "hmac-sha256", "visible");
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address(&Place::host(), IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let mut setup = primary(&key);
+    setup.zones[0].notify = vec![address];
+    let one = NameServer::start(Software::Bind, &setup).unwrap();
+    let secondary = Setup { zones: vec![Zone::secondary(ZONE, one.address(), &key)], keys: vec![key.clone()] };
+    let other = NameServer::start_at(Software::Knot, &secondary, &Place::host(), address, directory.path()).unwrap();
+    eventually("the secondary has the zone", || other.serial(ZONE).is_ok());
+    other.pause();
+
+    let api = cluster(DEFINITION).await;
+    ask_for(&api, "192.0.2.1");
+    let publisher = Publisher::start(&api, &key, &[(one.address(), true), (other.address(), false)]);
+    eventually("the primary has taken it", || condition(&api, "Applied") == "True Applied");
+    assert_eq!(one.ask("a.apps.test", "A").unwrap().records, ["192.0.2.1".to_owned()].into());
+    eventually("the silent server is told", || condition(&api, "Visible") == "False ServerDown");
+    assert_eq!(status(&api)["observedGeneration"], Value::Null);
+    let shown = publisher.status(&[]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(1), "{text}");
+    assert!(text.contains("ServerDown") && text.contains("a.apps.test") && text.contains("router/a"), "{text}");
+
+    other.resume();
+    let shown = publisher.status(&["--wait", &PATIENCE.as_secs().to_string(), "--host", "a.apps.test"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stdout));
+    assert_eq!(other.ask("a.apps.test", "A").unwrap().records, ["192.0.2.1".to_owned()].into());
+    eventually("it is told", || condition(&api, "Visible") == "True Visible");
+    assert_eq!(status(&api)["observedGeneration"], 1);
+    assert_eq!(condition(&api, "Settled"), "False Waiting");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_server_that_answers_something_else_keeps_a_host_from_being_visible() {
+    let key = TsigKey::new("nearside", "hmac-sha256", "lagging");
+    let (one, other) = (
+        NameServer::start(Software::Bind, &primary(&key)).unwrap(),
+        NameServer::start(Software::Knot, &primary(&key)).unwrap(),
+    );
+    let api = cluster(DEFINITION).await;
+    ask_for(&api, "192.0.2.1");
+    // A secondary whose transfers have ended: it has the zone, and not what is new in it.
+    let publisher = Publisher::start(&api, &key, &[(one.address(), true), (other.address(), false)]);
+    eventually("it is told", || condition(&api, "Visible") == "False Differs");
+    assert_eq!(condition(&api, "Applied"), "True Applied");
+    let page = publisher.page().unwrap();
+    let places = page["names"][0]["servers"].as_array().unwrap().clone();
+    let stage = |server: SocketAddr| {
+        places.iter().find(|place| place["server"] == server.to_string()).unwrap()["stage"].clone()
+    };
+    assert_eq!((stage(one.address()), stage(other.address())), (json!("Visible"), json!("Differs")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_without_conditions_gets_the_generation_alone() {
+    let mut definition: Value = serde_saphyr::from_str(DEFINITION).unwrap();
+    let status_fields = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    definition.pointer_mut(status_fields).unwrap().as_object_mut().unwrap().remove("conditions");
+    let api = cluster(&definition.to_string()).await;
+    let key = TsigKey::new("nearside", "hmac-sha256", "pruned");
+    let server = NameServer::start(Software::Bind, &primary(&key)).unwrap();
+    ask_for(&api, "192.0.2.1");
+    let publisher = Publisher::start(&api, &key, &[(server.address(), true)]);
+    eventually("it is told", || status(&api)["observedGeneration"] == 1);
+    assert_eq!(status(&api)["conditions"], Value::Null);
+    // Long enough for a second write, which there must not be.
+    let version = || api.get(OBJECT).unwrap()["metadata"]["resourceVersion"].clone();
+    let written = version();
+    let deadline = std::time::Instant::now() + Duration::from_secs(3);
+    while std::time::Instant::now() < deadline {
+        assert!(publisher.page().is_some());
+        assert_eq!(version(), written);
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nearside-dns-sync");
