@@ -67,6 +67,11 @@ pub struct ServeArgs {
     #[arg(long = "name-server", env = "NEARSIDE_NAME_SERVER", value_name = "NAME[=IP,IP…]", value_delimiter = ' ')]
     pub name_servers: Vec<String>,
 
+    /// Another name server of the zones, such as the other replica or a secondary; repeat it for each. An object is told as visible only
+    /// once all of them serve it, too. Default: as soon as this one does
+    #[arg(long, env = "NEARSIDE_VERIFY", value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
+    pub verify: Vec<String>,
+
     /// What every program takes.
     #[command(flatten)]
     pub program: ProgramArgs,
@@ -79,6 +84,8 @@ pub struct ServeConfig {
     pub zones: Vec<ZoneSettings>,
     /// Where to answer; at least one.
     pub listen: Vec<SocketAddr>,
+    /// The other name servers of the zones.
+    pub verify: Vec<SocketAddr>,
     /// What every program runs with.
     pub program: ProgramConfig,
 }
@@ -102,12 +109,13 @@ impl TryFrom<ServeArgs> for ServeConfig {
         let mut mistakes = Vec::new();
         let origins = origins(&args.zones, &mut mistakes);
         let servers = name_servers(&args.name_servers, &origins, &mut mistakes);
+        let verify = args.verify.iter().filter_map(|text| other_server(text, &mut mistakes)).collect();
         let program = args.program.into_config(&mut mistakes);
         let zones = origins.into_iter().map(|origin| {
             let name_servers = if servers.is_empty() { default_server(&origin, &args.listen) } else { servers.clone() };
             ZoneSettings { origin, name_servers }
         });
-        let config = Self { zones: zones.collect(), listen: args.listen, program };
+        let config = Self { zones: zones.collect(), listen: args.listen, verify, program };
         if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }
     }
 }
@@ -128,6 +136,15 @@ fn origins(zones: &[String], mistakes: &mut Vec<String>) -> Vec<Name> {
         mistakes.push(format!("--zone is given {} times; at most {MAX_ZONES} zones are served", origins.len()));
     }
     origins
+}
+
+fn other_server(text: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+    let text = text.trim();
+    let address = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
+    if address.is_none() {
+        mistakes.push(format!("--verify \"{text}\" is not an IP address, with or without a port"));
+    }
+    address
 }
 
 fn name_servers(given: &[String], origins: &[Name], mistakes: &mut Vec<String>) -> Vec<NameServer> {
@@ -185,6 +202,9 @@ const SERVE_EXAMPLES: &str = "Examples:
     dig @127.0.0.1 -p 5353 video.apps.example.com
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 when an address cannot be bound, 2 for unusable flags.";
+
+/// Where name servers answer.
+const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod metrics;
 pub mod name;
 pub mod overview;
+pub mod peer_watch;
 pub mod publish;
 pub mod record;
 pub mod report;

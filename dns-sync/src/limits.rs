@@ -242,3 +242,6 @@ pub const ACCOUNT_PERIOD: Duration = Duration::from_secs(1);
 
 /// Sightings that wait for the account.
 pub const SIGHTINGS_AT_ONCE: usize = 1024;
+
+/// How often another name server is asked for its serials while nothing is waited for.
+pub const PEER_PERIOD: Duration = Duration::from_secs(5);

@@ -57,14 +57,12 @@ impl SharedReports {
         self.lock().reset(keys);
     }
 
-    /// Says of every object what is to be said; `None` where nothing is. See [`Reports::tell`].
-    pub(crate) fn tell_all(&self, statement: impl Fn(&ObjectKey, i64) -> Option<Statement>) {
-        let mut reports = self.lock();
-        let statements: Vec<(ObjectKey, Option<Statement>)> =
-            reports.generations().map(|(key, generation)| (key.clone(), statement(key, generation))).collect();
-        statements.into_iter().for_each(|(key, statement)| reports.tell(&key, statement));
-        drop(reports);
-        self.changed.notify_one();
+    /// What is to be said of every object: a function of its key and `metadata.generation`.
+    pub(crate) fn statements(
+        &self,
+        statement: impl Fn(&ObjectKey, i64) -> Option<Statement>,
+    ) -> BTreeMap<ObjectKey, Option<Statement>> {
+        self.lock().generations().map(|(key, generation)| (key.clone(), statement(key, generation))).collect()
     }
 
     /// Says what is to be said of these objects.

@@ -4,6 +4,7 @@
 use crate::config::SourceConfig;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
 use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
+use crate::peer_watch::PeerWatch;
 use crate::reporter::SharedReports;
 use crate::zone_store::{Change, ZoneStore};
 use nearside_watch::object::DnsEndpoint;
@@ -131,14 +132,24 @@ pub struct ReadingFailed {
 }
 
 /// Feeds the store until the source ends. `synced` turns true when the zones of the first complete list are published.
-pub async fn follow(mut store: ZoneStore, mut endpoints: Endpoints, synced: watch::Sender<bool>) {
+/// With others, what is told waits for them.
+pub async fn follow(
+    mut store: ZoneStore,
+    mut endpoints: Endpoints,
+    others: Option<PeerWatch>,
+    synced: watch::Sender<bool>,
+) {
     while let Some(changes) = endpoints.next().await {
         for change in changes {
             store.take(change);
         }
         store.publish();
         if store.is_synced() {
-            endpoints.reports.tell_all(store.statements());
+            let statements = endpoints.reports.statements(store.statements());
+            match &others {
+                None => endpoints.reports.tell(statements),
+                Some(others) => others.published(store.serials(), statements),
+            }
         }
         synced.send_if_modified(|synced| !std::mem::replace(synced, store.is_synced()) && *synced);
         tokio::time::sleep(BUILD_INTERVAL).await;

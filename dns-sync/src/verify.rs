@@ -5,6 +5,7 @@
 //! What an answer is worth decides `compare`, when to ask decides `schedule` (both pure); `resolver` asks.
 
 mod compare;
+pub(crate) mod peers;
 mod resolver;
 mod schedule;
 mod watcher;

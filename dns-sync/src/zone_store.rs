@@ -112,6 +112,11 @@ impl ZoneStore {
         self.report(conflicts);
     }
 
+    /// The serial of each published zone.
+    pub fn serials(&self) -> BTreeMap<Name, u32> {
+        self.published.iter().map(|(origin, (serial, _))| (origin.clone(), *serial)).collect()
+    }
+
     /// What is to be said of each object now that the zones are published: a function of its key and `metadata.generation`.
     pub fn statements(&self) -> impl Fn(&ObjectKey, i64) -> Option<Statement> {
         let mut rejections: BTreeMap<&ObjectKey, Vec<&Rejection>> = BTreeMap::new();

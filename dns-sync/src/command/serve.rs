@@ -4,6 +4,7 @@ use super::RunError;
 use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::ServeConfig;
 use nearside_dns_sync::metrics::Metrics;
+use nearside_dns_sync::peer_watch::PeerWatch;
 use nearside_dns_sync::reporter::{self, SharedReports};
 use nearside_dns_sync::serve::{Listeners, Responder, serve};
 use nearside_dns_sync::source::{Endpoints, follow};
@@ -40,11 +41,15 @@ pub(crate) async fn run(config: ServeConfig) -> Result<(), RunError> {
 
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
     let responder = Arc::new(Responder::new(store.zones(), Arc::clone(&metrics)));
+    let others = match config.verify.as_slice() {
+        [] => None,
+        servers => Some(PeerWatch::start(servers, reports.clone())?),
+    };
     if let Some(observations) = Observations::of(&source) {
         tokio::spawn(reporter::run(reports, observations, metrics.reports.clone()));
     }
     let (synced, mut first_sync) = watch::channel(false);
-    let follower = tokio::spawn(follow(store, endpoints, synced));
+    let follower = tokio::spawn(follow(store, endpoints, others, synced));
     tokio::select! {
         () = shutdown.requested() => return Ok(()),
         // The sender goes only with the follower, which ends only with its source.

@@ -178,4 +178,39 @@ async fn a_definition_without_conditions_gets_the_generation_alone() {
     }
 }
 
+/// `serve` on a cluster, at an address, with another name server to verify.
+fn serve(api: &ApiServer, directory: &std::path::Path, listen: SocketAddr, other: SocketAddr) -> Child {
+    let kubeconfig = directory.join(listen.port().to_string());
+    std::fs::write(&kubeconfig, api.kubeconfig_yaml()).unwrap();
+    let (listen, other) = (listen.to_string(), other.to_string());
+    Command::new(PROGRAM)
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        .args(["serve", "--zone", ZONE, "--listen", &listen, "--verify", &other])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_visible_once_the_other_replica_serves_it() {
+    let api = cluster(DEFINITION).await;
+    ask_for(&api, "192.0.2.1");
+    let free = || free_address(&Place::host(), IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let (one, other) = (free(), free());
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = serve(&api, directory.path(), one, other);
+    eventually("it is told", || condition(&api, "Visible") == "False Waiting");
+    assert_eq!(condition(&api, "Applied"), "True Served");
+    assert_eq!(status(&api)["observedGeneration"], Value::Null);
+    let mut second = serve(&api, directory.path(), other, one);
+    eventually("both serve it", || condition(&api, "Visible") == "True Served");
+    assert_eq!(status(&api)["observedGeneration"], 1);
+    for process in [&mut first, &mut second] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nearside-dns-sync");
