@@ -88,14 +88,20 @@ impl OutDirectory {
     }
 
     fn put_endpoint(&self, name: &str, intent: &DnsEndpointIntent) -> Result<Written, WriteError> {
-        let Records::Publish { spec, basis } = &intent.records else {
+        let Records::Publish { spec, basis, weights } = &intent.records else {
             return Ok(Written::Unchanged);
         };
         let path = self.endpoint_path(name);
         let current = read(&path)?;
-        let Some(next) =
-            next_object(current.as_ref(), &self.namespace, &self.router.instance(), &intent.pattern, spec, *basis)
-        else {
+        let Some(next) = next_object(
+            current.as_ref(),
+            &self.namespace,
+            &self.router.instance(),
+            &intent.pattern,
+            spec,
+            *basis,
+            weights,
+        ) else {
             return Ok(Written::Unchanged);
         };
         replace(&path, &next)?;
@@ -233,7 +239,7 @@ mod tests {
         };
         let spec = DnsEndpointSpec { endpoints: vec![set] };
         let target = Target::DnsEndpoint(dns_endpoint_name(&pattern));
-        let records = Records::Publish { spec, basis: Basis::AllServices };
+        let records = Records::Publish { spec, basis: Basis::AllServices, weights: String::new() };
         (target, Intent::DnsEndpoint(DnsEndpointIntent { pattern, owner: None, records }))
     }
 

@@ -4,11 +4,13 @@
 mod node;
 mod placer;
 mod records;
+mod weights;
 
 pub(crate) use node::RouterState;
 pub use node::{NodeState, NodeStates, RouterSelector};
 pub use placer::Placer;
 pub use records::{AddressTypes, RecordPolicy, dns_endpoint_name, records, records_of};
+pub use weights::weights;
 
 use crate::endpoints::{EndpointState, EndpointTable, PortSelector, ServiceKey};
 use crate::hostname::HostPattern;

@@ -18,6 +18,7 @@ mod forwarded;
 mod header_actions;
 pub mod health;
 mod hsts;
+pub mod https_record;
 pub mod observability;
 pub mod proxy_protocol;
 pub mod rate;
@@ -51,6 +52,7 @@ use client_certificate::ClientCertificates;
 use errors::CustomErrors;
 use health::Health;
 use http::HeaderValue;
+use https_record::HttpsRecord;
 use observability::Observability;
 use rate::RateLimits;
 use response_rewrite::ResponseRewrite;
@@ -115,6 +117,8 @@ pub struct Policy {
     pub aliases: ServerAliases,
     /// Where TLS ends, where an Ingress says so.
     pub termination: Option<IngressTermination>,
+    /// What DNS tells of how the host speaks, beside its addresses.
+    pub https_record: Option<HttpsRecord>,
     /// The Secret, of the object's namespace, with the CA of the pods; for an Ingress whose TLS ends again at the pod.
     pub destination_ca: Option<Box<str>>,
 }
@@ -150,6 +154,7 @@ impl Policy {
             canary: CanaryRules::read(annotations),
             aliases: ServerAliases::read(annotations),
             termination: IngressTermination::read(annotations),
+            https_record: HttpsRecord::read(annotations),
             destination_ca: termination::destination_ca(annotations),
         }
     }

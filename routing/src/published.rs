@@ -174,6 +174,9 @@ pub const HOST_ANNOTATION: &str = "nearside.dev/host";
 pub const MANAGED_LABEL: &str = "nearside.dev/dns";
 /// The annotation that says why the nodes of a host were chosen ([`Basis::as_str`]).
 pub const BASIS_ANNOTATION: &str = "nearside.dev/basis";
+/// The annotation of a DNSEndpoint that says how often each address of its host should be answered: a JSON object from address
+/// to weight ([`crate::placement::weights`]). Not part of `spec`, so that it moves no generation; absent where all are equal.
+pub const WEIGHTS_ANNOTATION: &str = "nearside.dev/weights";
 /// The value of [`MANAGED_LABEL`].
 pub const MANAGED_VALUE: &str = "managed";
 

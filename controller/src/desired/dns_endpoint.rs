@@ -3,7 +3,9 @@
 
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, dns_endpoint_name};
-use nearside_routing::published::{BASIS_ANNOTATION, HOST_ANNOTATION as HOST, MANAGED_LABEL, MANAGED_VALUE};
+use nearside_routing::published::{
+    BASIS_ANNOTATION, HOST_ANNOTATION as HOST, MANAGED_LABEL, MANAGED_VALUE, WEIGHTS_ANNOTATION,
+};
 use nearside_routing::{HostPattern, Instance, Kind, ROUTER_LABEL};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub(crate) enum Records {
         spec: DnsEndpointSpec,
         /// Why these nodes.
         basis: Basis,
+        /// The annotation that weighs them; empty where they are equal.
+        weights: String,
     },
     /// Whatever is published now.
     Hold(HoldReason),
@@ -64,6 +68,7 @@ pub(crate) fn next_object(
     pattern: &HostPattern,
     spec: &DnsEndpointSpec,
     basis: Basis,
+    weights: &str,
 ) -> Option<Value> {
     let name = instance.name(&dns_endpoint_name(pattern));
     let mut next = current.cloned().unwrap_or_else(|| {
@@ -84,6 +89,11 @@ pub(crate) fn next_object(
     set(&mut next, "annotations", HOST, &pattern.to_string());
     set(&mut next, "annotations", GENERATION, &generation.to_string());
     set(&mut next, "annotations", BASIS_ANNOTATION, basis.as_str());
+    if !weights.is_empty() {
+        set(&mut next, "annotations", WEIGHTS_ANNOTATION, weights);
+    } else if let Some(annotations) = next["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(WEIGHTS_ANNOTATION);
+    }
     if !same_records {
         let endpoints = serde_json::to_value(&spec.endpoints).unwrap_or_default();
         next["spec"] = json!({ "endpoints": endpoints });
@@ -145,11 +155,26 @@ mod tests {
     }
 
     fn next(current: Option<&Value>, targets: &[&str], basis: Basis) -> Option<Value> {
-        next_object(current, "nearside", &Instance::default(), &pattern(), &spec(targets), basis)
+        next_object(current, "nearside", &Instance::default(), &pattern(), &spec(targets), basis, "")
     }
 
     fn is_default(object: &Value) -> bool {
         is_ours(object, &Instance::default()).is_some()
+    }
+
+    #[test]
+    fn weights_are_written_and_removed_without_a_new_generation() {
+        let weighed = |current: Option<&Value>, weights: &str| {
+            let spec = spec(&["198.18.0.1", "198.18.0.2"]);
+            next_object(current, "nearside", &Instance::default(), &pattern(), &spec, Basis::AllServices, weights)
+        };
+        let first = weighed(None, "").unwrap();
+        let weights = r#"{"198.18.0.1":2,"198.18.0.2":1}"#;
+        let second = weighed(Some(&first), weights).unwrap();
+        assert_eq!(annotation(&second, WEIGHTS_ANNOTATION), Some(weights));
+        assert_eq!((summary(&second).1, &second["spec"]), (1, &first["spec"]));
+        assert_eq!(weighed(Some(&second), weights), None);
+        assert_eq!(weighed(Some(&second), ""), Some(first));
     }
 
     #[test]
@@ -188,7 +213,7 @@ mod tests {
     fn an_object_of_another_installation_is_not_ours() {
         let public = Instance::of("public");
         let write = |instance: &Instance| {
-            next_object(None, "nearside", instance, &pattern(), &spec(&["198.18.0.1"]), Basis::AllServices).unwrap()
+            next_object(None, "nearside", instance, &pattern(), &spec(&["198.18.0.1"]), Basis::AllServices, "").unwrap()
         };
         let (default, other) = (write(&Instance::default()), write(&public));
         assert_ne!(default["metadata"]["name"], other["metadata"]["name"]);

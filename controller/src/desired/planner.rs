@@ -6,7 +6,7 @@ use super::route_status::Publication;
 use super::{Desired, DnsEndpointIntent, HoldReason, Intent, Records, Target, event, ingress_status, route_status};
 use crate::handover::{Addresses, Handovers, Sight, answers_for};
 use nearside_routing::object::DnsEndpointSpec;
-use nearside_routing::placement::{Basis, HostPlacement, Placer, RecordPolicy, dns_endpoint_name, records_of};
+use nearside_routing::placement::{Basis, HostPlacement, Placer, RecordPolicy, dns_endpoint_name, records_of, weights};
 use nearside_routing::table::HostRoutes;
 use nearside_routing::{HostPattern, Kind, ObjectKey, SharedMap, Snapshot, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +169,11 @@ impl Planner {
         match records_of(pattern, host, &snapshot.nodes, &snapshot.routes, &self.policy) {
             Some(spec) => {
                 self.last_good.insert(pattern.clone(), spec.clone());
-                Records::Publish { spec, basis: host.basis }
+                let weights = snapshot.routes.host(pattern).map(|routes| {
+                    let types = &self.policy.address_types;
+                    weights(routes, host, &spec, &snapshot.nodes, &snapshot.endpoints, types)
+                });
+                Records::Publish { spec, basis: host.basis, weights: weights.unwrap_or_default() }
             }
             None if host.basis == Basis::NoReadyRouter => Records::Hold(HoldReason::NoReadyRouter),
             None => Records::Hold(HoldReason::NoAddress),

@@ -68,6 +68,9 @@ pub(super) fn lines(route: &CompiledRoute, clients: Option<&HostClients>, defaul
         let name = policy.affinity.name.as_ref().map_or("of its own name", |name| name.as_str());
         add(format!("a client keeps its pod by a cookie ({name})"));
     }
+    if let Some(record) = &policy.https_record {
+        add(format!("DNS tells how the host speaks, in an HTTPS record ({})", record.target()));
+    }
     if let Some(speed) = &policy.bandwidth {
         add(format!("responses are sent at {} bytes a second", speed.rate));
     }

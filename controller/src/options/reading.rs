@@ -29,6 +29,9 @@ pub(crate) struct ReadingArguments {
     /// Most addresses of one family under one name, at most 100
     #[arg(long, value_name = "N", env = "NEARSIDE_MAX_ADDRESSES", default_value = "24")]
     max_addresses: String,
+    /// Give wildcard hosts per-node aliases, too; only the name server of nearside-dns-sync answers by them
+    #[arg(long, env = "NEARSIDE_WILDCARD_ALIASES")]
+    wildcard_aliases: bool,
     /// Namespace of the DNSEndpoints and the Lease [default: $POD_NAMESPACE, else that of the service account, else nearside]
     #[arg(long, value_name = "NAMESPACE", env = "NEARSIDE_NAMESPACE")]
     namespace: Option<String>,
@@ -93,7 +96,7 @@ impl ReadingArguments {
         Reading {
             manifests: self.manifests,
             router_selector: RouterSelector { labels, namespace: self.router_namespace },
-            records: RecordPolicy { address_types, ttl, max_addresses },
+            records: RecordPolicy { address_types, ttl, max_addresses, wildcard_aliases: self.wildcard_aliases },
             namespace,
             router_name: self.router_name,
             admission,

@@ -70,7 +70,7 @@ impl DnsEndpoints {
 
     /// Makes the DNSEndpoint of a host what it should be.
     pub(super) async fn put(&self, target: &str, intent: &DnsEndpointIntent) -> Result<Written, WriteError> {
-        let Records::Publish { spec, basis } = &intent.records else {
+        let Records::Publish { spec, basis, weights } = &intent.records else {
             return Ok(Written::Unchanged);
         };
         let name = &self.instance.name(target);
@@ -81,7 +81,8 @@ impl DnsEndpoints {
             self.read(name).await?;
             return Err(WriteError::Foreign { object: label });
         }
-        let Some(next) = next_object(known.as_ref(), &self.namespace, &self.instance, &intent.pattern, spec, *basis)
+        let Some(next) =
+            next_object(known.as_ref(), &self.namespace, &self.instance, &intent.pattern, spec, *basis, weights)
         else {
             return Ok(Written::Unchanged);
         };

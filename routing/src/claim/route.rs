@@ -11,6 +11,7 @@ use crate::hostname::{HostPattern, Hostname};
 use crate::object::{Kind, Route, RouteTarget, WildcardPolicy};
 use crate::path::PathRule;
 use crate::policy::Policy;
+use crate::policy::https_record::NAME as HTTPS_RECORD;
 use crate::policy::termination::IngressTermination;
 use crate::table::{CompiledRoute, Termination, WeightedBackend};
 use crate::verdict::{Problem, Reason, shown};
@@ -107,6 +108,12 @@ fn claim(
             let field = format!("metadata.annotations[\"nearside.dev/{name}\"]");
             problems.push(Problem::new(field, Reason::InvalidAnnotation, message));
         }
+    }
+    let ends_here = matches!(termination, Termination::Edge | Termination::Reencrypt { .. });
+    if !ends_here && policy.https_record.take().is_some() {
+        let field = format!("metadata.annotations[\"{HTTPS_RECORD}\"]");
+        let message = "has an effect only where TLS ends at the proxy (spec.tls.termination: edge or reencrypt)";
+        problems.push(Problem::new(field, Reason::InvalidAnnotation, message));
     }
     problems.extend(policy.header_actions.and_of_route(&spec.http_headers, &termination));
     let source = route.metadata.key(Kind::Route);
