@@ -15,10 +15,11 @@ pub(crate) use ingress_status::{IngressIntent, next_addresses};
 pub(crate) use planner::Planner;
 pub(crate) use route_status::{RouteIntent, RouterIdentity, is_published, is_signed, next_entries};
 
+use crate::liveness::Keeping;
 use nearside_routing::published::DnsPublication;
 use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Reason, SharedMap};
 use nearside_watch::Trust;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,8 +87,12 @@ pub(crate) struct Desired {
     pub(crate) dns: DnsPublication,
     /// How many hosts are placed on each basis.
     pub(crate) bases: BTreeMap<&'static str, usize>,
-    /// Hosts whose published records are kept although the snapshot gives none.
+    /// Hosts whose published records are kept although the snapshot gives none, or others.
     pub(crate) held: SharedMap<HostPattern, HoldReason>,
+    /// Nodes that are not Ready and stay published because they answer.
+    pub(crate) kept: BTreeSet<Arc<str>>,
+    /// For how long they do.
+    pub(crate) keeping: Keeping,
     /// How many parts of Routes and Ingresses are not served, or not as written.
     pub(crate) problems: BTreeMap<(Kind, Reason), usize>,
 }

@@ -29,6 +29,17 @@ pub(crate) enum Sight {
     Blind,
 }
 
+/// What is known of a node that is published for a host and should not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It stays, although it is not Ready.
+    Kept,
+    /// A request for the host that reaches it is answered by a pod.
+    Answers,
+    /// It is not.
+    Lost,
+}
+
 /// What is remembered of the hosts. Times are counted from an epoch of the caller's.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
@@ -77,6 +88,8 @@ pub(crate) fn answers_for(pattern: &HostPattern, node: &str, snapshot: &Snapshot
 struct Host {
     /// The nodes that were given last.
     nodes: BTreeSet<Node>,
+    /// Why they were wanted, the last time that none of them was kept for other reasons.
+    basis: Option<Basis>,
     /// Since when a node has been among them that was not seen in DNS yet.
     unseen: Option<Duration>,
     /// Nodes that should go and are kept, since when.
@@ -88,24 +101,28 @@ struct Host {
 
 impl Handovers {
     /// The nodes to publish for a host now. `known` gives those that DNS names already; it is asked for a host that is new
-    /// here. `answers` says of a node whether a request for the host that reaches it would be answered by a pod.
+    /// here. What is published on a node that `judged` calls kept is not given up, whatever the placement says of it.
     pub(crate) fn settle(
         &mut self,
         pattern: &HostPattern,
         wanted: &HostPlacement,
         known: impl FnOnce() -> BTreeSet<Node>,
-        answers: impl Fn(&str) -> bool,
+        judged: impl Fn(&str) -> Judged,
         sight: Sight,
         now: Duration,
     ) -> HostPlacement {
-        if wanted.nodes.is_empty() {
+        if wanted.nodes.is_empty() && !self.hosts.contains_key(pattern) {
             return wanted.clone();
         }
         let host = self.hosts.entry(pattern.clone()).or_insert_with(|| Host { nodes: known(), ..Host::default() });
+        let wanted = host.with_kept(wanted, |node| judged(node) == Judged::Kept);
+        if wanted.nodes.is_empty() {
+            return wanted;
+        }
         if let Some(due) = host.due.take() {
             self.due.remove(&(due, pattern.clone()));
         }
-        let (nodes, due) = host.step(wanted, &answers, sight, now);
+        let (nodes, due) = host.step(&wanted, &|node| judged(node) == Judged::Answers, sight, now);
         if let Some(due) = due {
             host.due = Some(due);
             self.due.insert((due, pattern.clone()));
@@ -125,6 +142,12 @@ impl Handovers {
         self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, pattern)| pattern.clone()).collect()
     }
 
+    /// The hosts that are published on any of these nodes.
+    pub(crate) fn on<'h>(&'h self, nodes: &'h BTreeSet<Node>) -> impl Iterator<Item = &'h HostPattern> {
+        let hosts = self.hosts.iter().filter(|_| !nodes.is_empty());
+        hosts.filter(|(_, host)| !host.nodes.is_disjoint(nodes)).map(|(pattern, _)| pattern)
+    }
+
     /// When the next host is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
@@ -138,6 +161,22 @@ impl Handovers {
 }
 
 impl Host {
+    /// The wanted placement with the nodes that are kept. Nodes that could only refuse do not take the place of these.
+    fn with_kept(&mut self, wanted: &HostPlacement, is_kept: impl Fn(&str) -> bool) -> HostPlacement {
+        let kept: BTreeSet<Node> = self.nodes.iter().filter(|node| is_kept(node)).cloned().collect();
+        if kept.is_empty() {
+            self.basis = Some(wanted.basis);
+            return wanted.clone();
+        }
+        let by_pods = |basis: Basis| !matches!(basis, Basis::NoReadyPods | Basis::NoReadyRouter);
+        let before = self.basis.unwrap_or(Basis::AllServices);
+        if !by_pods(wanted.basis) && by_pods(before) {
+            return HostPlacement { nodes: kept.into_iter().collect(), basis: before };
+        }
+        let nodes: BTreeSet<Node> = wanted.nodes.iter().cloned().chain(kept).collect();
+        HostPlacement { nodes: nodes.into_iter().collect(), basis: wanted.basis }
+    }
+
     fn step(
         &mut self,
         wanted: &HostPlacement,

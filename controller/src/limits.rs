@@ -59,3 +59,19 @@ pub(crate) const FLAP_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) const FLAP_LONGEST: Duration = Duration::from_secs(120);
 /// After this time without a failure, failures are forgotten.
 pub(crate) const FLAP_WINDOW: Duration = Duration::from_secs(600);
+/// How long one connection to a router may take that is called not Ready.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two looks at the same router.
+pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How many are looked at at the same time.
+pub(crate) const PROBES_AT_ONCE: usize = 64;
+/// How long the first probe of a node may be awaited; then it goes, as the API server says.
+pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a node stays published that answers though it is not Ready.
+pub(crate) const NOT_READY_BUT_ANSWERS: Duration = Duration::from_secs(60);
+/// So many nodes, and so large a share of those that are published, are not withdrawn at once while all of them answer.
+pub(crate) const MANY_NODES: usize = 3;
+/// See [`MANY_NODES`]: more than this share.
+pub(crate) const MANY_PER_CENT: usize = 30;
+/// How long a node that was kept stays after it is Ready again: its pods are called ready a moment later.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(10);

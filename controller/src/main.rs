@@ -14,12 +14,14 @@ mod explain;
 mod handover;
 mod leader;
 mod limits;
+mod liveness;
 mod metrics;
 mod options;
 mod out;
 mod output;
 mod page;
 mod placement;
+mod prober;
 mod reconcile;
 mod writer;
 
@@ -142,8 +144,10 @@ async fn run(options: Options) -> Result<(), StartError> {
         let admin = admin.page("/sources", move || Page::json(sources.page().to_string()));
         page::pages(admin.page("/placement", placement), shown).spawn();
     }
+    // Nodes in a directory are what somebody wrote about them.
+    let probe_port = options.probe_port.filter(|_| matches!(options.place, Place::Cluster));
     let planner = Planner::new(options.reading.records.clone());
-    tokio::spawn(placement::run(snapshots, planner, desired_sender, metrics.clone(), first_sync));
+    tokio::spawn(placement::run(snapshots, planner, probe_port, desired_sender, metrics.clone(), first_sync));
 
     let (stop, stopped) = oneshot::channel();
     let election = match source.client().filter(|_| elects) {

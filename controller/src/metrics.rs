@@ -1,6 +1,7 @@
 //! The controller's metrics: counts and states flow in from its tasks, Prometheus reads them on the admin port.
 
 use crate::desired::Desired;
+use crate::liveness::Keeping;
 use nearside_routing::{Kind, Reason};
 use prometheus::{
     Error, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
@@ -16,6 +17,7 @@ pub(crate) struct Metrics {
     generation: IntGauge,
     hosts: IntGaugeVec,
     held: IntGauge,
+    kept: IntGaugeVec,
     problems: IntGaugeVec,
     /// Of which there is a series.
     told: Arc<Mutex<BTreeSet<(Kind, Reason)>>>,
@@ -39,6 +41,13 @@ impl Metrics {
             held: IntGauge::new(
                 "nearside_controller_held_hosts",
                 "Hosts whose published records are kept because the snapshot gives none.",
+            )?,
+            kept: IntGaugeVec::new(
+                Opts::new(
+                    "nearside_controller_kept_nodes",
+                    "Nodes that are not Ready and stay published because their routers answer: for a bounded time, or held because they are many.",
+                ),
+                &["keeping"],
             )?,
             problems: IntGaugeVec::new(
                 Opts::new(
@@ -64,6 +73,7 @@ impl Metrics {
         registry.register(Box::new(metrics.generation.clone()))?;
         registry.register(Box::new(metrics.hosts.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;
+        registry.register(Box::new(metrics.kept.clone()))?;
         registry.register(Box::new(metrics.problems.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         registry.register(Box::new(metrics.placement.clone()))?;
@@ -81,6 +91,10 @@ impl Metrics {
         self.generation.set(desired.generation.try_into().unwrap_or(i64::MAX));
         self.set_problems(&desired.problems);
         self.held.set(desired.held.len().try_into().unwrap_or(i64::MAX));
+        for (word, keeping) in [("bounded", Keeping::Bounded), ("held", Keeping::Held)] {
+            let nodes = if desired.keeping == keeping { desired.kept.len() } else { 0 };
+            self.kept.with_label_values(&[word]).set(nodes.try_into().unwrap_or(i64::MAX));
+        }
         for basis in BASES {
             let hosts = desired.bases.get(basis).copied().unwrap_or_default();
             self.hosts.with_label_values(&[basis]).set(hosts.try_into().unwrap_or(i64::MAX));

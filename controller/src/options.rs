@@ -12,6 +12,7 @@ use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::hostname::Hostname;
 use nearside_watch::{SnapshotArguments, SnapshotSettings};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 /// Publishes in DNS the nodes that hold ready pods of each host, and writes the status of Routes and Ingresses.
@@ -44,6 +45,9 @@ pub(crate) struct Arguments {
         default_missing_value = "true", num_args = 0..=1, require_equals = false, action = ArgAction::Set
     )]
     update_status: String,
+    /// Port of the routers at which nodes that are not Ready are probed, or `off`: what still answers stays published for a while
+    #[arg(long, value_name = "PORT", env = "NEARSIDE_PROBE_PORT", default_value = "80")]
+    probe_port: String,
     /// Write only while holding the Lease; false where there is one controller for certain
     #[arg(
         long, value_name = "true|false", env = "NEARSIDE_LEADER_ELECT", default_value = "true",
@@ -67,6 +71,8 @@ pub(crate) struct Options {
     pub(crate) router_canonical_hostname: String,
     pub(crate) update_status: bool,
     pub(crate) leader_elect: bool,
+    /// Where routers take connections, as probes look for it; `None` for no probes.
+    pub(crate) probe_port: Option<u16>,
     pub(crate) log_format: LogFormat,
 }
 
@@ -135,6 +141,10 @@ impl Options {
         }
         let update_status =
             mistakes.choose("--update-status", &arguments.update_status, &[("true", true), ("false", false)]);
+        let probe_port = match arguments.probe_port.as_str() {
+            "off" => None,
+            port => mistakes.parse::<NonZeroU16>("--probe-port", port).map(NonZeroU16::get),
+        };
         let leader_elect =
             mistakes.choose("--leader-elect", &arguments.leader_elect, &[("true", true), ("false", false)]);
         let log_format = mistakes.choose(
@@ -160,6 +170,7 @@ impl Options {
             router_canonical_hostname: canonical,
             update_status,
             leader_elect,
+            probe_port,
             log_format,
         })
     }
@@ -210,6 +221,7 @@ mod tests {
             "--admin-listen=here",
             "--leader-elect=maybe",
             "--update-status=perhaps",
+            "--probe-port=0",
             "--denied-domains=a_b",
             "--log-format=xml",
             "--namespace=a.b",

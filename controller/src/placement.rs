@@ -2,13 +2,16 @@
 //! the admin page. Followers run it as well, so that a new leader can write at once.
 
 use crate::desired::{Desired, Planner};
+use crate::liveness::{Keeping, Probes};
 use crate::metrics::Metrics;
 use crate::options::Reading;
+use crate::prober::Prober;
 use nearside_admin::Blocker;
 use nearside_routing::object::{Kind, Secret};
 use nearside_routing::{EndpointSource, IndexConfig, Instance, SharedMap};
 use nearside_watch::{Selection, Snapshots, Source};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -56,13 +59,16 @@ pub(crate) fn index_config(source: &Source, reading: &Reading) -> IndexConfig {
 /// Places each snapshot for ever. `first_sync` is released with the first one.
 pub(crate) async fn run(
     mut snapshots: Snapshots,
-    mut planner: Planner,
+    planner: Planner,
+    probe_port: Option<u16>,
     desired: watch::Sender<Option<Arc<Desired>>>,
     metrics: Metrics,
     first_sync: Blocker,
 ) {
     let mut first_sync = Some(first_sync);
     let epoch = Instant::now();
+    let mut prober = probe_port.map(|port| Prober::spawn(port, epoch));
+    let mut planner = if prober.is_some() { planner.with_probes() } else { planner };
     let mut latest = None;
     loop {
         let due = planner.next_due();
@@ -73,12 +79,23 @@ pub(crate) async fn run(
                 Some(latest) => latest.clone(),
                 None => continue,
             },
+            probes = found(&mut prober) => {
+                planner.observe(probes);
+                match &latest {
+                    Some(latest) => latest.clone(),
+                    None => continue,
+                }
+            }
         };
         let begin = Instant::now();
         // Ten thousand hosts take long enough to keep the Lease from being renewed on a machine with few cores.
         let next = Desired { trust, ..tokio::task::block_in_place(|| planner.plan(&snapshot, begin - epoch)) };
+        if let Some(prober) = &prober {
+            prober.ask(planner.suspects());
+        }
         metrics.placed(&next, begin.elapsed());
         log_holds(desired.borrow().as_deref(), &next);
+        log_kept(desired.borrow().as_deref(), &next);
         desired.send_replace(Some(Arc::new(next)));
         first_sync.take();
     }
@@ -97,6 +114,32 @@ fn log_holds(before: Option<&Desired>, next: &Desired) {
     }
 }
 
+/// What probes find, where there are any.
+async fn found(prober: &mut Option<Prober>) -> Probes {
+    match prober {
+        Some(prober) => prober.found().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_kept(before: Option<&Desired>, next: &Desired) {
+    let (nowhere, keeping) = (BTreeSet::new(), Keeping::default());
+    let (known, was) = before.map_or((&nowhere, keeping), |before| (&before.kept, before.keeping));
+    for node in next.kept.difference(known) {
+        tracing::warn!(%node, "the node is not Ready; it stays published while its router answers");
+    }
+    for node in known.difference(&next.kept) {
+        tracing::info!(%node, "the node is not kept any more: it is Ready, does not answer, was taken out, or its time is over");
+    }
+    if next.keeping == Keeping::Held && was != Keeping::Held {
+        let nodes = next.kept.len();
+        tracing::error!(
+            nodes,
+            "many nodes at once are not Ready, and all of these answer: they stay published until they recover, do not answer, or are drained"
+        );
+    }
+}
+
 /// The admin page `/placement`: each host with its nodes, the basis, and why its records are kept if they are.
 pub(crate) fn page(desired: Option<&Desired>) -> Value {
     let Some(desired) = desired else {
@@ -111,5 +154,10 @@ pub(crate) fn page(desired: Option<&Desired>) -> Value {
         let entry = hosts.entry(pattern.to_string()).or_insert_with(|| json!({"nodes": []}));
         entry["held"] = reason.as_str().into();
     }
-    json!({"generation": desired.generation, "hosts": hosts})
+    let mut page = json!({"generation": desired.generation, "hosts": hosts});
+    if !desired.kept.is_empty() {
+        let nodes: Vec<&str> = desired.kept.iter().map(|name| &**name).collect();
+        page["notReadyButKept"] = json!({"nodes": nodes, "held": desired.keeping == Keeping::Held});
+    }
+    page
 }

@@ -9,7 +9,7 @@ mod weights;
 pub(crate) use node::RouterState;
 pub use node::{NodeState, NodeStates, RouterSelector};
 pub use placer::Placer;
-pub use records::{AddressTypes, RecordPolicy, dns_endpoint_name, records, records_of};
+pub use records::{AddressTypes, RecordPolicy, addresses, dns_endpoint_name, records, records_of};
 pub use weights::weights;
 
 use crate::endpoints::{EndpointState, EndpointTable, PortSelector, ServiceKey};

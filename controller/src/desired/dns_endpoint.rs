@@ -46,6 +46,8 @@ pub(crate) enum HoldReason {
     NoAddress,
     /// An object claims the host but cannot be served.
     NotServed,
+    /// Many of the nodes at once are called not Ready, and all of those still answer.
+    NodesNotReady,
 }
 
 impl HoldReason {
@@ -55,6 +57,7 @@ impl HoldReason {
             Self::NoReadyRouter => "NoReadyRouter",
             Self::NoAddress => "NoAddress",
             Self::NotServed => "NotServed",
+            Self::NodesNotReady => "NodesNotReady",
         }
     }
 }

@@ -4,9 +4,13 @@
 use super::any_host::nodes_for_any_host;
 use super::route_status::Publication;
 use super::{Desired, DnsEndpointIntent, HoldReason, Intent, Records, Target, event, ingress_status, route_status};
-use crate::handover::{Addresses, Handovers, Sight, answers_for};
+use crate::handover::{Addresses, Handovers, Judged, Sight, answers_for};
+use crate::liveness::{Keeping, Liveness, Probes};
+use crate::prober::Wanted;
 use nearside_routing::object::DnsEndpointSpec;
-use nearside_routing::placement::{Basis, HostPlacement, Placer, RecordPolicy, dns_endpoint_name, records_of, weights};
+use nearside_routing::placement::{
+    Basis, HostPlacement, Placer, RecordPolicy, addresses, dns_endpoint_name, records_of, weights,
+};
 use nearside_routing::table::HostRoutes;
 use nearside_routing::{HostPattern, Kind, ObjectKey, SharedMap, Snapshot, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +26,9 @@ pub(crate) struct Planner {
     last_good: BTreeMap<HostPattern, DnsEndpointSpec>,
     placer: Placer,
     handovers: Handovers,
+    /// What is made of nodes that are not Ready, where probes look at them.
+    liveness: Option<Liveness>,
+    probes: Probes,
     /// What was planned last, and from what.
     desired: Desired,
     snapshot: Snapshot,
@@ -37,10 +44,32 @@ impl Planner {
             last_good: BTreeMap::new(),
             placer: Placer::default(),
             handovers: Handovers::default(),
+            liveness: None,
+            probes: Probes::new(),
             desired: Desired::default(),
             snapshot: Snapshot::default(),
             hosts_of: BTreeMap::new(),
         }
+    }
+
+    /// Nodes that are not Ready are judged by probes as well, from now on.
+    pub(crate) fn with_probes(self) -> Self {
+        Self { liveness: Some(Liveness::default()), ..self }
+    }
+
+    /// What probes have found, for the next plan.
+    pub(crate) fn observe(&mut self, probes: Probes) {
+        self.probes = probes;
+    }
+
+    /// The nodes to probe, with their addresses.
+    pub(crate) fn suspects(&self) -> Wanted {
+        let kept = self.liveness.iter().flat_map(Liveness::kept);
+        let with_addresses = kept.filter_map(|name| {
+            let node = self.snapshot.nodes.get(name)?;
+            Some((Arc::clone(name), addresses(node, &self.policy.address_types)))
+        });
+        with_addresses.collect()
     }
 
     /// What should stand in the API for this snapshot, which must be of a source that is in sync: a host that nothing in
@@ -51,6 +80,12 @@ impl Planner {
         hosts.extend(snapshot.claimed.changes_since(&last.claimed).into_iter().map(|changed| changed.key.clone()));
         hosts.extend(snapshot.dns.hosts.changes_since(&last.dns.hosts).into_iter().map(|changed| changed.key.clone()));
         hosts.extend(self.handovers.due(now));
+        if let Some(liveness) = &mut self.liveness {
+            let changed = liveness.step(&snapshot.nodes, &self.probes, now);
+            hosts.extend(self.handovers.on(&changed).cloned());
+            self.desired.kept = liveness.kept().cloned().collect();
+            self.desired.keeping = liveness.keeping();
+        }
         let mut objects = self.follow_routes(&last, snapshot);
         if (snapshot.dns.reports, snapshot.dns.is_followed) != (last.dns.reports, last.dns.is_followed) {
             // Every Route says whether its records are taken.
@@ -99,19 +134,22 @@ impl Planner {
 
     /// When to plan again although nothing has changed; `None` where nothing waits.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.handovers.next_due()
+        let liveness = self.liveness.as_ref().and_then(Liveness::next_due);
+        self.handovers.next_due().into_iter().chain(liveness).min()
     }
 
     fn plan_host(&mut self, pattern: &HostPattern, snapshot: &Snapshot, addresses: &Addresses<'_>, now: Duration) {
         let placed = self.placer.placement().hosts.get(pattern).cloned();
         self.count_basis(pattern, placed.as_deref());
+        let mut keeps = false;
         let records = match &placed {
             Some(host) => {
                 let host = self.settle(pattern, host, snapshot, addresses, now);
+                keeps = self.desired.keeping == Keeping::Held
+                    && host.nodes.iter().any(|node| self.desired.kept.contains(node));
                 Some(self.records(pattern, &host, snapshot))
             }
-            // A Route whose certificate broke still claims its host: its records stay until nobody claims the host. The larger
-            // guards against wrong withdrawal (ratio of a change, probes) belong here: a host they distrust is held.
+            // A Route whose certificate broke still claims its host: its records stay until nobody claims the host.
             None => snapshot.claimed.contains_key(pattern).then_some(Records::Hold(HoldReason::NotServed)),
         };
         if records.is_none() {
@@ -122,7 +160,8 @@ impl Planner {
             // There is nothing to hold of a host that was never published.
             Some(Records::Hold(HoldReason::NotServed)) if !self.last_good.contains_key(pattern) => None,
             Some(Records::Hold(reason)) => Some(reason),
-            Some(Records::Publish { .. }) | None => None,
+            Some(Records::Publish { .. }) => keeps.then_some(HoldReason::NodesNotReady),
+            None => None,
         };
         set(&mut self.desired.held, pattern.clone(), held);
         let target = Target::DnsEndpoint(dns_endpoint_name(pattern));
@@ -148,8 +187,13 @@ impl Planner {
             _ => Sight::Blind,
         };
         let known = || dns.map(|dns| addresses.nodes_in(&dns.spec)).unwrap_or_default();
-        let answers = |node: &str| answers_for(pattern, node, snapshot);
-        self.handovers.settle(pattern, wanted, known, answers, sight, now)
+        let liveness = self.liveness.as_ref();
+        let judged = |node: &str| match () {
+            () if liveness.is_some_and(|liveness| liveness.keeps(node)) => Judged::Kept,
+            () if answers_for(pattern, node, snapshot) => Judged::Answers,
+            () => Judged::Lost,
+        };
+        self.handovers.settle(pattern, wanted, known, judged, sight, now)
     }
 
     /// What is to be said of the publication of a host; `None` where nobody can know.

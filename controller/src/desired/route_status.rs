@@ -116,6 +116,10 @@ pub(super) fn intent(
     if let Some((pattern, host)) = pattern.and_then(|pattern| Some((pattern, placement.hosts.get(pattern)?))) {
         conditions.push(placed(host, held.get(pattern).map(|reason| **reason)));
         conditions.extend(publication.map(published));
+        if held.get(pattern).map(|reason| **reason) == Some(HoldReason::NodesNotReady) {
+            let (status, reason) = (Truth::True, HoldReason::NodesNotReady.as_str());
+            conditions.push(ConditionIntent { kind: HELD, status, reason, message: NODES_NOT_READY.to_owned() });
+        }
     }
     let wildcard_policy = verdict.wildcard_policy.map(WildcardPolicy::as_str);
     RouteIntent { host: verdict.host.clone(), wildcard_policy, conditions, events }
@@ -245,8 +249,11 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
 const ADMITTED: &str = "Admitted";
 const PLACED: &str = "nearside.dev/Placed";
 const PUBLISHED: &str = "nearside.dev/DNSPublished";
+const HELD: &str = "nearside.dev/DNSHeld";
 /// The conditions that we write.
-const OURS: [&str; 3] = [ADMITTED, PLACED, PUBLISHED];
+const OURS: [&str; 4] = [ADMITTED, PLACED, PUBLISHED, HELD];
+const NODES_NOT_READY: &str = "many nodes at once are not Ready by the API server and all of these answer: they stay published until \
+                               they are Ready, do not answer, or are drained (annotation nearside.dev/drain of a Node)";
 /// Why records are not published yet.
 const WAITING: &str = "Waiting";
 /// Why a Route that is rejected is placed nowhere.

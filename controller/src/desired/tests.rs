@@ -1,6 +1,7 @@
 //! Tests of the planner, on snapshots that a real index made from objects as the API serves them.
 
 use super::*;
+use crate::liveness::Probe;
 use nearside_routing::admission::AdmissionRules;
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::object::Object;
@@ -31,6 +32,27 @@ impl World {
             "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}),
         );
         world
+    }
+
+    /// One where probes are awaited.
+    fn probing() -> Self {
+        let world = Self::new();
+        Self { planner: world.planner.with_probes(), ..world }
+    }
+
+    /// The plan at this moment, with these probes.
+    fn plan_with(&mut self, probes: &[(u8, Probe)]) -> Desired {
+        self.now += Duration::from_secs(1);
+        let (snapshot, now) = (self.index.publish(), self.now);
+        self.planner.observe(probes.iter().map(|(place, probe)| (format!("n{place}").into(), (*probe, now))).collect());
+        self.planner.plan(&snapshot, now)
+    }
+
+    /// What the node controller makes of a node that it has lost.
+    fn lose(&mut self, place: u8) {
+        self.node(place, false);
+        self.pod("router", place, false);
+        self.pod("web", place, false);
     }
 
     fn put(&mut self, kind: Kind, object: Value) {
@@ -132,6 +154,77 @@ fn addresses(desired: &Desired, ingress: &str) -> Option<Vec<String>> {
         Intent::Ingress(intent) => intent.addresses.clone(),
         _ => None,
     }
+}
+
+fn targets(desired: &Desired, host: &str) -> Vec<String> {
+    match records(desired, host) {
+        Some(Records::Publish { spec, .. }) => spec.endpoints[0].targets.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_is_not_ready_and_answers_keeps_its_hosts_though_its_pods_are_called_not_ready() {
+    let mut world = World::probing();
+    for place in 1..=4 {
+        world.node(place, true);
+        world.pod("router", place, true);
+    }
+    world.pod("web", 1, true);
+    world.pod("web", 2, true);
+    world.route("web", json!({"host": "a.example.com"}));
+    assert_eq!(targets(&world.plan(), "a.example.com"), ["198.18.0.1", "198.18.0.2"]);
+    world.lose(1);
+    world.lose(2);
+    let both = ["198.18.0.1", "198.18.0.2"];
+    assert_eq!(targets(&world.plan_with(&[]), "a.example.com"), both, "until a probe has ended");
+    let asked: Vec<String> = world.planner.suspects().into_keys().map(|name| name.to_string()).collect();
+    assert_eq!(asked, ["n1", "n2"]);
+    let desired = world.plan_with(&[(1, Probe::Green), (2, Probe::Green)]);
+    assert_eq!((targets(&desired, "a.example.com"), desired.held.len()), (both.map(String::from).to_vec(), 0));
+    let desired = world.plan_with(&[(1, Probe::Green), (2, Probe::Red)]);
+    assert_eq!(targets(&desired, "a.example.com"), ["198.18.0.1"], "the other one could only refuse");
+    // The pod is started anew elsewhere, and the time of the node is over.
+    world.pod("web", 3, true);
+    let desired = world.plan_with(&[(1, Probe::Green)]);
+    assert_eq!(targets(&desired, "a.example.com"), ["198.18.0.1", "198.18.0.3"]);
+    assert_eq!(targets(&world.plan(), "a.example.com"), ["198.18.0.3"]);
+}
+
+#[test]
+fn many_nodes_that_answer_are_held_and_a_drain_takes_one_out() {
+    let mut world = World::probing();
+    for place in 1..=5 {
+        world.node(place, true);
+        world.pod("router", place, true);
+        world.pod("web", place, true);
+    }
+    world.route("web", json!({"host": "a.example.com"}));
+    world.plan();
+    (1..=5).for_each(|place| world.lose(place));
+    world.plan_with(&[]);
+    let green: Vec<(u8, Probe)> = (1..=5).map(|place| (place, Probe::Green)).collect();
+    let desired = world.plan_with(&green);
+    let held = HostPattern::parse("a.example.com").unwrap();
+    assert_eq!(targets(&desired, "a.example.com").len(), 5);
+    assert_eq!(desired.held.get(&held).map(|reason| **reason), Some(HoldReason::NodesNotReady));
+    assert_eq!(targets(&world.plan(), "a.example.com").len(), 5, "an hour later");
+    world.put(
+        Kind::Node,
+        json!({"metadata": {"name": "n1", "annotations": {"nearside.dev/drain": "true"}},
+        "status": {"addresses": [{"type": "InternalIP", "address": "198.18.0.1"}]}}),
+    );
+    let desired = world.plan_with(&green);
+    assert_eq!(targets(&desired, "a.example.com").len(), 4, "an operator says that it is to go");
+    (2..=5).for_each(|place| {
+        world.node(place, true);
+        world.pod("router", place, true);
+        world.pod("web", place, true);
+    });
+    let desired = world.plan_with(&[]);
+    assert_eq!((targets(&desired, "a.example.com").len(), desired.held.len()), (4, 0));
+    let desired = world.plan();
+    assert_eq!((targets(&desired, "a.example.com").len(), desired.kept.len()), (4, 0));
 }
 
 const BROKEN_TLS: &str = "not a certificate";
@@ -294,8 +387,11 @@ impl World {
 proptest! {
     /// What is planned from one snapshot to the next is what would be planned from nothing, however many are skipped.
     #[test]
-    fn a_plan_of_what_changed_is_a_plan_of_everything(steps in proptest::collection::vec((odd_step(), any::<bool>()), 1..60)) {
-        let mut world = World::new();
+    fn a_plan_of_what_changed_is_a_plan_of_everything(
+        steps in proptest::collection::vec((odd_step(), any::<bool>()), 1..60),
+        probes in any::<bool>(),
+    ) {
+        let mut world = if probes { World::probing() } else { World::new() };
         for (step, seen) in steps {
             world.step(&step);
             let snapshot = world.index.publish();

@@ -19,12 +19,19 @@ fn pattern() -> HostPattern {
 struct Stage {
     handovers: Handovers,
     known: Vec<u8>,
+    /// The nodes that stay although they are not Ready.
+    kept: Vec<u8>,
     now: Duration,
 }
 
 impl Stage {
     fn new(known: &[u8]) -> Self {
-        Self { handovers: Handovers::default(), known: known.to_vec(), now: Duration::from_secs(1000) }
+        Self {
+            handovers: Handovers::default(),
+            known: known.to_vec(),
+            kept: Vec::new(),
+            now: Duration::from_secs(1000),
+        }
     }
 
     fn step(&mut self, wanted: &[u8], able: &[u8], sight: Sight) -> BTreeSet<Node> {
@@ -35,7 +42,13 @@ impl Stage {
         let able = names(able);
         let known = names(&self.known);
         let wanted = placed(wanted, basis);
-        let settled = self.handovers.settle(&pattern(), &wanted, || known, |node| able.contains(node), sight, self.now);
+        let kept = names(&self.kept);
+        let judged = |node: &str| match () {
+            () if kept.contains(node) => Judged::Kept,
+            () if able.contains(node) => Judged::Answers,
+            () => Judged::Lost,
+        };
+        let settled = self.handovers.settle(&pattern(), &wanted, || known, judged, sight, self.now);
         settled.nodes.iter().cloned().collect()
     }
 
@@ -134,6 +147,41 @@ fn what_dns_names_is_where_a_new_process_begins() {
     assert_eq!(stage.step(&[2], &[1, 2], Sight::Awaited), names(&[2]), "2 is in DNS already");
     let mut stage = Stage::new(&[]);
     assert_eq!(stage.step(&[2, 3], &[1, 2, 3], Sight::Blind), names(&[2, 3]));
+}
+
+#[test]
+fn a_node_that_is_kept_stays_where_it_is_published_and_only_there() {
+    let mut stage = Stage::new(&[1, 2]);
+    stage.step(&[1, 2], &[1, 2], Sight::Seen);
+    stage.kept = vec![2, 3];
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1, 2]), "3 was not published");
+    stage.wait(HANDOVER_LONGEST);
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1, 2]), "a handover does not end it");
+    assert_eq!(stage.step_on(Basis::NoReadyPods, &[1, 4], &[], Sight::Seen), names(&[2]), "others could only refuse");
+    stage.kept.clear();
+    assert_eq!(stage.step_on(Basis::NoReadyPods, &[1, 4], &[], Sight::Seen), names(&[1, 4]));
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1]));
+}
+
+#[test]
+fn where_all_nodes_are_kept_nothing_changes() {
+    let mut stage = Stage::new(&[1, 2]);
+    stage.kept = vec![1, 2];
+    assert_eq!(
+        stage.step_on(Basis::NoReadyRouter, &[], &[], Sight::Blind),
+        names(&[]),
+        "nothing is known of the host yet"
+    );
+    assert_eq!(stage.step(&[1, 2], &[1, 2], Sight::Seen), names(&[1, 2]));
+    assert_eq!(stage.step_on(Basis::NoReadyRouter, &[], &[], Sight::Seen), names(&[1, 2]));
+    stage.kept = vec![2];
+    assert_eq!(stage.step_on(Basis::NoReadyRouter, &[], &[], Sight::Seen), names(&[2]), "what does not answer goes");
+    stage.kept.clear();
+    assert_eq!(
+        stage.step_on(Basis::NoReadyRouter, &[], &[], Sight::Seen),
+        names(&[]),
+        "and the planner holds the last"
+    );
 }
 
 proptest! {

@@ -15,6 +15,7 @@ mod handover;
 mod instances;
 mod leadership;
 mod manifests;
+mod not_ready;
 mod objects;
 mod odd_objects;
 mod permissions;

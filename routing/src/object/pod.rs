@@ -22,6 +22,12 @@ impl Pod {
         condition_is_true(&self.status.conditions, "Ready")
     }
 
+    /// Whether the pod is called not ready though its kubelet says of all its containers that they are: the node controller has
+    /// taken the readiness back, because it does not hear of the node (`ContainersReady` stays as the kubelet wrote it).
+    pub fn is_lost(&self) -> bool {
+        !self.is_ready() && condition_is_true(&self.status.conditions, "ContainersReady")
+    }
+
     /// The pod's addresses, the first family first (`status.podIPs[]`, and `status.podIP` of older servers).
     pub fn addresses(&self) -> Vec<IpAddr> {
         let listed = self.status.pod_ips.iter().map(|entry| entry.ip.as_str());

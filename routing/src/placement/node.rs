@@ -19,12 +19,15 @@ pub struct NodeState {
     /// The node's `Ready` condition.
     pub ready: bool,
     /// An operator withdraws the node (`nearside.dev/drain: "true"`), or excludes it from external traffic
-    /// (label `node.kubernetes.io/exclude-from-external-load-balancers`), or it is being deleted.
+    /// (label `node.kubernetes.io/exclude-from-external-load-balancers`), or declares it dead (the taint
+    /// `node.kubernetes.io/out-of-service`), or it is being deleted.
     pub withdrawn: bool,
     /// Whether the node's router is ready; `None` where it has no router.
     pub router: Option<bool>,
     /// Its router is being ended and has not ended: it still answers who comes, and nobody should be sent there.
     pub router_ends: bool,
+    /// Its router is called not ready by the node controller alone.
+    pub router_lost: bool,
 }
 
 impl NodeState {
@@ -34,17 +37,26 @@ impl NodeState {
             id: NodeId::of(&metadata.name),
             addresses: node.status.addresses.clone(),
             ready: node.is_ready() && !node.is_out_of_service(),
-            withdrawn: metadata.annotation(DRAIN).is_some_and(|value| value == "true")
+            withdrawn: node.is_out_of_service()
+                || metadata.annotation(DRAIN).is_some_and(|value| value == "true")
                 || metadata.labels.contains_key(EXCLUDED)
                 || metadata.deletion_timestamp.is_some(),
             router: router.map(|router| router == RouterState::Ready),
             router_ends: router == Some(RouterState::Ending),
+            router_lost: router == Some(RouterState::Lost),
         }
     }
 
     /// Whether clients may be sent to the node: it is Ready, not withdrawn, and its router is ready.
     pub fn is_eligible(&self) -> bool {
         self.ready && !self.withdrawn && self.router == Some(true)
+    }
+
+    /// Whether nothing speaks against the node but that the API server does not call it Ready: the node controller then takes
+    /// the readiness of its pods back as well, its router's among them, while all of them may serve.
+    pub fn is_suspect(&self) -> bool {
+        let taken_back = !self.ready || self.router_lost;
+        taken_back && !self.withdrawn && self.router.is_some() && !self.router_ends
     }
 
     /// Whether clients that are sent to the node, as they should not be, are answered.
@@ -58,6 +70,8 @@ impl NodeState {
 pub(crate) enum RouterState {
     /// It does not answer, or not yet.
     NotReady,
+    /// It is called not ready by the node controller alone.
+    Lost,
     /// It is being deleted, and serves until DNS has let go of it.
     Ending,
     /// It is ready.
@@ -69,6 +83,7 @@ impl RouterState {
         match (pod.is_terminating(), pod.is_ready()) {
             _ if pod.has_ended() => Self::NotReady,
             (false, true) => Self::Ready,
+            (false, false) if pod.is_lost() => Self::Lost,
             (false, false) => Self::NotReady,
             // Its readiness is off because it is to end.
             (true, _) => Self::Ending,

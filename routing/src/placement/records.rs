@@ -177,7 +177,7 @@ impl Writer<'_> {
 }
 
 /// The addresses of a node that may be published.
-pub(super) fn addresses(node: &NodeState, types: &AddressTypes) -> Vec<IpAddr> {
+pub fn addresses(node: &NodeState, types: &AddressTypes) -> Vec<IpAddr> {
     let of = |kind: &String| -> Vec<IpAddr> {
         let entries = node.addresses.iter().filter(|entry| entry.kind == *kind);
         entries.filter_map(|entry| entry.address.parse().ok()).collect()
