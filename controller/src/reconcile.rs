@@ -205,10 +205,10 @@ impl Reconciler {
                 Some(_) => true,
                 None => stands.is_none(),
             };
-            // A publisher that tells what it has taken makes a new version of the object: a write that is based on the one
+            // A publisher that tells what it has taken, or why not, makes a new version of the object: a write that is based on the one
             // before would be refused.
-            let observed = |records: Option<&Arc<DnsRecords>>| records.map_or(0, |records| records.observed);
-            let told = observed(changed.before) != observed(changed.after);
+            let told = |records: &Arc<DnsRecords>| (records.observed, records.conditions.clone());
+            let told = changed.before.map(told) != changed.after.map(told);
             if told || !is_right {
                 self.writer.distrust(&target);
             }

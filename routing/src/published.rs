@@ -3,7 +3,7 @@
 
 use crate::hostname::{HostPattern, Hostname, split_first_label};
 use crate::node_id::NodeId;
-use crate::object::{DnsEndpoint, DnsEndpointSpec};
+use crate::object::{DnsEndpoint, DnsEndpointSpec, DnsEndpointStatus, PublicationCondition};
 use crate::placement::Basis;
 use crate::shared_map::SharedMap;
 use std::collections::BTreeMap;
@@ -159,12 +159,40 @@ pub struct DnsRecords {
     pub generation: i64,
     /// `status.observedGeneration`; 0 for none.
     pub observed: i64,
+    /// `status.conditions[]`.
+    pub conditions: Vec<PublicationCondition>,
 }
 
 impl DnsRecords {
-    /// Whether a publisher has taken what stands there.
+    /// Of this object.
+    pub fn of(endpoint: &DnsEndpoint) -> Self {
+        Self {
+            spec: endpoint.spec.clone(),
+            generation: endpoint.metadata.generation,
+            observed: endpoint.status.observed_generation,
+            conditions: endpoint.status.conditions.clone(),
+        }
+    }
+
+    /// Whether a publisher has taken what stands there; of Nearside's own: whether every name server answers with it.
     pub fn is_observed(&self) -> bool {
         self.generation > 0 && self.observed >= self.generation
+    }
+
+    /// What keeps them from being found, where a publisher tells it: the first condition that does not hold for what stands
+    /// there. Its reason is one word.
+    pub fn trouble(&self) -> Option<&PublicationCondition> {
+        if self.is_observed() {
+            return None;
+        }
+        let of = |kind: &&str| self.conditions.iter().find(|condition| condition.kind == **kind);
+        let is_current = |condition: &&PublicationCondition| {
+            condition.status == "False"
+                && condition.observed_generation >= self.generation
+                && (1..=MAX_REASON).contains(&condition.reason.len())
+                && condition.reason.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        [DnsEndpointStatus::APPLIED, DnsEndpointStatus::VISIBLE].iter().filter_map(of).find(is_current)
     }
 }
 
@@ -179,6 +207,8 @@ pub const BASIS_ANNOTATION: &str = "nearside.dev/basis";
 pub const WEIGHTS_ANNOTATION: &str = "nearside.dev/weights";
 /// The value of [`MANAGED_LABEL`].
 pub const MANAGED_VALUE: &str = "managed";
+/// Bytes of a condition's reason that is repeated.
+const MAX_REASON: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +286,34 @@ mod tests {
         assert!(!only(&endpoint).is_observed, "an older one was");
         endpoint.status.observed_generation = 2;
         assert!(only(&endpoint).is_observed);
+    }
+
+    #[test]
+    fn trouble_is_what_a_publisher_says_of_the_records_that_stand_there() {
+        let mut endpoint = managed(vec![set("video.example.com", "A", &["198.18.0.1"])]);
+        let condition = |kind: &str, status: &str, generation, reason: &str| PublicationCondition {
+            kind: kind.into(),
+            status: status.into(),
+            observed_generation: generation,
+            reason: reason.into(),
+            ..PublicationCondition::default()
+        };
+        let mut trouble = |conditions: &[PublicationCondition], observed| {
+            endpoint.status.conditions = conditions.to_vec();
+            endpoint.status.observed_generation = observed;
+            DnsRecords::of(&endpoint).trouble().map(|condition| condition.reason.clone())
+        };
+        let visible = condition("Visible", "False", 2, "ServerDown");
+        let applied = condition("Applied", "False", 2, "Conflict");
+        assert_eq!(trouble(&[visible.clone(), applied.clone()], 1).as_deref(), Some("Conflict"), "the earlier step");
+        assert_eq!(
+            trouble(&[visible.clone(), condition("Applied", "True", 2, "Applied")], 1).as_deref(),
+            Some("ServerDown")
+        );
+        assert_eq!(trouble(&[visible.clone()], 2), None, "it is found all the same");
+        assert_eq!(trouble(&[condition("Applied", "False", 1, "Conflict")], 1), None, "of what stood there before");
+        assert_eq!(trouble(&[condition("Applied", "False", 2, "two words")], 1), None);
+        assert_eq!(trouble(&[], 1), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Events: the verdict on an object and the placement of its hosts flow in, what its owner should be told flows out.
 
 use nearside_routing::placement::Basis;
+use nearside_routing::published::DnsPublication;
 use nearside_routing::verdict::Verdict;
 use nearside_routing::{HostPattern, Outcome, Placement};
 use std::collections::BTreeSet;
@@ -38,7 +39,12 @@ pub(crate) enum Passed {
 }
 
 /// What is wrong with an object and its hosts, each once.
-pub(crate) fn events(verdict: &Verdict, hosts: &BTreeSet<HostPattern>, placement: &Placement) -> BTreeSet<EventIntent> {
+pub(crate) fn events(
+    verdict: &Verdict,
+    hosts: &BTreeSet<HostPattern>,
+    placement: &Placement,
+    dns: &DnsPublication,
+) -> BTreeSet<EventIntent> {
     let rejected = match &verdict.outcome {
         Outcome::Admitted => None,
         Outcome::Rejected(problem) => Some(problem),
@@ -58,7 +64,12 @@ pub(crate) fn events(verdict: &Verdict, hosts: &BTreeSet<HostPattern>, placement
         };
         Some(EventIntent { reason, message: format!("{pattern}: {what}"), good: false })
     });
-    problems.chain(nowhere).take(MAX_EVENTS).collect()
+    let troubles = hosts.iter().filter_map(|pattern| {
+        let trouble = dns.hosts.get(pattern)?.trouble().filter(|trouble| !PROGRESS.contains(&&*trouble.reason))?;
+        let message = shortened(&format!("{pattern}: {}: {}", trouble.reason, trouble.message));
+        Some(EventIntent { reason: NOT_PUBLISHED, message, good: false })
+    });
+    problems.chain(nowhere).chain(troubles).take(MAX_EVENTS).collect()
 }
 
 /// A text cut to what fits a condition or an Event.
@@ -74,6 +85,10 @@ pub(crate) fn shortened(text: &str) -> String {
 pub(crate) const NO_READY_PODS: &str = "NoReadyPods";
 /// The reason of the Event for a host while no node has a ready router.
 const NO_READY_ROUTER: &str = "NoReadyRouter";
+/// The reason of the Event for records that a publisher cannot publish, whose own reason the message begins with.
+const NOT_PUBLISHED: &str = "DNSNotPublished";
+/// Reasons of publishers that say only that the records are on their way.
+const PROGRESS: [&str; 4] = ["Waiting", "Pending", "Progressing", "Converging"];
 /// The reason of the Event for what is found in DNS for the first time.
 pub(crate) const PUBLISHED: &str = "Published";
 /// The reason of the Event for what is not served or not published any more.

@@ -203,8 +203,14 @@ impl Planner {
         }
         let wanted = self.last_good.get(pattern);
         Some(match snapshot.dns.hosts.get(pattern) {
-            _ if !snapshot.dns.reports => Publication::NotReported,
-            Some(dns) if dns.is_observed() && wanted.is_none_or(|wanted| dns.spec == *wanted) => Publication::Observed,
+            dns if !snapshot.dns.reports && dns.is_none_or(|dns| dns.trouble().is_none()) => Publication::NotReported,
+            Some(dns) if wanted.is_none_or(|wanted| dns.spec == *wanted) => match dns.trouble() {
+                _ if dns.is_observed() => Publication::Observed,
+                Some(trouble) => {
+                    Publication::Troubled { reason: trouble.reason.clone(), message: trouble.message.clone() }
+                }
+                None => Publication::Waiting,
+            },
             _ => Publication::Waiting,
         })
     }
@@ -229,7 +235,7 @@ impl Planner {
             let (own, nowhere) = (self.hosts_of.get(&key), BTreeSet::new());
             let own = own.unwrap_or(&nowhere);
             let placement = &self.desired.placement;
-            let events = event::events(verdict, own, placement);
+            let events = event::events(verdict, own, placement, &snapshot.dns);
             match key.kind {
                 Kind::Route => {
                     let publication = own.first().and_then(|pattern| self.publication(pattern, snapshot));

@@ -8,6 +8,7 @@ use nearside_routing::placement::{Basis, HostPlacement};
 use nearside_routing::verdict::Verdict;
 use nearside_routing::{HostPattern, Instance, Outcome, Placement, SharedMap};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// What our entry in the status of a Route should say.
@@ -28,7 +29,7 @@ pub(crate) struct RouteIntent {
 pub(crate) struct ConditionIntent {
     pub(crate) kind: &'static str,
     pub(crate) status: Truth,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Cow<'static, str>,
     pub(crate) message: String,
 }
 
@@ -92,14 +93,14 @@ pub(super) fn intent(
             conditions.push(ConditionIntent {
                 kind: ADMITTED,
                 status: Truth::True,
-                reason: "",
+                reason: "".into(),
                 message: String::new(),
             });
         }
         Outcome::Rejected(problem) => conditions.push(ConditionIntent {
             kind: ADMITTED,
             status: Truth::False,
-            reason: problem.reason.as_str(),
+            reason: problem.reason.as_str().into(),
             message: shortened(&match problem.field.as_str() {
                 // What is said of the host names it, in the words of the OpenShift router.
                 "spec.host" => problem.message.clone(),
@@ -109,7 +110,8 @@ pub(super) fn intent(
     }
     if matches!(verdict.outcome, Outcome::Rejected(_)) {
         let message = "the Route is not admitted; see the condition Admitted".to_owned();
-        conditions.push(ConditionIntent { kind: PLACED, status: Truth::False, reason: NOT_ADMITTED, message });
+        let reason = NOT_ADMITTED.into();
+        conditions.push(ConditionIntent { kind: PLACED, status: Truth::False, reason, message });
     }
     // A Route has one host.
     let pattern = hosts.first();
@@ -117,7 +119,7 @@ pub(super) fn intent(
         conditions.push(placed(host, held.get(pattern).map(|reason| **reason)));
         conditions.extend(publication.map(published));
         if held.get(pattern).map(|reason| **reason) == Some(HoldReason::NodesNotReady) {
-            let (status, reason) = (Truth::True, HoldReason::NodesNotReady.as_str());
+            let (status, reason) = (Truth::True, HoldReason::NodesNotReady.as_str().into());
             conditions.push(ConditionIntent { kind: HELD, status, reason, message: NODES_NOT_READY.to_owned() });
         }
     }
@@ -126,12 +128,19 @@ pub(super) fn intent(
 }
 
 /// What is to be said of the records of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Publication {
     /// A publisher has taken the records that should be published.
     Observed,
     /// Publishers tell what they take, and have not taken these.
     Waiting,
+    /// A publisher tells why they are not found.
+    Troubled {
+        /// One word.
+        reason: String,
+        /// For people.
+        message: String,
+    },
     /// No publisher has ever told anything.
     NotReported,
 }
@@ -140,17 +149,21 @@ fn published(publication: Publication) -> ConditionIntent {
     let (status, reason, message) = match publication {
         Publication::Observed => (Truth::True, "Observed", "a publisher has taken the records"),
         Publication::Waiting => (Truth::False, WAITING, "no publisher has taken the newest records"),
+        Publication::Troubled { reason, message } => {
+            let (status, message) = (Truth::False, shortened(&message));
+            return ConditionIntent { kind: PUBLISHED, status, reason: reason.into(), message };
+        }
         Publication::NotReported => {
             (Truth::Unknown, "NotReported", "no publisher of DNSEndpoints has told what it publishes")
         }
     };
-    ConditionIntent { kind: PUBLISHED, status, reason, message: message.to_owned() }
+    ConditionIntent { kind: PUBLISHED, status, reason: reason.into(), message: message.to_owned() }
 }
 
 fn placed(host: &HostPlacement, held: Option<HoldReason>) -> ConditionIntent {
     let nodes = node_list(host);
-    let condition = |status: bool, reason, message: String| {
-        let status = status.into();
+    let condition = |status: bool, reason: &'static str, message: String| {
+        let (status, reason) = (status.into(), reason.into());
         ConditionIntent { kind: PLACED, status, reason, message }
     };
     if held == Some(HoldReason::NoAddress) {
@@ -220,11 +233,11 @@ fn entry(intent: &RouteIntent, own: Option<&Value>, router: &RouterIdentity, now
             let since = before.and_then(|old| old["lastTransitionTime"].as_str()).unwrap_or(now);
             let mut value = json!({"type": condition.kind, "status": status, "lastTransitionTime": since});
             // The time is that of the condition, so that the message stays while it waits.
-            let message = match condition.reason {
+            let message = match &*condition.reason {
                 WAITING => format!("{} since {since}", condition.message),
                 _ => condition.message.clone(),
             };
-            for (field, text) in [("reason", condition.reason), ("message", &message)] {
+            for (field, text) in [("reason", &*condition.reason), ("message", &message)] {
                 if !text.is_empty() {
                     value[field] = text.into();
                 }
@@ -277,7 +290,7 @@ mod tests {
             conditions: vec![ConditionIntent {
                 kind: ADMITTED,
                 status: status.into(),
-                reason: if status { "" } else { "HostAlreadyClaimed" },
+                reason: if status { "" } else { "HostAlreadyClaimed" }.into(),
                 message: message.into(),
             }],
             events: BTreeSet::new(),

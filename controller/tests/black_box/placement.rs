@@ -134,13 +134,39 @@ async fn records_go_with_the_last_claim_and_not_before() {
 }
 
 #[tokio::test]
+async fn weights_follow_the_pods_without_a_new_generation() {
+    let with_pods = |counts: &[(u8, u8)]| {
+        let places: Vec<u8> = counts.iter().flat_map(|(place, count)| vec![*place; usize::from(*count)]).collect();
+        let mut object = slice("shop", "web", &places);
+        for (number, endpoint) in object["endpoints"].as_array_mut().unwrap().iter_mut().enumerate() {
+            endpoint["addresses"] = json!([format!("10.0.9.{}", number + 1)]);
+        }
+        object
+    };
+    let cluster = one_host(&[1, 2]).await;
+    let controller = cluster.controller("controller").await;
+    controller.until("published", addresses(&[1, 2]), || cluster.published(HOST)).await;
+    let weights = || cluster.endpoint(HOST).unwrap()["metadata"]["annotations"]["nearside.dev/weights"].clone();
+    assert_eq!(weights(), serde_json::Value::Null);
+    cluster.seed([with_pods(&[(1, 4), (2, 2)])]);
+    controller.until("weighed", json!("{\"198.18.0.1\":2,\"198.18.0.2\":1}"), weights).await;
+    let metadata = cluster.endpoint(HOST).unwrap()["metadata"].clone();
+    assert_eq!((&metadata["generation"], &metadata["annotations"]["nearside.dev/gen"]), (&json!(1), &json!("1")));
+    cluster.seed([with_pods(&[(1, 4), (2, 4)])]);
+    controller.until("equal again", serde_json::Value::Null, weights).await;
+}
+
+#[tokio::test]
 async fn a_wildcard_host_is_published_as_one() {
     let cluster = Cluster::new().await;
     let mut wildcard = route("shop", "web", "www.example.com", "web");
     wildcard["spec"]["wildcardPolicy"] = "Subdomain".into();
     cluster.seed([service("shop", "web"), slice("shop", "web", &[3]), wildcard]);
-    let controller = cluster.controller_with("controller", &["--allow-wildcard-routes"]).await;
+    let flags = ["--allow-wildcard-routes", "--wildcard-aliases"];
+    let controller = cluster.controller_with("controller", &flags).await;
     controller.until("published", addresses(&[3]), || cluster.published("*.example.com")).await;
+    let alias = format!("*--{}.example.com", NodeId::of("n3"));
+    assert_eq!(targets(&cluster.endpoint("*.example.com").unwrap(), &alias), addresses(&[3]));
     let policy = || cluster.route_status("shop", "web")["wildcardPolicy"].clone();
     controller.until("status", json!("Subdomain"), policy).await;
 }

@@ -23,6 +23,31 @@ fn told(all: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
+async fn what_keeps_records_from_being_found_is_told_to_the_owner_of_the_host() {
+    let cluster = Cluster::new().await;
+    cluster.seed([service("shop", "web"), slice("shop", "web", &[1]), route("shop", "web", HOST, "web")]);
+    let controller = cluster.controller("controller").await;
+    controller.until("published", addresses(&[1]), || cluster.published(HOST)).await;
+    let pattern = HostPattern::parse(HOST).unwrap();
+    let name = dns_endpoint_name(&pattern);
+    let endpoint = ObjectRef::new("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside", &name);
+    let says = |status: &str, reason: &str, message: &str| {
+        json!({"conditions": [{"type": "Applied", "status": status, "observedGeneration": 1, "reason": reason,
+            "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
+    };
+    cluster.api.patch_status(endpoint, says("False", "Conflict", "the name belongs to external-dns")).unwrap();
+    let condition = || cluster.condition("shop", "web", "nearside.dev/DNSPublished");
+    controller.until("conflict", (json!("False"), json!("Conflict")), condition).await;
+    controller.until("Event", told(&[("Warning", "DNSNotPublished")]), || reasons(&cluster, "web")).await;
+    let message = cluster.route_status("shop", "web")["conditions"][2]["message"].clone();
+    assert_eq!(message, "the name belongs to external-dns");
+    let mut taken = says("True", "Applied", "");
+    taken["observedGeneration"] = 1.into();
+    cluster.api.patch_status(endpoint, taken).unwrap();
+    controller.until("taken", (json!("True"), json!("Observed")), condition).await;
+}
+
+#[tokio::test]
 async fn owners_learn_when_their_hosts_are_published_and_when_they_leave_and_nothing_twice() {
     let cluster = Cluster::new().await;
     let mut nobody = route("shop", "nobody", "nobody.example.com", "none");

@@ -42,11 +42,7 @@ impl DnsIndex {
         if self.hosts.get(&key).is_some_and(|known| *known != pattern) {
             self.remove(&key);
         }
-        let records = DnsRecords {
-            spec: endpoint.spec.clone(),
-            generation: metadata.generation,
-            observed: endpoint.status.observed_generation,
-        };
+        let records = DnsRecords::of(endpoint);
         let known = self.publication.hosts.get(&pattern);
         if known.is_some_and(|known| **known == records) {
             return;
