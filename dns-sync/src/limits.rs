@@ -112,6 +112,9 @@ pub const MAX_TRANSFER_NAMES: usize = MAX_NAMES;
 /// overwritten.
 pub const FENCE: Duration = Duration::from_secs(60);
 
+/// How often a contested name is repaired, see [`CONTESTED_AFTER`].
+pub const CONTESTED_PAUSE: Duration = Duration::from_secs(60);
+
 /// Names in one UPDATE message.
 pub const MAX_UPDATE_NAMES: usize = 200;
 

@@ -5,7 +5,7 @@
 //! The unit is an owner name. For each, [`intent`] says what should stand there, [`observed`] what a server holds, [`marker`]
 //! whose it is, [`update`] what a message changes and on which condition, [`failure`] how a server may refuse. [`plan`](mod@plan)
 //! makes writes of the first three, [`fence`] says when a newer view may be overwritten, [`batch`] makes messages, [`isolation`]
-//! finds the names at fault, [`backoff`] says how long to wait.
+//! finds the names at fault, [`drift`] those that others change too, [`backoff`] says how long to wait.
 //! A [`feed`] makes the intents of each zone, a [`worker`] keeps them on one server, and tells what happens as [`fact`]s; [`diff`]
 //! shows a plan to people, [`preview`] makes one without publishing. An [`account`] looks at what each server answers, keeps the
 //! [`progress`] of each name, and tells the cluster, the [`metrics`] and the page of it.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod confirmation;
 pub mod connection;
 pub mod diff;
+pub mod drift;
 pub mod fact;
 pub mod failure;
 pub mod feed;

@@ -5,6 +5,10 @@
 
 mod decide;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use super::intent::{Hold, Intent};
@@ -47,8 +51,8 @@ pub struct ZonePlan {
     pub stale: BTreeMap<Name, Stale>,
     /// Names that cannot be published in this zone.
     pub unfit: BTreeMap<Name, Unfit>,
-    /// Names that are as they should be, with the generation of their marker; 0 for those that should not be there and are not.
-    pub unchanged: BTreeMap<Name, u64>,
+    /// Names that are as they should be, with the generation of their marker; none for those that should not be there and are not.
+    pub unchanged: BTreeMap<Name, Option<u64>>,
     /// Names that were not read yet.
     pub unread: BTreeSet<Name>,
 }

@@ -10,6 +10,7 @@ mod notices;
 mod round;
 
 use super::backoff::Backoff;
+use super::drift::Drift;
 use super::fact::{Event, Facts, Place};
 use super::failure::Failure;
 use super::feed::ZoneChange;
@@ -44,6 +45,7 @@ pub struct Worker {
     due: Due,
     fence: Fence,
     isolation: Isolation,
+    drift: Drift,
     backoff: Backoff,
     notices: Notices,
     /// Nothing is tried before.
@@ -72,6 +74,7 @@ impl Worker {
             due: Due::default(),
             fence: Fence::default(),
             isolation: Isolation::default(),
+            drift: Drift::default(),
             backoff: Backoff::default(),
             notices: Notices::default(),
             paused_until: None,

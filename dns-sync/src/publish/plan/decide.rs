@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     Hold(Hold),
     Stale(Stale),
     Unfit(Unfit),
-    Unchanged(u64),
+    Unchanged(Option<u64>),
     Unread,
 }
 
@@ -172,7 +172,7 @@ impl Place<'_> {
         let surplus: Vec<RecordType> = surplus.into_iter().filter(|known| !desired.sets.contains_key(known)).collect();
         let right = surplus.is_empty() && desired.sets.keys().all(|wanted| !differs(*wanted));
         if right && is_said {
-            return Verdict::Unchanged(held.generation);
+            return Verdict::Unchanged(Some(held.generation));
         }
         if held.generation > marker.generation && self.lapsed != Some(held.generation) {
             return Verdict::Stale(Stale { ours: desired.generation, theirs: held.generation });
@@ -192,7 +192,7 @@ impl Place<'_> {
     fn withdraw(&self, generation: u64) -> Verdict {
         let held = match &self.observed.marker {
             ObservedMarker::Read(marker) if marker.cluster == self.policy.cluster => marker,
-            _ => return Verdict::Unchanged(0),
+            _ => return Verdict::Unchanged(None),
         };
         if held.generation > generation && self.lapsed != Some(held.generation) {
             return Verdict::Stale(Stale { ours: generation, theirs: held.generation });

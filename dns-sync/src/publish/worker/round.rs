@@ -8,7 +8,7 @@ use crate::publish::batch::{Batch, Round};
 use crate::publish::fact::{Event, NameEvent};
 use crate::publish::failure::{Failure, Remedy};
 use crate::publish::isolation::Consequence;
-use crate::publish::plan::{Write, ZonePlan, plan};
+use crate::publish::plan::{Write, WriteKind, ZonePlan, plan};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -44,13 +44,18 @@ impl Worker {
                 self.due.not_before(name, quarantine.until);
             }
         }
+        let writes = self.patient(writes, open, now);
         let mut round = Round::new(writes, &self.isolation, now);
         while let Some(batch) = round.next() {
             if *stop.borrow() {
                 return Ok(());
             }
             let done = match self.send(&batch).await {
-                Ok(()) => self.read_back(&batch, open).await?,
+                Ok(()) => {
+                    let repairs = batch.writes.iter().filter(|write| write.kind == WriteKind::Repair);
+                    repairs.for_each(|write| self.drift.repaired(&write.name, now));
+                    self.read_back(&batch, open).await?
+                }
                 Err(failure) => self.refused(&batch, failure, open)?,
             };
             // A name that is alone in its message holds up nobody but itself.
@@ -59,6 +64,20 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out names that somebody else changes again and again, until it is time to repair them once more.
+    fn patient(&mut self, mut writes: Vec<Write>, open: &mut BTreeSet<Name>, now: Instant) -> Vec<Write> {
+        writes.retain(|write| {
+            let contested =
+                (write.kind == WriteKind::Repair).then(|| self.drift.waits_until(&write.name, now)).flatten();
+            if let Some(until) = contested {
+                open.remove(&write.name);
+                self.due.not_before(&write.name, until);
+            }
+            contested.is_none()
+        });
+        writes
     }
 
     /// Reads names and plans them: what needs no write is settled and told.
@@ -87,7 +106,7 @@ impl Worker {
         let now = Instant::now();
         self.isolation.forget(plan.unchanged.keys());
         let unchanged = plan.unchanged.into_iter().map(|(name, generation)| {
-            let event = if generation == 0 { NameEvent::Gone } else { NameEvent::Applied { generation } };
+            let event = generation.map_or(NameEvent::Gone, |generation| NameEvent::Applied { generation });
             (name, event)
         });
         let conflicts = plan.conflicts.into_iter().map(|(name, conflict)| (name, NameEvent::Conflict(conflict)));
