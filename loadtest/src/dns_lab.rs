@@ -3,6 +3,7 @@
 //! the verdict go out. Every request must be answered, by the node that was asked, and no name may be without an address.
 
 mod load;
+mod name_server;
 mod objects;
 mod report;
 mod script;
@@ -34,6 +35,10 @@ pub struct Options {
     #[arg(long, env = "NEARSIDE_LAB_RATE", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
 
+    /// Who answers DNS: the embedded server, or a real one that `nearside-dns-sync publish` updates
+    #[arg(long, value_enum, default_value_t = Answering::Embedded)]
+    pub name_server: Answering,
+
     /// Where the report and the programs' logs go. Default: a new directory in the system's temporary one
     #[arg(long, env = "NEARSIDE_REPORT", value_name = "DIR")]
     pub report: Option<PathBuf>,
@@ -41,6 +46,19 @@ pub struct Options {
     /// Use loopback addresses even when root: no network namespaces, so links are not counted or cut
     #[arg(long)]
     pub loopback: bool,
+}
+
+/// Who answers DNS in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Answering {
+    /// `nearside-dns-sync serve`.
+    Embedded,
+    /// BIND, updated by `nearside-dns-sync publish`.
+    Bind,
+    /// Knot, updated likewise.
+    Knot,
+    /// PowerDNS, updated likewise.
+    Powerdns,
 }
 
 /// Plays the whole scenario. `false` when a request failed, a byte crossed nodes, or a name was without an address.

@@ -5,9 +5,11 @@ mod generator;
 mod latency;
 mod peers;
 mod processor;
+mod publishers;
 mod report;
 mod sight;
 mod statistics;
+mod tap;
 mod throughput;
 mod zone;
 
@@ -62,6 +64,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let mut report = Report::new(options);
     let zone = Zone::new(options.hosts);
     throughput::measure(&zone, options, &directory, &mut report).await?;
-    latency::measure(options, &directory, &mut report).await?;
-    report.write(&directory)
+    let latencies = latency::measure(options, &directory, &mut report).await;
+    report.write(&directory)?;
+    latencies
 }

@@ -4,7 +4,7 @@
 
 use super::objects::{HOSTS, Host};
 use super::stage::Stage;
-use super::tally::{Manner, Tally, Unreachable, fault};
+use super::tally::{self, Manner, Tally, Unreachable, fault};
 use crate::client::{Call, Client, Habit, Kept, Record, Resolver};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,9 +127,11 @@ impl Shared {
         let mut state = self.lock();
         let phase = state.phase;
         let manner = state.tallies.clients[index].0;
-        let what = fault(manner, &record, &state.unreachable);
-        state.tallies.clients[index].1.add(&record, what.is_some());
-        if let Some(what) = what.filter(|_| state.tallies.faults.len() < MOST_FAULTS) {
+        let fault = fault(manner, &record, &state.unreachable);
+        state.tallies.clients[index].1.add(&record, fault.as_ref());
+        if let Some(tally::Fault::Failed(what)) = fault
+            && state.tallies.faults.len() < MOST_FAULTS
+        {
             state.tallies.faults.push(Fault { at, phase, manner, what, record });
         }
     }

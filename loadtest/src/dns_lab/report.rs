@@ -114,18 +114,19 @@ impl Report {
     /// What the terminal shows.
     pub(super) fn text(&self) -> String {
         let mut text = String::from("\n");
-        let row = |text: &mut String, cells: [String; 8]| {
-            let [client, requests, redirected, passed, reconnected, failed, bytes, longest] = cells;
+        let row = |text: &mut String, cells: [String; 9]| {
+            let [client, requests, redirected, passed, reconnected, dead_ends, failed, bytes, longest] = cells;
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{client:<34} {requests:>8} {redirected:>10} {passed:>11} {reconnected:>11} {failed:>6} {bytes:>9} {longest:>10}"
+                "{client:<34} {requests:>8} {redirected:>10} {passed:>11} {reconnected:>11} {dead_ends:>9} {failed:>6} {bytes:>9} {longest:>10}"
             );
         };
         row(&mut text, COLUMNS.map(str::to_owned));
         self.rows().into_iter().for_each(|cells| row(&mut text, cells));
         text += "\npassed over: a node did not answer, and the client went on to the next address of the same answer\n";
         text += "reconnected: a kept connection was closed before a response began, and the client opened another\n";
+        text += "dead ends: redirected to a node that had just died, the only one of its alias\n";
         for fault in self.tallies.faults.iter().take(FAULTS_SHOWN) {
             let _ =
                 writeln!(text, "failed at {:.1} s ({}): {}: {}", fault.at, fault.phase, fault.record.url, fault.what);
@@ -183,7 +184,7 @@ impl Report {
         text
     }
 
-    fn rows(&self) -> Vec<[String; 8]> {
+    fn rows(&self) -> Vec<[String; 9]> {
         let cells = |(manner, tally): &(super::tally::Manner, super::tally::Tally)| {
             [
                 name(manner.habit, manner.keeps_connections),
@@ -191,6 +192,7 @@ impl Report {
                 tally.redirected.to_string(),
                 tally.passed_over.to_string(),
                 tally.reconnected.to_string(),
+                tally.dead_ends.to_string(),
                 tally.failed.to_string(),
                 amount(tally.bytes),
                 format!("{} ms", tally.longest),
@@ -208,6 +210,15 @@ fn name(habit: Habit, keeps_connections: bool) -> String {
     format!("{habit}, {}", if keeps_connections { "keeps connections" } else { "one connection each" })
 }
 
-const COLUMNS: [&str; 8] =
-    ["DNS answers are kept", "requests", "redirected", "passed over", "reconnected", "failed", "bytes", "longest"];
+const COLUMNS: [&str; 9] = [
+    "DNS answers are kept",
+    "requests",
+    "redirected",
+    "passed over",
+    "reconnected",
+    "dead ends",
+    "failed",
+    "bytes",
+    "longest",
+];
 const FAULTS_SHOWN: usize = 20;

@@ -1,9 +1,10 @@
 //! The cluster of the DNS lab: network, API, pods, routers, controller and name server, from nothing to "every host resolves".
 //! Called by `dns_lab`; `script` changes it, `load` and `watcher` ask it. Dropping it removes all of it.
 
-use super::Options;
+use super::name_server::Answers;
 use super::objects::{self, HOSTS, Host, NAMESPACE, POD_PORT, ZONE};
 use super::times::Times;
+use super::{Answering, Options};
 use crate::certificates::TestCa;
 use crate::client::{Client, Ports, Resolver};
 use crate::demo::control::ControlPlane;
@@ -30,6 +31,8 @@ pub(super) struct Stage {
     pub(super) cluster: Arc<Cluster>,
     pub(super) control: ControlPlane,
     programs: BTreeMap<&'static str, Program>,
+    /// The name server, where it is none of ours.
+    answers: Option<Answers>,
     routers: BTreeMap<String, Router>,
     started: u32,
     tls: Arc<ClientConfig>,
@@ -68,6 +71,7 @@ impl Stage {
             cluster,
             control,
             programs: BTreeMap::new(),
+            answers: None,
             routers: BTreeMap::new(),
             started: 0,
             tls: ca.client(&[])?,
@@ -79,7 +83,7 @@ impl Stage {
                 stage.run_pod(host.app, number, &node)?;
             }
         }
-        stage.start_control_plane().await?;
+        stage.start_control_plane(options.name_server).await?;
         for node in stage.nodes() {
             let router = stage.start_router(&node).await?;
             stage.routers.insert(node, router);
@@ -239,11 +243,19 @@ impl Stage {
         }
     }
 
-    async fn start_control_plane(&mut self) -> Result<()> {
+    async fn start_control_plane(&mut self, answering: Answering) -> Result<()> {
         let place = self.network.control().clone();
-        let mut arguments = vec!["serve".to_owned(), format!("--zone={ZONE}")];
-        arguments
-            .extend(place.addresses().iter().map(|address| format!("--listen={}", SocketAddr::new(*address, DNS))));
+        let arguments = match Answers::start(answering, &place, self.dns(), &self.directory).await? {
+            Some(answers) => {
+                let arguments = vec!["publish".to_owned(), format!("--config={}", answers.config().display())];
+                self.answers = Some(answers);
+                arguments
+            }
+            None => {
+                let listen = place.addresses().iter().map(|ip| format!("--listen={}", SocketAddr::new(*ip, DNS)));
+                ["serve".to_owned(), format!("--zone={ZONE}")].into_iter().chain(listen).collect()
+            }
+        };
         self.start_at_control(DNS_SYNC, ADMIN + 1, arguments)?;
         let arguments = vec![
             "--node-address-type=InternalIP".to_owned(),

@@ -33,6 +33,8 @@ pub(super) struct Tally {
     pub(super) passed_over: u64,
     /// Found a kept connection closed and opened another.
     pub(super) reconnected: u64,
+    /// Were sent by redirect to a node that had just died, the only one that the new name leads to.
+    pub(super) dead_ends: u64,
     pub(super) failed: u64,
     pub(super) bytes: u64,
     /// The longest request, in milliseconds.
@@ -40,23 +42,39 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, record: &Record, failed: bool) {
+    pub(super) fn add(&mut self, record: &Record, fault: Option<&Fault>) {
         self.requests += 1;
+        self.dead_ends += u64::from(fault == Some(&Fault::DeadEnd));
         self.redirected += u64::from(record.redirects > 0);
         self.passed_over += u64::from(!record.retries.is_empty());
         self.reconnected += u64::from(record.reconnects > 0);
-        self.failed += u64::from(failed);
+        self.failed += u64::from(matches!(fault, Some(Fault::Failed(_))));
         self.bytes += record.bytes;
         self.longest = self.longest.max(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX));
     }
 }
 
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A client that never asks again was redirected to a node that had just died. Nobody knew yet, and the alias has one node.
+    DeadEnd,
+    /// Anything else, in words.
+    Failed(String),
+}
+
 /// What is wrong with a request as its user agent saw it. One that got an answer from the next address of the same DNS answer, where
 /// the first did not answer, is in order if that node is dead, for every client; if it has only left, for those who never ask again.
-pub(super) fn fault(manner: Manner, record: &Record, unreachable: &Unreachable) -> Option<String> {
+pub(super) fn fault(manner: Manner, record: &Record, unreachable: &Unreachable) -> Option<Fault> {
     if let Some(failure) = &record.failure {
-        return Some(failure.clone());
+        let is_dead = record.contacted.as_ref().is_some_and(|node| unreachable.dead.contains(node));
+        let is_dead_end = manner.habit == Habit::Forever && record.redirects > 0 && is_dead;
+        return Some(if is_dead_end { Fault::DeadEnd } else { Fault::Failed(failure.clone()) });
     }
+    wrong_answer(manner, record, unreachable).map(Fault::Failed)
+}
+
+fn wrong_answer(manner: Manner, record: &Record, unreachable: &Unreachable) -> Option<String> {
     if !record.good() {
         return Some(format!("status {}", record.status.unwrap_or(0)));
     }
@@ -99,6 +117,17 @@ mod tests {
                 assert!(fault(manner(habit), record, &Unreachable::default()).is_some(), "{record:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_redirect_to_a_node_that_has_just_died_is_a_dead_end_for_those_who_never_ask_again_alone() {
+        let dead = Unreachable { dead: BTreeSet::from(["n1".to_owned()]), ..Unreachable::default() };
+        let record = Record { failure: Some("connect: no answer".into()), redirects: 1, ..good() };
+        assert_eq!(fault(manner(Habit::Forever), &record, &dead), Some(Fault::DeadEnd));
+        assert!(matches!(fault(manner(Habit::Ttl), &record, &dead), Some(Fault::Failed(_))));
+        assert!(matches!(fault(manner(Habit::Forever), &record, &Unreachable::default()), Some(Fault::Failed(_))));
+        let direct = Record { redirects: 0, ..record };
+        assert!(matches!(fault(manner(Habit::Forever), &direct, &dead), Some(Fault::Failed(_))));
     }
 
     #[test]

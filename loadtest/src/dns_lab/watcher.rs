@@ -76,5 +76,5 @@ impl Seen {
     }
 }
 
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 const MOST_KEPT: usize = 100;

@@ -1,46 +1,87 @@
 //! From a decision to what shows it: DNSEndpoints are written to an API, as the controller writes them, for one host or for many at
-//! once; when the API has each is one moment, when a query to the name server sees its new addresses is another. The distribution of
-//! the time between goes to the report. Called by `dns`.
+//! once. When the API has each is one moment; when the name server acknowledges its update is another, where one is updated; when a
+//! query sees its new addresses is the last. The distributions of the times between go to the report. Called by `dns`.
 
 use super::Options;
-use super::peers::{PATIENCE, free_address};
+use super::peers::PATIENCE;
+use super::publishers::{Publisher, Publishing};
 use super::report::Report;
 use super::sight::Sight;
 use super::statistics::Samples;
-use super::zone::{NAMESPACE, ORIGIN, endpoint, host_name};
+use super::zone::{NAMESPACE, endpoint, host_name};
 use crate::api::{ApiServer, Options as ApiOptions};
-use crate::lab::Place;
-use crate::programs::{Launch, Program};
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Measures every way of publishing.
 pub(super) async fn measure(options: &Options, directory: &Path, report: &mut Report) -> Result<()> {
+    for publisher in Publisher::ALL {
+        let api = ApiServer::start(ApiOptions::default()).await?;
+        api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))?;
+        // What the others show is worth having without this one.
+        if let Err(error) = one(publisher, &api, options, directory, report).await {
+            report.unmeasured(publisher.name(), &error);
+        }
+    }
+    report.all_measured()
+}
+
+async fn one(
+    publisher: Publisher,
+    api: &ApiServer,
+    options: &Options,
+    directory: &Path,
+    report: &mut Report,
+) -> Result<()> {
     let hosts = options.changes.iter().copied().max().unwrap_or(1);
-    let api = ApiServer::start(ApiOptions::default()).await?;
-    api.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))?;
-    write(&api, hosts, 0).await?;
-    let (_program, server) = embedded(&api, directory).await?;
-    wait_for(server, hosts, 0).await?;
+    write(api, hosts, 0).await?;
+    let publishing = publisher.start(api, directory).await?;
+    let sight = Sight::start(publishing.server(), hosts, 0)?;
+    sight.end(PATIENCE).await.context("the first records are not answered")?;
     let mut turn = 0;
     for &changes in &options.changes {
-        let (mut each, mut last) = (Vec::new(), Vec::new());
+        let mut times = Times::default();
         for _ in 0..options.samples {
             turn += 1;
-            let sight = Sight::start(server, changes, turn)?;
-            let written = write(&api, changes, turn).await?;
+            let sight = Sight::start(publishing.server(), changes, turn)?;
+            let written = write(api, changes, turn).await?;
             let seen = sight.end(PATIENCE).await?;
-            each.extend(written.iter().zip(&seen).map(|(written, seen)| milliseconds(seen.duration_since(*written))));
-            let first = written.first().copied().context("at least one host changes")?;
-            last.extend(seen.iter().max().map(|seen| milliseconds(seen.duration_since(first))));
+            times.add(&publishing, &written, &seen);
         }
-        report.latency("embedded", changes, "written to visible, each host", &Samples::new(each));
-        report.latency("embedded", changes, "first written to last visible", &Samples::new(last));
+        times.report(publisher.name(), changes, report);
     }
     Ok(())
+}
+
+/// In milliseconds.
+#[derive(Debug, Default)]
+struct Times {
+    applied: Vec<f64>,
+    visible: Vec<f64>,
+    all_visible: Vec<f64>,
+}
+
+impl Times {
+    fn add(&mut self, publishing: &Publishing, written: &[Instant], seen: &[Instant]) {
+        for ((host, written), seen) in (0..).zip(written).zip(seen) {
+            self.visible.push(milliseconds(seen.duration_since(*written)));
+            self.applied
+                .extend(publishing.applied(&host_name(host)).map(|at| milliseconds(at.duration_since(*written))));
+        }
+        if let (Some(first), Some(last)) = (written.first(), seen.iter().max()) {
+            self.all_visible.push(milliseconds(last.duration_since(*first)));
+        }
+    }
+
+    fn report(self, name: &str, changes: u32, report: &mut Report) {
+        if !self.applied.is_empty() {
+            report.latency(name, changes, "written to acknowledged, each host", &Samples::new(self.applied));
+        }
+        report.latency(name, changes, "written to visible, each host", &Samples::new(self.visible));
+        report.latency(name, changes, "first written to last visible", &Samples::new(self.all_visible));
+    }
 }
 
 /// Writes the DNSEndpoints of the first `hosts`; the moments at which the API had them.
@@ -51,31 +92,6 @@ async fn write(api: &ApiServer, hosts: u32, turn: u32) -> Result<Vec<Instant>> {
         Ok(Instant::now())
     };
     tokio::task::spawn_blocking(move || (0..hosts).map(write).collect()).await?
-}
-
-async fn wait_for(server: SocketAddr, hosts: u32, turn: u32) -> Result<()> {
-    let sight = Sight::start(server, hosts, turn)?;
-    let missing = format!("DNS has no {}", host_name(hosts - 1));
-    sight.end(PATIENCE).await.map(drop).context(missing)
-}
-
-async fn embedded(api: &ApiServer, directory: &Path) -> Result<(Program, SocketAddr)> {
-    let directory = directory.join("embedded-latency");
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let kubeconfig = directory.join("kubeconfig");
-    std::fs::write(&kubeconfig, api.kubeconfig_yaml())?;
-    let (address, admin) = (free_address()?, free_address()?);
-    let arguments = [
-        "serve".to_owned(),
-        format!("--zone={ORIGIN}"),
-        format!("--listen={address}"),
-        format!("--admin-listen={admin}"),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let launch = Launch::new("nearside-dns-sync", "dns-sync", &Place::host(), &arguments)?;
-    let mut program = launch.env("KUBECONFIG", &kubeconfig.display().to_string()).start(&directory)?;
-    program.ready(admin, "/healthz/ready", PATIENCE).await?;
-    Ok((program, address))
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -3,7 +3,7 @@
 use super::Options;
 use super::statistics::Samples;
 use crate::bench::machine;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
@@ -16,11 +16,12 @@ pub(super) struct Report {
     options: Options,
     throughput: Vec<Value>,
     latency: Vec<Value>,
+    unmeasured: Vec<String>,
 }
 
 impl Report {
     pub(super) fn new(options: &Options) -> Self {
-        Self { options: options.clone(), throughput: Vec::new(), latency: Vec::new() }
+        Self { options: options.clone(), throughput: Vec::new(), latency: Vec::new(), unmeasured: Vec::new() }
     }
 
     /// What one server did at one pace, over all rounds.
@@ -59,6 +60,18 @@ impl Report {
             "server": server, "changes": changes, "what": what, "samples": times.count(),
             "least": times.least(), "p50": median, "p99": p99, "longest": most,
         }));
+    }
+
+    /// A server of which there are no latencies.
+    pub(super) fn unmeasured(&mut self, server: &str, error: &anyhow::Error) {
+        say(&format!("{server}: not measured: {error:#}"));
+        self.unmeasured.push(server.to_owned());
+    }
+
+    /// Fails if one was not measured.
+    pub(super) fn all_measured(&self) -> Result<()> {
+        ensure!(self.unmeasured.is_empty(), "not measured: {}", self.unmeasured.join(", "));
+        Ok(())
     }
 
     /// Leaves the figures in a directory.
