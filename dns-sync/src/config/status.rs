@@ -13,10 +13,6 @@ pub struct StatusArgs {
     #[arg(long, env = "NEARSIDE_ADMIN", value_name = "http://HOST:PORT", default_value = "http://127.0.0.1:1938")]
     pub admin: String,
 
-    /// A Unix socket that shows the same pages, instead
-    #[arg(long, value_name = "PATH")]
-    pub admin_socket: Option<PathBuf>,
-
     /// A file with the token that lets in there, where one is needed
     #[arg(long, env = "NEARSIDE_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -65,13 +61,10 @@ impl TryFrom<StatusArgs> for StatusConfig {
 
     fn try_from(args: StatusArgs) -> Result<Self, UsageError> {
         let mut mistakes = Vec::new();
-        let place = match args.admin_socket {
-            Some(path) => Place::Socket(path),
-            None => args.admin.parse().unwrap_or_else(|error| {
-                mistakes.push(format!("--admin {error}"));
-                Place::Http(String::new())
-            }),
-        };
+        let place = args.admin.parse::<Place>();
+        if let Err(error) = &place {
+            mistakes.push(format!("--admin {error}"));
+        }
         let token = args.token_file.and_then(|file| match std::fs::read_to_string(&file) {
             Ok(token) => Some(token.trim().to_owned()),
             Err(error) => {
@@ -83,8 +76,12 @@ impl TryFrom<StatusArgs> for StatusConfig {
             mistakes.push("--token-file: what is in it is no token".to_owned());
         }
         let wait = args.wait.map(Duration::from_secs);
-        let config = Self { place, access: Access { token }, host: args.host, output: args.output, wait };
-        if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }
+        match place {
+            Ok(place) if mistakes.is_empty() => {
+                Ok(Self { place, access: Access { token }, host: args.host, output: args.output, wait })
+            }
+            _ => Err(UsageError(mistakes)),
+        }
     }
 }
 

@@ -1,23 +1,16 @@
 //! Fetches the page: where the admin port is, and what lets in there, flow in; the publication flows out. One request over plain
-//! HTTP, to an address or a Unix socket, bounded in time and size.
+//! HTTP, bounded in time and size.
 
 use crate::limits::{PAGE_OCTETS, PAGE_TIMEOUT};
 use crate::overview::Overview;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a publisher shows its pages.
+/// Where a publisher shows its pages: `HOST:PORT`, over plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// `http://HOST:PORT`, as `HOST:PORT`.
-    Http(String),
-    /// A Unix socket.
-    Socket(PathBuf),
-}
+pub struct Place(String);
 
 /// What lets in; never shown.
 #[derive(Clone, Default)]
@@ -58,7 +51,7 @@ pub enum PageError {
 
 /// A place that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not http://HOST:PORT; of a port with TLS ask through --admin-socket or a tunnel")]
+#[error("\"{0}\" is not http://HOST:PORT; a port with TLS is asked through a tunnel")]
 pub struct NoPlace(String);
 
 impl FromStr for Place {
@@ -75,7 +68,7 @@ impl FromStr for Place {
         if !is_plain || port.parse::<u16>().is_err() {
             return Err(bad());
         }
-        Ok(Self::Http(authority.to_owned()))
+        Ok(Self(authority.to_owned()))
     }
 }
 
@@ -87,30 +80,7 @@ impl Place {
     pub fn overview(&self, access: &Access) -> Result<Overview, PageError> {
         let unreachable = |source| PageError::Unreachable { place: self.clone(), source };
         let unreadable = |why: String| PageError::Unreadable { place: self.clone(), why };
-        let answer = match self {
-            Self::Http(authority) => {
-                let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-                let mut stream = None;
-                for address in authority.to_socket_addrs().map_err(unreachable)? {
-                    match TcpStream::connect_timeout(&address, PAGE_TIMEOUT) {
-                        Ok(open) => {
-                            stream = Some(open);
-                            break;
-                        }
-                        Err(error) => last = error,
-                    }
-                }
-                let stream = stream.ok_or(last).map_err(unreachable)?;
-                stream.set_read_timeout(Some(PAGE_TIMEOUT)).map_err(unreachable)?;
-                exchange(stream, authority, access)
-            }
-            Self::Socket(path) => {
-                let stream = UnixStream::connect(path).map_err(unreachable)?;
-                stream.set_read_timeout(Some(PAGE_TIMEOUT)).map_err(unreachable)?;
-                exchange(stream, "publisher", access)
-            }
-        };
-        let answer = answer.map_err(unreachable)?;
+        let answer = exchange(&self.0, access).map_err(unreachable)?;
         let end = answer.windows(4).position(|octets| octets == b"\r\n\r\n");
         let (head, body) = match end {
             Some(end) => (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]),
@@ -124,9 +94,21 @@ impl Place {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, host: &str, access: &Access) -> io::Result<Vec<u8>> {
+fn exchange(authority: &str, access: &Access) -> io::Result<Vec<u8>> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    for address in authority.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PAGE_TIMEOUT) {
+            Ok(stream) => return ask(stream, authority, access),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn ask(mut stream: TcpStream, authority: &str, access: &Access) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PAGE_TIMEOUT))?;
     let token = access.token.as_deref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    write!(stream, "GET /publication HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}\r\n")?;
+    write!(stream, "GET /publication HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{token}\r\n")?;
     let mut answer = Vec::new();
     stream.take(PAGE_OCTETS).read_to_end(&mut answer)?;
     Ok(answer)
@@ -142,10 +124,7 @@ fn hint(status: &str) -> &'static str {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(authority) => write!(f, "http://{authority}"),
-            Self::Socket(path) => write!(f, "{}", path.display()),
-        }
+        write!(f, "http://{}", self.0)
     }
 }
 
@@ -167,7 +146,7 @@ mod tests {
             ("dns-sync.nearside:1938", "dns-sync.nearside:1938"),
             ("http://[::1]:1938", "[::1]:1938"),
         ] {
-            assert_eq!(text.parse(), Ok(Place::Http(authority.into())));
+            assert_eq!(text.parse(), Ok(Place(authority.into())));
         }
         for text in
             ["", "https://127.0.0.1:1938", "127.0.0.1", "http://a:b", "http://:1938", "http://user@host:1", "a/b:1"]
