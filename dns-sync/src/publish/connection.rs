@@ -133,7 +133,7 @@ impl Connection {
             let octets = self.receive(Instant::now() + self.bounds.exchange).await?;
             let id = octets.first_chunk().map(|id| u16::from_be_bytes(*id));
             let asked = id.and_then(|id| waiting.remove(&id));
-            let (index, mut verifier) = asked.ok_or(unbelievable(&"it has another id"))?;
+            let (index, mut verifier) = asked.ok_or_else(|| unbelievable(&"it has another id"))?;
             let reply = verified(&requests[index], &mut verifier, &octets, false, (self.bounds.clock)())?;
             replies[index] = Some(reply);
         }

@@ -125,7 +125,7 @@ impl Keys {
 
     /// The server has refused the current key. Whether there is another one to try now; if not, all have been refused, and the first
     /// of them is next after a pause.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         let count = self.all().len();
         if count == 0 {
             return false;

@@ -115,7 +115,7 @@ impl Session {
             // PowerDNS says REFUSED for whatever is wrong with a key.
             Err(Failure::Signature(SignatureFault::BadKey | SignatureFault::BadSig) | Failure::Refused) => {
                 self.connection = None;
-                self.keys.next()
+                self.keys.advance()
             }
             Err(_) => false,
         }

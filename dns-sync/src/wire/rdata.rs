@@ -69,7 +69,7 @@ pub(super) fn own_data(data: &RData) -> Option<RrsetData> {
     Some(match data {
         RData::A(address) => RrsetData::A(vec![address.0]),
         RData::AAAA(address) => RrsetData::Aaaa(vec![address.0]),
-        RData::TXT(text) => RrsetData::Txt(vec![text.txt_data.iter().cloned().collect()]),
+        RData::TXT(text) => RrsetData::Txt(vec![text.txt_data.to_vec()]),
         RData::NS(server) => RrsetData::Ns(vec![own_name(&server.0)?]),
         RData::CNAME(target) => RrsetData::Cname(own_name(&target.0)?),
         RData::SOA(soa) => RrsetData::Soa(own_soa(soa)?),

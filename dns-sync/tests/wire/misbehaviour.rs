@@ -230,7 +230,7 @@ async fn a_zone_that_is_not_signed_to_the_end_is_no_zone() {
 async fn a_transfer_without_an_end_is_given_up() {
     // Ever the same message, with one signature after the other.
     let endless = || {
-        let address = server(|_, request| {
+        server(|_, request| {
             let mut signer = request.signer();
             let mut first = request.reply();
             first.answers.push(soa(7));
@@ -240,8 +240,7 @@ async fn a_transfer_without_an_end_is_given_up() {
             steps.extend((0..200).map(|_| Step::Send(sign(&mut signer, &more))));
             steps.push(Step::SendForEver(more.to_vec().unwrap()));
             steps
-        });
-        address
+        })
     };
     let bounds = Bounds { transfer_octets: 1_000_000, ..patient() };
     let failure = connect(endless(), bounds).await.transfer(&name(ZONE)).await.unwrap_err();

@@ -77,7 +77,7 @@ impl<'t> Words<'t> {
 
     /// The line of the next word, or of the last one.
     fn line(&self) -> usize {
-        self.words.get(self.at).or(self.words.last()).map_or(1, |word| word.line)
+        self.words.get(self.at).or_else(|| self.words.last()).map_or(1, |word| word.line)
     }
 
     fn expect(&mut self, text: &str, expected: &'static str) -> Result<(), KeyProblem> {

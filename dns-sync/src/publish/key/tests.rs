@@ -69,7 +69,7 @@ fn a_secret_can_stand_alone() {
     assert!(keys.refresh());
     assert_eq!(keys.current(), None);
     let problem = UnusableKey { file, problem: KeyProblem::Secret };
-    assert_eq!(keys.problems(), [problem.clone()]);
+    assert_eq!(keys.problems(), std::slice::from_ref(&problem));
     assert!(!problem.to_string().contains("no secret!"));
 }
 
@@ -117,16 +117,16 @@ fn the_key_that_the_server_takes_stays() {
     let mut keys = Keys::read(&[newer, older]);
     let name = |keys: &Keys| keys.current().unwrap().name().to_string();
     assert_eq!(name(&keys), "newer");
-    assert!(keys.next(), "there is another");
+    assert!(keys.advance(), "there is another");
     assert_eq!(name(&keys), "older");
     keys.taken();
     assert_eq!(name(&keys), "older", "it stays");
-    assert!(keys.next(), "the newer may have come to the server by now");
+    assert!(keys.advance(), "the newer may have come to the server by now");
     assert_eq!(name(&keys), "newer");
-    assert!(!keys.next(), "all were refused");
+    assert!(!keys.advance(), "all were refused");
     assert_eq!(name(&keys), "older");
     let mut none = Keys::read(&[]);
-    assert!(!none.next() && none.current().is_none() && !none.are_wanted());
+    assert!(!none.advance() && none.current().is_none() && !none.are_wanted());
 }
 
 proptest! {
