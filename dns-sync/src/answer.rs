@@ -5,6 +5,7 @@
 use crate::limits::{MAX_ANSWER_RECORDS, MAX_CNAME_CHAIN};
 use crate::name::Name;
 use crate::record::{RecordType, Rrset, RrsetData, Ttl};
+use crate::zone::shares::{Selection, Shares};
 use crate::zone::{Found, Node, Zone, Zones};
 
 /// A question (RFC 1035 §4.1.2).
@@ -28,7 +29,20 @@ pub enum Rcode {
     NxDomain,
     NotImp,
     Refused,
+    NotAuth,
     BadVers,
+}
+
+/// What an answer may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Octets for records: what the client takes, less the header, the question and OPT.
+    pub octets: usize,
+    /// Addresses of one set; never more than [`MAX_ANSWER_RECORDS`] are given.
+    pub addresses: usize,
+    /// A point on a circle of 2^32: it selects which records of an A or AAAA set are in the answer and which comes first,
+    /// in the shares of the set where the points of many answers are spread evenly.
+    pub rotation: u32,
 }
 
 /// An answer, section by section.
@@ -44,10 +58,25 @@ pub struct Answer<'z> {
     pub authorities: Vec<Placed<'z>>,
     /// The additional section, OPT aside: addresses of name servers.
     pub additionals: Vec<Placed<'z>>,
+    /// Which other answers this one is like.
+    pub scope: Scope<'z>,
+}
+
+/// Which answers of one result are alike, so that who wants many of one kind can be told from who wants many things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'z> {
+    /// Those about the same name and type.
+    Name,
+    /// Those about the same name, whatever the type: it has none of them.
+    NoData,
+    /// All about names that do not exist in this zone, which are without number; a wildcard may stand for them.
+    Zone(&'z Name),
+    /// All that come from no zone.
+    Server,
 }
 
 /// An RRset in a section.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Placed<'z> {
     /// The owner of the records.
     pub owner: Owner<'z>,
@@ -67,16 +96,14 @@ pub enum Owner<'z> {
 }
 
 /// The records of an RRset in an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Data<'z> {
-    /// `count` records from `first` on, wrapping around at the end of the set.
+    /// Records of a set.
     Rrset {
         /// The set.
         records: &'z RrsetData,
-        /// Index of the record that comes first.
-        first: usize,
-        /// How many.
-        count: usize,
+        /// Which of them, in which order.
+        selection: Selection,
     },
     /// The HINFO record that answers ANY (RFC 8482 §4.2).
     AnyHinfo,
@@ -85,11 +112,22 @@ pub enum Data<'z> {
 impl<'z> Answer<'z> {
     /// An answer without records and without authority.
     pub fn error(rcode: Rcode) -> Self {
-        Self { rcode, authoritative: false, answers: Vec::new(), authorities: Vec::new(), additionals: Vec::new() }
+        let scope = Scope::Server;
+        Self {
+            rcode,
+            authoritative: false,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            additionals: Vec::new(),
+            scope,
+        }
     }
 
     fn deny(&mut self, zone: &'z Zone, rcode: Rcode) {
         self.rcode = rcode;
+        if self.scope == Scope::Name {
+            self.scope = Scope::NoData;
+        }
         if let Some((soa, ttl)) = zone.negative_soa() {
             self.authorities.push(Placed { ttl, ..Placed::whole(Owner::Name(zone.origin()), soa) });
         }
@@ -97,35 +135,34 @@ impl<'z> Answer<'z> {
 }
 
 impl<'z> Placed<'z> {
-    fn whole(owner: Owner<'z>, rrset: &'z Rrset) -> Self {
-        Self::rotated(owner, rrset, 0)
+    /// All records of a set, or so many as an answer may have.
+    pub fn whole(owner: Owner<'z>, rrset: &'z Rrset) -> Self {
+        Self::chosen(owner, rrset, &Shares::equal(), MAX_ANSWER_RECORDS, 0)
     }
 
-    fn rotated(owner: Owner<'z>, rrset: &'z Rrset, rotation: u32) -> Self {
+    fn chosen(owner: Owner<'z>, rrset: &'z Rrset, shares: &Shares, most: usize, rotation: u32) -> Self {
         let records = &rrset.data;
-        let total = records.count();
-        let first = match records {
-            RrsetData::A(_) | RrsetData::Aaaa(_) => position(rotation, total),
-            _ => 0,
-        };
-        let data = Data::Rrset { records, first, count: total.min(MAX_ANSWER_RECORDS) };
-        Self { owner, ttl: rrset.ttl, data }
+        let selection = shares.choose(records.count(), most.clamp(1, MAX_ANSWER_RECORDS), rotation);
+        Self { owner, ttl: rrset.ttl, data: Data::Rrset { records, selection } }
     }
 }
 
-/// Answers one question.
-///
-/// `rotation` is a point on a circle of 2^32: it selects which record of an A or AAAA set comes first, in equal shares
-/// when the points are spread evenly.
-pub fn answer<'z>(zones: &'z Zones, question: &Question, rotation: u32) -> Answer<'z> {
+/// Answers one question. Of a set of addresses so many are given as fit, since a part of them serves a client at once and an
+/// empty truncated answer costs it another connection.
+pub fn answer<'z>(zones: &'z Zones, question: &Question, room: &Room) -> Answer<'z> {
     if question.class != CLASS_IN || matches!(question.record_type, RecordType::Axfr | RecordType::Ixfr) {
         return Answer::error(Rcode::Refused);
     }
     let Some(zone) = zones.find(&question.name) else { return Answer::error(Rcode::Refused) };
     let mut answer = Answer { authoritative: true, ..Answer::error(Rcode::NoError) };
     let (mut owner, mut name) = (Owner::Question, &question.name);
-    for _ in 0..=MAX_CNAME_CHAIN {
-        let node = match zone.lookup(name) {
+    let mut room = *room;
+    for link in 0..=MAX_CNAME_CHAIN {
+        let found = zone.lookup(name);
+        if link == 0 {
+            answer.scope = if matches!(found, Found::Exact(_)) { Scope::Name } else { Scope::Zone(zone.origin()) };
+        }
+        let node = match found {
             Found::Exact(node) | Found::Wildcard(node) => node,
             Found::Nothing => {
                 answer.deny(zone, Rcode::NxDomain);
@@ -140,15 +177,28 @@ pub fn answer<'z>(zones: &'z Zones, question: &Question, rotation: u32) -> Answe
                 if !target.is_within(zone.origin()) {
                     return answer;
                 }
+                // The name in the data of the alias, and once more as the owner of what follows, if it is not compressed.
+                room.octets = room.octets.saturating_sub(RECORD_OCTETS + 2 * target.as_wire().len());
                 (owner, name) = (Owner::Name(target), target);
             }
             None => {
-                add_data(&mut answer, zone, owner, node, question.record_type, rotation);
+                add_data(&mut answer, zone, owner, node, question.record_type, &room);
                 return answer;
             }
         }
     }
     answer
+}
+
+/// The SOA of the zone whose apex is asked for, as the answer to a transfer that is not needed (RFC 1995 §2); of a zone that is
+/// not served here nothing (RFC 5936 §2.2.1).
+pub fn start_of_authority<'z>(zones: &'z Zones, name: &Name) -> Answer<'z> {
+    let Some(zone) = zones.find(name).filter(|zone| zone.origin() == name) else {
+        return Answer::error(Rcode::NotAuth);
+    };
+    let soa = zone.exact(name).and_then(|apex| apex.rrset(RecordType::Soa));
+    let answers = soa.into_iter().map(|soa| Placed::whole(Owner::Question, soa)).collect();
+    Answer { authoritative: true, answers, scope: Scope::Name, ..Answer::error(Rcode::NoError) }
 }
 
 /// The CNAME to follow for a query of this type, if the name is an alias.
@@ -169,7 +219,7 @@ fn add_data<'z>(
     owner: Owner<'z>,
     node: &'z Node,
     record_type: RecordType,
-    rotation: u32,
+    room: &Room,
 ) {
     if record_type == RecordType::Any && !node.is_empty() {
         answer.answers.push(Placed { owner, ttl: ANY_TTL, data: Data::AnyHinfo });
@@ -179,7 +229,13 @@ fn add_data<'z>(
         answer.deny(zone, Rcode::NoError);
         return;
     };
-    answer.answers.push(Placed::rotated(owner, rrset, rotation));
+    answer.answers.push(match address_octets(record_type) {
+        Some(octets) => {
+            let fitting = room.octets / (RECORD_OCTETS + octets);
+            Placed::chosen(owner, rrset, node.shares(record_type), room.addresses.min(fitting), room.rotation)
+        }
+        None => Placed::whole(owner, rrset),
+    });
     if let RrsetData::Ns(servers) = &rrset.data {
         for server in servers {
             let Some(node) = zone.exact(server) else { continue };
@@ -189,10 +245,17 @@ fn add_data<'z>(
     }
 }
 
-/// The point of the circle as an index below `total`.
-fn position(rotation: u32, total: usize) -> usize {
-    usize::try_from((u64::from(rotation) * total as u64) >> 32).unwrap_or(0)
+/// Octets of the data of an address record.
+fn address_octets(record_type: RecordType) -> Option<usize> {
+    match record_type {
+        RecordType::A => Some(4),
+        RecordType::Aaaa => Some(16),
+        _ => None,
+    }
 }
+
+/// Octets of a record without its data, where the name is a pointer to one that was written before (RFC 1035 §4.1.4).
+const RECORD_OCTETS: usize = 12;
 
 const CLASS_IN: u16 = 1;
 

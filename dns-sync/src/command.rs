@@ -13,7 +13,7 @@ pub(crate) use serve::run as serve;
 pub(crate) use status::run as status;
 
 use nearside_admin::AdminError;
-use nearside_dns_sync::serve::BindError;
+use nearside_dns_sync::serve::{BindError, LoopEnded};
 use nearside_dns_sync::verify::Unseen;
 use nearside_watch::{SnapshotError, SourceError};
 use std::io::Write;
@@ -32,6 +32,8 @@ pub(crate) fn say(text: &str) -> ExitCode {
 pub(crate) enum RunError {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Loop(#[from] LoopEnded),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]

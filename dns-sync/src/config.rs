@@ -5,14 +5,17 @@ mod program;
 mod publication;
 mod status;
 
-use crate::limits::MAX_ZONES;
+use crate::limits::{MAX_ANSWER_RECORDS, MAX_SECONDARIES, MAX_ZONES};
 use crate::name::Name;
+use crate::serve::Answering;
+use crate::serve::rate_limit::{Network, RateLimit};
 use crate::zone::build::{NameServer, ZoneSettings};
 use clap::{Args, Parser, Subcommand};
 pub use program::{ProgramArgs, ProgramConfig, SourceArgs, SourceConfig};
 pub use publication::{ConfirmArgs, ConfirmConfig, PlanArgs, PlanConfig, PlanOutput, PublishArgs, PublishConfig};
 pub use status::{StatusArgs, StatusConfig, StatusOutput};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -72,6 +75,31 @@ pub struct ServeArgs {
     #[arg(long, env = "NEARSIDE_VERIFY", value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
     pub verify: Vec<String>,
 
+    /// At most so many addresses of one name and type in one answer, from 1 to 100; each answer has other ones, in proportion to
+    /// the pods behind them. Over UDP never more than fit. Default: as many as fit
+    #[arg(long, env = "NEARSIDE_ANSWER_ADDRESSES", value_name = "NUMBER", default_value_t = MAX_ANSWER_RECORDS, hide_default_value = true)]
+    pub answer_addresses: usize,
+
+    /// Equal answers over UDP to one network (/24 or /56) a second, beyond which every second one is sent empty with TC and the
+    /// others not at all, because the address may be forged; 0 for no limit. TCP is never limited
+    #[arg(long, env = "NEARSIDE_RRL_RATE", value_name = "NUMBER", default_value_t = 20)]
+    pub rrl_rate: u32,
+
+    /// An address or network that --rrl-rate does not count for, such as that of own resolvers or nodes; repeat it or separate
+    /// several by commas. Loopback addresses are never limited
+    #[arg(long, env = "NEARSIDE_RRL_EXEMPT", value_name = "NETWORK", value_delimiter = ',')]
+    pub rrl_exempt: Vec<String>,
+
+    /// A secondary name server that is told of every change (NOTIFY) and may fetch the zones with --transfer-key; port 53 where
+    /// none is given; repeat it or separate several by commas
+    #[arg(long = "secondary", env = "NEARSIDE_SECONDARY", value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
+    pub secondaries: Vec<String>,
+
+    /// A file with TSIG keys, as tsig-keygen writes them; whoever has one may fetch the zones (AXFR over TCP). Notices are signed with
+    /// the first. Read again when it changes; repeat it or separate several by commas. Default: nobody may
+    #[arg(long = "transfer-key", env = "NEARSIDE_TRANSFER_KEY", value_name = "FILE", value_delimiter = ',')]
+    pub transfer_keys: Vec<PathBuf>,
+
     /// What every program takes.
     #[command(flatten)]
     pub program: ProgramArgs,
@@ -86,6 +114,12 @@ pub struct ServeConfig {
     pub listen: Vec<SocketAddr>,
     /// The other name servers of the zones.
     pub verify: Vec<SocketAddr>,
+    /// How the answers are to be.
+    pub answering: Answering,
+    /// Who is told of changes.
+    pub secondaries: Vec<SocketAddr>,
+    /// The files of the keys with which zones may be fetched.
+    pub transfer_keys: Vec<PathBuf>,
     /// What every program runs with.
     pub program: ProgramConfig,
 }
@@ -109,15 +143,46 @@ impl TryFrom<ServeArgs> for ServeConfig {
         let mut mistakes = Vec::new();
         let origins = origins(&args.zones, &mut mistakes);
         let servers = name_servers(&args.name_servers, &origins, &mut mistakes);
-        let verify = args.verify.iter().filter_map(|text| other_server(text, &mut mistakes)).collect();
+        let verify = args.verify.iter().filter_map(|text| other_server("--verify", text, &mut mistakes)).collect();
+        let answering = answering(&args, &mut mistakes);
+        let secondaries = secondaries(&args, &mut mistakes);
         let program = args.program.into_config(&mut mistakes);
         let zones = origins.into_iter().map(|origin| {
             let name_servers = if servers.is_empty() { default_server(&origin, &args.listen) } else { servers.clone() };
             ZoneSettings { origin, name_servers }
         });
-        let config = Self { zones: zones.collect(), listen: args.listen, verify, program };
+        let (zones, listen) = (zones.collect(), args.listen);
+        let config = Self { zones, listen, verify, answering, secondaries, transfer_keys: args.transfer_keys, program };
         if mistakes.is_empty() { Ok(config) } else { Err(UsageError(mistakes)) }
     }
+}
+
+fn answering(args: &ServeArgs, mistakes: &mut Vec<String>) -> Answering {
+    let addresses = args.answer_addresses;
+    if !(1..=MAX_ANSWER_RECORDS).contains(&addresses) {
+        mistakes.push(format!("--answer-addresses {addresses} is not within 1 to {MAX_ANSWER_RECORDS}"));
+    }
+    let mut exempt = Vec::new();
+    for text in LOOPBACK.into_iter().chain(args.rrl_exempt.iter().map(String::as_str)) {
+        match text.trim().parse::<Network>() {
+            Ok(network) => exempt.push(network),
+            Err(error) => mistakes.push(format!("--rrl-exempt \"{text}\" {error}")),
+        }
+    }
+    let rate_limit = (args.rrl_rate > 0).then_some(RateLimit { per_second: args.rrl_rate, exempt });
+    Answering { addresses, rate_limit }
+}
+
+fn secondaries(args: &ServeArgs, mistakes: &mut Vec<String>) -> Vec<SocketAddr> {
+    let given = args.secondaries.iter().filter_map(|text| other_server("--secondary", text, mistakes));
+    let secondaries: Vec<SocketAddr> = given.collect();
+    if !secondaries.is_empty() && args.transfer_keys.is_empty() {
+        mistakes.push("--secondary needs --transfer-key, without which no zone is given away".to_owned());
+    }
+    if secondaries.len() > MAX_SECONDARIES {
+        mistakes.push(format!("--secondary is given {} times; at most {MAX_SECONDARIES} are told", secondaries.len()));
+    }
+    secondaries
 }
 
 fn origins(zones: &[String], mistakes: &mut Vec<String>) -> Vec<Name> {
@@ -138,11 +203,11 @@ fn origins(zones: &[String], mistakes: &mut Vec<String>) -> Vec<Name> {
     origins
 }
 
-fn other_server(text: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+fn other_server(flag: &str, text: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
     let text = text.trim();
     let address = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
     if address.is_none() {
-        mistakes.push(format!("--verify \"{text}\" is not an IP address, with or without a port"));
+        mistakes.push(format!("{flag} \"{text}\" is not an IP address, with or without a port"));
     }
     address
 }
@@ -187,12 +252,15 @@ fn default_server(origin: &Name, listen: &[SocketAddr]) -> Vec<NameServer> {
     vec![NameServer { name, addresses: addresses.collect() }]
 }
 
+/// No datagram from elsewhere has these addresses.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
+
 const SERVE_ABOUT: &str = "Serve the records from this process, as an authoritative name server.
 
 Reads DNSEndpoint objects (externaldns.k8s.io/v1alpha1) from the cluster of KUBECONFIG, from the cluster it runs in, or \
 from --manifests, and answers for the given zones over UDP and TCP. A, AAAA, CNAME, TXT and HTTPS records are published; a bad \
-object costs only itself and is named in the log. Changes are visible at once and as a whole. No recursion, no zone \
-transfer, no updates.";
+object costs only itself and is named in the log. Changes are visible at once and as a whole. No recursion, no \
+updates; whole zones go only to secondaries that have a key (--transfer-key).";
 
 const SERVE_EXAMPLES: &str = "Examples:
   Serve a zone from a cluster on the node's own address:
@@ -250,6 +318,12 @@ mod tests {
             "ns.example.net=one",
             "--namespace",
             "A_b",
+            "--secondary",
+            "192.0.2.1,here",
+            "--answer-addresses",
+            "101",
+            "--rrl-exempt",
+            "10.0.0.0/40",
         ])
         .unwrap_err();
         assert_eq!(error.lines().count(), 1);
@@ -260,6 +334,10 @@ mod tests {
             "\"one\" is not an IP address",
             "--manifests /nowhere/at/all is not a directory",
             "--namespace \"A_b\"",
+            "--secondary \"here\" is not an IP address",
+            "--secondary needs --transfer-key",
+            "--answer-addresses 101 is not within 1 to 100",
+            "--rrl-exempt \"10.0.0.0/40\" has a prefix length above 32",
         ] {
             assert!(error.contains(part), "{part} not in {error}");
         }

@@ -4,10 +4,13 @@
 use crate::limits::{MAX_ENDPOINTS_PER_OBJECT, MAX_HTTPS_OCTETS, MAX_TARGETS, MAX_TXT_OCTETS};
 use crate::name::{Name, NameError};
 use crate::record::{Https, HttpsError, Rrset, RrsetData, Text, Ttl};
+use crate::zone::alias::WildcardAlias;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Identifies a DNSEndpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "metadata.namespace and metadata.name")]
 pub struct ObjectKey {
     pub namespace: String,
@@ -21,7 +24,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// The part of a DNSEndpoint (`externaldns.k8s.io/v1alpha1`) that publishing reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredObject {
     /// Which object it is.
     pub key: ObjectKey,
@@ -29,6 +32,8 @@ pub struct DesiredObject {
     pub generation: u64,
     /// `spec.endpoints[]`.
     pub endpoints: Vec<DesiredEndpoint>,
+    /// The annotation [`WEIGHTS`], as written.
+    pub weights: Option<String>,
 }
 
 /// One entry of `spec.endpoints[]`, as written.
@@ -53,6 +58,10 @@ pub struct Desired {
     pub generation: u64,
     /// The valid RRsets, each with its index in `spec.endpoints[]`.
     pub records: Vec<(usize, Name, Rrset)>,
+    /// The same for aliases of wildcard hosts, which are no names and which only the embedded server answers for.
+    pub wildcard_aliases: Vec<(usize, WildcardAlias, Rrset)>,
+    /// How many ready pods stand behind an address, where that is told.
+    pub weights: BTreeMap<IpAddr, u32>,
     /// What was left out.
     pub rejections: Vec<Rejection>,
 }
@@ -108,6 +117,9 @@ pub enum Problem {
         /// What is wrong with it.
         reason: HttpsError,
     },
+    /// An annotation that is no JSON object of addresses and numbers.
+    #[error("it is no JSON object of IP addresses and numbers of pods; all addresses get equal shares ({0})")]
+    Weights(String),
     /// `recordTTL` outside RFC 2181 §8.
     #[error("TTL {0} is outside 0 to 2147483647 seconds; the default of 30 is used")]
     Ttl(i64),
@@ -138,16 +150,21 @@ pub enum Problem {
     NameServer(Name),
 }
 
+/// Annotation with the number of ready pods behind each address, a JSON object such as `{"192.0.2.1": 3}`.
+pub const WEIGHTS: &str = "nearside.dev/weights";
+
 /// TTL of an endpoint that gives none.
 pub const DEFAULT_TTL: Ttl = Ttl::constant(30);
 
 /// Reads one object. Never fails as a whole: a bad endpoint or target costs itself and is reported.
 pub fn parse(object: &DesiredObject) -> Desired {
     let mut parser = Parser { key: &object.key, rejections: Vec::new() };
-    let mut records = Vec::new();
+    let (mut records, mut wildcard_aliases) = (Vec::new(), Vec::new());
     for (index, endpoint) in object.endpoints.iter().take(MAX_ENDPOINTS_PER_OBJECT).enumerate() {
         let path = format!("spec.endpoints[{index}]");
-        if let Some((name, rrset)) = parser.endpoint(&path, endpoint) {
+        if let Some(alias) = WildcardAlias::parse(&endpoint.dns_name) {
+            wildcard_aliases.extend(parser.rrset(&path, endpoint).map(|rrset| (index, alias, rrset)));
+        } else if let Some((name, rrset)) = parser.endpoint(&path, endpoint) {
             records.push((index, name, rrset));
         }
     }
@@ -155,7 +172,9 @@ pub fn parse(object: &DesiredObject) -> Desired {
         let problem = Problem::TooMany { limit: MAX_ENDPOINTS_PER_OBJECT, what: "endpoints" };
         parser.reject("spec.endpoints".to_owned(), problem);
     }
-    Desired { key: object.key.clone(), generation: object.generation, records, rejections: parser.rejections }
+    let weights = object.weights.as_deref().map_or_else(BTreeMap::new, |text| parser.weights(text));
+    let rejections = parser.rejections;
+    Desired { key: object.key.clone(), generation: object.generation, records, wildcard_aliases, weights, rejections }
 }
 
 struct Parser<'o> {
@@ -176,6 +195,10 @@ impl Parser<'_> {
                 return None;
             }
         };
+        self.rrset(path, endpoint).map(|rrset| (name, rrset))
+    }
+
+    fn rrset(&mut self, path: &str, endpoint: &DesiredEndpoint) -> Option<Rrset> {
         let data = match endpoint.record_type.as_str() {
             "A" => RrsetData::A(self.addresses(path, &endpoint.targets, "v4")),
             "AAAA" => RrsetData::Aaaa(self.addresses(path, &endpoint.targets, "v6")),
@@ -191,7 +214,19 @@ impl Parser<'_> {
             self.reject(format!("{path}.targets"), Problem::NoTarget);
             return None;
         }
-        Some((name, Rrset { ttl: self.ttl(path, endpoint.record_ttl), data }))
+        Some(Rrset { ttl: self.ttl(path, endpoint.record_ttl), data })
+    }
+
+    fn weights(&mut self, text: &str) -> BTreeMap<IpAddr, u32> {
+        match serde_json::from_str::<BTreeMap<IpAddr, u32>>(text) {
+            Ok(weights) if weights.len() <= MAX_TARGETS => weights,
+            other => {
+                let reason =
+                    other.map_or_else(|error| error.to_string(), |_| format!("more than {MAX_TARGETS} of them"));
+                self.reject(format!("metadata.annotations[{WEIGHTS}]"), Problem::Weights(shorten(&reason)));
+                BTreeMap::new()
+            }
+        }
     }
 
     fn ttl(&mut self, path: &str, seconds: Option<i64>) -> Ttl {
@@ -367,7 +402,7 @@ mod tests {
 
     fn parsed(endpoints: Vec<DesiredEndpoint>) -> Desired {
         let key = ObjectKey { namespace: "router".into(), name: "video".into() };
-        parse(&DesiredObject { key, generation: 1, endpoints })
+        parse(&DesiredObject { key, generation: 1, endpoints, ..DesiredObject::default() })
     }
 
     #[test]
@@ -402,6 +437,33 @@ mod tests {
             assert!(reports.iter().any(|r| r.starts_with(expected)), "{expected} not in {reports:#?}");
         }
         assert_eq!(reports.len(), 9);
+    }
+
+    #[test]
+    fn weights_are_numbers_of_pods_by_address() {
+        let weighed = |text: &str| {
+            let endpoints = vec![endpoint("a.example", "A", &["192.0.2.1"])];
+            parse(&DesiredObject { endpoints, weights: Some(text.into()), ..DesiredObject::default() })
+        };
+        let desired = weighed(r#"{"192.0.2.1": 3, "2001:db8::1": 1}"#);
+        assert_eq!(desired.weights.values().copied().collect::<Vec<_>>(), [3, 1]);
+        for text in ["", "3", r#"{"node": 3}"#, r#"{"192.0.2.1": -1}"#] {
+            let desired = weighed(text);
+            assert!(desired.weights.is_empty() && desired.records.len() == 1, "{text}");
+            let report = desired.rejections[0].to_string();
+            assert!(report.contains("metadata.annotations[nearside.dev/weights]: it is no JSON object"), "{report}");
+        }
+    }
+
+    #[test]
+    fn an_alias_of_a_wildcard_host_is_no_name() {
+        let desired = parsed(vec![
+            endpoint("*--k3x7a.example.com", "A", &["192.0.2.1"]),
+            endpoint("*--.example.com", "A", &["192.0.2.1"]),
+        ]);
+        assert_eq!(desired.records, []);
+        assert_eq!(desired.wildcard_aliases[0].1.to_string(), "*--k3x7a.example.com");
+        assert_eq!(desired.rejections.len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Records of one RRset in one answer. BIND refuses larger RRsets both as authority and as resolver
-/// (`max-records-per-type`, default 100), so a larger set is answered as a rotating window of this size.
+/// (`max-records-per-type`, default 100), so of a larger set each answer has another part of this size.
 pub const MAX_ANSWER_RECORDS: usize = 100;
 
 /// Targets kept for one name and type, over all objects.
@@ -24,6 +24,9 @@ pub const MAX_ZONES: usize = 64;
 
 /// Names in one zone, empty non-terminals included.
 pub const MAX_NAMES: usize = 500_000;
+
+/// Aliases of wildcard hosts in one domain: one a node.
+pub const MAX_ALIASES: usize = 10_000;
 
 /// CNAMEs followed inside the zone for one answer.
 pub const MAX_CNAME_CHAIN: usize = 8;
@@ -48,6 +51,36 @@ pub const TCP_IDLE: Duration = Duration::from_secs(10);
 
 /// Octets of answers gathered for a pipelining client before they are written.
 pub const TCP_WRITE_OCTETS: usize = 64 * 1024;
+
+/// Whole zones sent to secondaries at once.
+pub const MAX_TRANSFERS: usize = 4;
+
+/// How long a secondary may take for a whole zone; each message must be taken within [`TCP_IDLE`].
+pub const TRANSFER_OUT_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Octets of records in one message of a transfer, before names are compressed. One RRset may come on top, so that it stays
+/// below 64 KiB; and pointers reach no further than 16 KiB.
+pub const TRANSFER_MESSAGE_OCTETS: usize = 16 * 1024;
+
+/// Pauses before a secondary that does not confirm a NOTIFY is told again; after the last it is left to its refresh timer.
+pub const NOTIFY_PAUSES: [Duration; 7] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+    Duration::from_secs(32),
+    Duration::from_secs(60),
+];
+
+/// How often the files of the keys of transfers are looked at.
+pub const KEY_CHECK: Duration = Duration::from_secs(5);
+
+/// Secondaries that are notified.
+pub const MAX_SECONDARIES: usize = 32;
+
+/// Buckets of the response rate limit, each 24 octets.
+pub const RATE_LIMIT_BUCKETS: usize = 64 * 1024;
 
 /// How long the accept loop rests after an error such as too many open files.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,9 +3,9 @@
 //! create a series.
 
 use crate::answer::Rcode;
-use crate::name::Name;
 use crate::record::RecordType;
 use crate::serve::Protocol;
+use crate::zone::Zone;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The series of this program.
@@ -20,12 +20,21 @@ pub struct Metrics {
     pub tcp_connections: IntGauge,
     /// `nearside_dns_tcp_refused_total`.
     pub tcp_refused: IntCounter,
+    /// `nearside_dns_rate_limited_total` of `action="truncated"`.
+    pub slipped: IntCounter,
+    /// `nearside_dns_rate_limited_total` of `action="dropped"`.
+    pub silenced: IntCounter,
+    /// `nearside_dns_transfers_total`.
+    pub transfers: IntCounterVec,
+    /// `nearside_dns_notifies_total`.
+    pub notifies: IntCounterVec,
     /// `nearside_dns_rejected_endpoints`.
     pub rejected_endpoints: IntGauge,
     /// `nearside_dns_reports_total`.
     pub reports: IntCounterVec,
     zone_serial: IntGaugeVec,
     zone_names: IntGaugeVec,
+    zone_wildcard_aliases: IntGaugeVec,
 }
 
 impl Metrics {
@@ -38,8 +47,26 @@ impl Metrics {
         let counter = |name: &str, help: &str| IntCounter::new(name, help);
         let gauge = |name: &str, help: &str| IntGauge::new(name, help);
         let zone_gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["zone"]);
+        let limited = IntCounterVec::new(
+            Opts::new(
+                "nearside_dns_rate_limited_total",
+                "Answers over UDP beyond the rate of one kind to one network: sent empty with TC, or not at all.",
+            ),
+            &["action"],
+        )?;
+        registry.register(Box::new(limited.clone()))?;
         let metrics = Self {
             queries: Vec::new(),
+            slipped: limited.with_label_values(&["truncated"]),
+            silenced: limited.with_label_values(&["dropped"]),
+            transfers: IntCounterVec::new(
+                Opts::new("nearside_dns_transfers_total", "Transfers of whole zones to secondaries, by result."),
+                &["result"],
+            )?,
+            notifies: IntCounterVec::new(
+                Opts::new("nearside_dns_notifies_total", "Notices to secondaries that a zone has changed, by result."),
+                &["result"],
+            )?,
             truncated: counter(
                 "nearside_dns_truncated_total",
                 "Answers that were too large and were sent empty with TC.",
@@ -60,16 +87,22 @@ impl Metrics {
             )?,
             zone_serial: zone_gauge("nearside_dns_zone_serial", "Serial of the zone's SOA.")?,
             zone_names: zone_gauge("nearside_dns_zone_names", "Names in the zone, empty non-terminals included.")?,
+            zone_wildcard_aliases: zone_gauge(
+                "nearside_dns_zone_wildcard_aliases",
+                "Aliases of wildcard hosts in the zone, which secondaries cannot answer for.",
+            )?,
         };
         registry.register(Box::new(queries.clone()))?;
-        registry.register(Box::new(metrics.reports.clone()))?;
+        for counters in [&metrics.reports, &metrics.transfers, &metrics.notifies] {
+            registry.register(Box::new(counters.clone()))?;
+        }
         for counter in [&metrics.truncated, &metrics.dropped, &metrics.tcp_refused] {
             registry.register(Box::new(counter.clone()))?;
         }
         for gauge in [&metrics.tcp_connections, &metrics.rejected_endpoints] {
             registry.register(Box::new(gauge.clone()))?;
         }
-        for gauge in [&metrics.zone_serial, &metrics.zone_names] {
+        for gauge in [&metrics.zone_serial, &metrics.zone_names, &metrics.zone_wildcard_aliases] {
             registry.register(Box::new(gauge.clone()))?;
         }
         let mut handles = Vec::with_capacity(PROTOCOLS.len() * QTYPES.len() * RCODES.len());
@@ -94,10 +127,12 @@ impl Metrics {
     }
 
     /// Publishes what is known of a zone.
-    pub fn set_zone(&self, origin: &Name, serial: u32, names: usize) {
-        let origin = origin.to_string();
-        self.zone_serial.with_label_values(&[&origin]).set(i64::from(serial));
-        self.zone_names.with_label_values(&[&origin]).set(i64::try_from(names).unwrap_or(i64::MAX));
+    pub fn set_zone(&self, zone: &Zone) {
+        let origin = zone.origin().to_string();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.zone_serial.with_label_values(&[&origin]).set(i64::from(zone.serial()));
+        self.zone_names.with_label_values(&[&origin]).set(count(zone.name_count()));
+        self.zone_wildcard_aliases.with_label_values(&[&origin]).set(count(zone.wildcard_alias_count()));
     }
 }
 
@@ -121,13 +156,14 @@ const PROTOCOLS: [(Protocol, &str); 2] = [(Protocol::Udp, "udp"), (Protocol::Tcp
 /// In the order of [`qtype_index`].
 const QTYPES: [&str; 10] = ["A", "AAAA", "CNAME", "TXT", "NS", "SOA", "ANY", "AXFR", "HTTPS", "other"];
 
-const RCODES: [(Rcode, &str); 7] = [
+const RCODES: [(Rcode, &str); 8] = [
     (Rcode::NoError, "NOERROR"),
     (Rcode::FormErr, "FORMERR"),
     (Rcode::ServFail, "SERVFAIL"),
     (Rcode::NxDomain, "NXDOMAIN"),
     (Rcode::NotImp, "NOTIMP"),
     (Rcode::Refused, "REFUSED"),
+    (Rcode::NotAuth, "NOTAUTH"),
     (Rcode::BadVers, "BADVERS"),
 ];
 

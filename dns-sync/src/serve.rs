@@ -3,17 +3,25 @@
 
 mod connections;
 mod datagram;
+mod keys;
+mod notify;
+pub mod rate_limit;
 mod respond;
 mod tcp;
+mod transfer;
 mod udp;
 
-pub use respond::{Protocol, Responder};
+pub use keys::follow_keys;
+pub use notify::notify;
+pub use respond::{Answering, Client, Protocol, Reply, Responder, TransferKeys};
+pub use transfer::Transfer;
 
 use datagram::DatagramSocket;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -59,21 +67,43 @@ impl Listeners {
     }
 }
 
+/// A loop has ended although nobody asked for it: an address is not answered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a loop that answers queries has ended, which is a defect of this program; it must be started again")]
+pub struct LoopEnded;
+
 /// Serves until `shutdown` turns true (or its sender is gone), then answers what has already been received and returns.
-pub async fn serve(listeners: Listeners, responder: Arc<Responder>, shutdown: watch::Receiver<bool>) {
+///
+/// # Errors
+/// [`LoopEnded`] at once when a loop ends before. Other name servers of the zone answer until this one is started again.
+pub async fn serve(
+    listeners: Listeners,
+    responder: Arc<Responder>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), LoopEnded> {
     let connections = connections::Connections::new(responder.metrics().tcp_connections.clone());
     let mut loops = JoinSet::new();
     for (udp, tcp) in listeners.sockets {
         loops.spawn(udp::serve(udp, Arc::clone(&responder), shutdown.clone()));
         loops.spawn(tcp::serve(tcp, Arc::clone(&responder), Arc::clone(&connections), shutdown.clone()));
     }
-    while loops.join_next().await.is_some() {}
+    while loops.join_next().await.is_some() {
+        if shutdown.has_changed().is_ok() && !*shutdown.borrow() {
+            return Err(LoopEnded);
+        }
+    }
+    Ok(())
 }
 
 /// Completes when shutdown is asked for.
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could ask: the program is ending.
     let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// Seconds since 1970, the time of signatures.
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn bind(address: SocketAddr, only_v6: bool) -> Result<(DatagramSocket, TcpListener), BindError> {

@@ -2,7 +2,7 @@
 //! of the zone store flow out, at most one every `BUILD_INTERVAL`. Started by `main`.
 
 use crate::config::SourceConfig;
-use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey};
+use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, WEIGHTS};
 use crate::limits::{BUILD_INTERVAL, REFUSAL_CHECK};
 use crate::peer_watch::PeerWatch;
 use crate::reporter::SharedReports;
@@ -213,7 +213,8 @@ fn desired(endpoint: &DnsEndpoint) -> Option<DesiredObject> {
         targets: records.targets.clone(),
         record_ttl: records.record_ttl,
     });
-    Some(DesiredObject { key: key(endpoint), generation, endpoints: endpoints.collect() })
+    let weights = metadata.annotation(WEIGHTS).map(Into::into);
+    Some(DesiredObject { key: key(endpoint), generation, endpoints: endpoints.collect(), weights })
 }
 
 fn key(endpoint: &DnsEndpoint) -> ObjectKey {

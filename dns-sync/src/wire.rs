@@ -11,6 +11,7 @@ use self::rdata::{own_name, wire_https, wire_name, wire_soa, wire_text};
 use crate::answer::{Answer, Data, Owner, Placed, Question, Rcode};
 use crate::limits::{MAX_QUERY_OCTETS, MAX_UDP_OCTETS, MIN_UDP_OCTETS};
 use crate::record::{RecordType, RrsetData};
+use crate::zone::shares::Selection;
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query as WireQuery, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS};
@@ -35,6 +36,8 @@ pub struct Query {
     metadata: Metadata,
     asked: Option<WireQuery>,
     edns: Option<ReceivedEdns>,
+    is_signed: bool,
+    serial: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -64,6 +67,23 @@ impl Query {
         let advertised = self.edns.as_ref().map_or(MIN_UDP_OCTETS, |edns| edns.max_payload);
         usize::from(advertised.clamp(MIN_UDP_OCTETS, MAX_UDP_OCTETS))
     }
+
+    /// Whether there is a TSIG record. What it is worth is for [`tsig::replies`] to say.
+    pub fn is_signed(&self) -> bool {
+        self.is_signed
+    }
+
+    /// The serial that the sender of an IXFR has (RFC 1995 §3).
+    pub fn serial(&self) -> Option<u32> {
+        self.serial
+    }
+
+    /// What of `limit` octets is left for records, beside the header, the question and OPT.
+    pub fn room(&self, limit: usize) -> usize {
+        let question = self.question.as_ref().map_or(0, |question| question.name.as_wire().len() + 4);
+        let edns = self.edns.as_ref().map_or(0, |edns| OPT_OCTETS + edns.subnet.map_or(0, |_| SUBNET_OCTETS));
+        limit.saturating_sub(HEADER_OCTETS + question + edns)
+    }
 }
 
 /// Reads a received message. Never fails and never panics: whatever cannot be read is rejected or dropped.
@@ -86,6 +106,11 @@ pub fn decode(octets: &[u8]) -> Received {
     };
     let mut query = header.query();
     query.edns = message.edns.as_ref().map(received_edns);
+    query.is_signed = message.signature.is_some();
+    query.serial = message.authorities.first().and_then(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    });
     query.asked = message.queries.into_iter().next();
     query.question = query.asked.as_ref().and_then(question);
     if !is_query {
@@ -115,15 +140,17 @@ pub fn encode(query: &Query, answer: &Answer<'_>, limit: usize) -> Encoded {
     }
     match message.to_vec() {
         Ok(octets) if octets.len() <= limit && !is_truncated(&octets) => Encoded { octets, truncated: false },
-        _ => {
-            message.answers.clear();
-            message.authorities.clear();
-            message.additionals.clear();
-            message.metadata.truncation = true;
-            // A question was read from octets, so it can be written; an empty answer drops the client's datagram.
-            Encoded { octets: message.to_vec().unwrap_or_default(), truncated: true }
-        }
+        _ => Encoded { octets: truncated(query, answer), truncated: true },
     }
+}
+
+/// Writes an empty answer with TC set, whether or not all of it would fit.
+pub fn truncated(query: &Query, answer: &Answer<'_>) -> Vec<u8> {
+    let mut message = skeleton(query, answer.rcode);
+    message.metadata.authoritative = answer.authoritative;
+    message.metadata.truncation = true;
+    // A question was read from octets, so it can be written; an empty answer drops the client's datagram.
+    message.to_vec().unwrap_or_default()
 }
 
 /// The fixed part of a message (RFC 1035 §4.1.1), read without the library: what decides whether to parse the rest.
@@ -155,7 +182,7 @@ impl<'o> Header<'o> {
         let id = u16::from_be_bytes([self.0[0], self.0[1]]);
         let mut metadata = Metadata::new(id, MessageType::Response, OpCode::from_u8(self.opcode()));
         metadata.recursion_desired = self.0[2] & 0x01 != 0;
-        Query { question: None, metadata, asked: None, edns: None }
+        Query { question: None, metadata, asked: None, edns: None, is_signed: false, serial: None }
     }
 }
 
@@ -200,24 +227,27 @@ fn add_records(placed: &Placed<'_>, asked: &WireName, section: &mut Vec<Record>)
         Owner::Name(name) => wire_name(name),
     };
     let mut add = |data: RData| section.push(Record::from_rdata(owner.clone(), placed.ttl.seconds(), data));
-    let (records, first, count) = match placed.data {
+    let (records, selection) = match &placed.data {
         Data::AnyHinfo => return add(RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()))),
-        Data::Rrset { records, first, count } => (records, first, count),
+        Data::Rrset { records, selection } => (*records, selection),
     };
     match records {
-        RrsetData::A(all) => window(all, first, count).for_each(|&address| add(RData::A(A(address)))),
-        RrsetData::Aaaa(all) => window(all, first, count).for_each(|&address| add(RData::AAAA(AAAA(address)))),
-        RrsetData::Txt(all) => window(all, first, count).for_each(|text| add(RData::TXT(wire_text(text)))),
-        RrsetData::Https(all) => window(all, first, count).for_each(|record| add(wire_https(record))),
-        RrsetData::Ns(all) => window(all, first, count).for_each(|server| add(RData::NS(NS(wire_name(server))))),
+        RrsetData::A(all) => chosen(all, selection, |&address| add(RData::A(A(address)))),
+        RrsetData::Aaaa(all) => chosen(all, selection, |&address| add(RData::AAAA(AAAA(address)))),
+        RrsetData::Txt(all) => chosen(all, selection, |text| add(RData::TXT(wire_text(text)))),
+        RrsetData::Https(all) => chosen(all, selection, |record| add(wire_https(record))),
+        RrsetData::Ns(all) => chosen(all, selection, |server| add(RData::NS(NS(wire_name(server))))),
         RrsetData::Cname(target) => add(RData::CNAME(CNAME(wire_name(target)))),
         RrsetData::Soa(soa) => add(RData::SOA(wire_soa(soa))),
     }
 }
 
-/// `count` items from `first` on, wrapping around.
-fn window<T>(all: &[T], first: usize, count: usize) -> impl Iterator<Item = &T> {
-    all.iter().cycle().skip(first).take(count.min(all.len()))
+/// Calls `add` for the chosen items in their order.
+fn chosen<'a, T>(all: &'a [T], selection: &Selection, add: impl FnMut(&'a T)) {
+    match selection {
+        Selection::All { first } => all.iter().cycle().skip(*first).take(all.len()).for_each(add),
+        Selection::Some(places) => places.iter().filter_map(|place| all.get(usize::from(*place))).for_each(add),
+    }
 }
 
 fn response_code(rcode: Rcode) -> ResponseCode {
@@ -228,6 +258,7 @@ fn response_code(rcode: Rcode) -> ResponseCode {
         Rcode::NxDomain => ResponseCode::NXDomain,
         Rcode::NotImp => ResponseCode::NotImp,
         Rcode::Refused => ResponseCode::Refused,
+        Rcode::NotAuth => ResponseCode::NotAuth,
         Rcode::BadVers => ResponseCode::BADVERS,
     }
 }
@@ -236,6 +267,15 @@ fn response_code(rcode: Rcode) -> ResponseCode {
 fn is_truncated(octets: &[u8]) -> bool {
     octets.get(2).is_some_and(|flags| flags & 0x02 != 0)
 }
+
+/// RFC 1035 §4.1.1.
+const HEADER_OCTETS: usize = 12;
+
+/// An OPT record without options (RFC 6891 §6.1.2).
+const OPT_OCTETS: usize = 11;
+
+/// The longest client subnet option: its head, family and lengths, an IPv6 address (RFC 7871 §6).
+const SUBNET_OCTETS: usize = 24;
 
 const OPCODE_QUERY: u8 = 0;
 const OPCODE_UPDATE: u8 = 5;

@@ -1,8 +1,11 @@
 //! A zone as it is served: immutable, built whole by `zone::build`, swapped whole by `zone_store`, read by `answer`.
 //! The names form the tree of RFC 4592 §2.2: every name between the apex and a record exists, with or without data.
 
+pub mod alias;
 pub mod build;
+pub mod shares;
 
+use self::shares::Shares;
 use crate::name::{Name, wildcard_of};
 use crate::record::{RecordType, Rrset, RrsetData, Soa, Ttl};
 use std::collections::HashMap;
@@ -45,6 +48,10 @@ pub struct Node {
     rrsets: Vec<Rrset>,
     /// Whether `*` exists below this name.
     wildcard: bool,
+    /// How the addresses of A and AAAA share the answers.
+    shares: [Shares; 2],
+    /// What answers for `x--<id>` directly below this name, by id; not part of the tree.
+    aliases: HashMap<Box<[u8]>, Self>,
 }
 
 /// What the tree says about a name (RFC 4592 §3.3).
@@ -52,7 +59,8 @@ pub struct Node {
 pub enum Found<'z> {
     /// The name exists, with or without data.
     Exact(&'z Node),
-    /// The name does not exist, and its closest encloser has a wildcard child that stands for it.
+    /// The name does not exist, and a wildcard stands for it: the child `*` of its closest encloser, or, before that, the
+    /// alias `*--<id>` of its parent, where the parent exists.
     Wildcard(&'z Node),
     /// The name does not exist.
     Nothing,
@@ -89,11 +97,22 @@ impl Zone {
         }
         match encloser {
             Some((node, suffix)) if suffix.len() == name.as_wire().len() => Found::Exact(node),
+            Some((node, suffix)) if let Some(alias) = node.alias(name, suffix) => Found::Wildcard(alias),
             Some((node, suffix)) if node.wildcard => {
                 self.nodes.get(&*wildcard_of(suffix)).map_or(Found::Nothing, Found::Wildcard)
             }
             _ => Found::Nothing,
         }
+    }
+
+    /// Number of aliases of the form `*--<id>`, which no secondary can answer for.
+    pub fn wildcard_alias_count(&self) -> usize {
+        self.nodes.values().map(|node| node.aliases.len()).sum()
+    }
+
+    /// Every name with its node, in no order; wildcard aliases are no names.
+    pub fn names(&self) -> impl Iterator<Item = (&Name, &Node)> {
+        self.nodes.iter()
     }
 
     /// The name itself, wildcards left aside.
@@ -114,6 +133,30 @@ impl Node {
     /// The RRset of a type.
     pub fn rrset(&self, record_type: RecordType) -> Option<&Rrset> {
         self.rrsets.iter().find(|rrset| rrset.data.record_type() == record_type)
+    }
+
+    /// All RRsets.
+    pub fn rrsets(&self) -> &[Rrset] {
+        &self.rrsets
+    }
+
+    /// How the addresses of a type share the answers; of other types all records are equal.
+    pub fn shares(&self, record_type: RecordType) -> &Shares {
+        const EQUAL: &Shares = &Shares::equal();
+        match record_type {
+            RecordType::A => &self.shares[0],
+            RecordType::Aaaa => &self.shares[1],
+            _ => EQUAL,
+        }
+    }
+
+    /// The alias for a name whose parent is this one, of which `own` is the wire form.
+    fn alias(&self, name: &Name, own: &[u8]) -> Option<&Self> {
+        if self.aliases.is_empty() {
+            return None;
+        }
+        let label = name.labels().next().filter(|label| label.len() + 1 + own.len() == name.as_wire().len())?;
+        self.aliases.get(alias::id_of(label)?)
     }
 
     /// Whether the name holds no data.

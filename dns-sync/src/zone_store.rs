@@ -12,6 +12,7 @@ use crate::zone::build::{ZoneSettings, assemble};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 /// One change of the set of DNSEndpoint objects.
@@ -33,6 +34,8 @@ pub struct ZoneStore {
     published: HashMap<Name, (u32, u64)>,
     reported: BTreeSet<Rejection>,
     zones: Arc<ArcSwap<Zones>>,
+    /// Counts the swaps.
+    swaps: watch::Sender<u64>,
     metrics: Arc<Metrics>,
     synced: bool,
     dirty: bool,
@@ -47,6 +50,7 @@ impl ZoneStore {
             published: HashMap::new(),
             reported: BTreeSet::new(),
             zones: Arc::default(),
+            swaps: watch::Sender::new(0),
             metrics,
             synced: false,
             dirty: false,
@@ -56,6 +60,11 @@ impl ZoneStore {
     /// The pointer to the zones of the moment.
     pub fn zones(&self) -> Arc<ArcSwap<Zones>> {
         Arc::clone(&self.zones)
+    }
+
+    /// Changes whenever zones are swapped.
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
     }
 
     /// Whether a complete list has been seen. Before that an absent name means nothing.
@@ -87,7 +96,6 @@ impl ZoneStore {
             return;
         }
         let (drafts, conflicts) = assemble(&self.settings, self.desired.values());
-        let mut changed = false;
         let mut zones = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let digest = draft.digest();
@@ -95,9 +103,8 @@ impl ZoneStore {
             let serial = serial::next(previous, draft.generation(), digest);
             let zone = draft.finish(serial);
             if previous != Some((serial, digest)) {
-                changed = true;
                 self.published.insert(zone.origin().clone(), (serial, digest));
-                self.metrics.set_zone(zone.origin(), serial, zone.name_count());
+                self.metrics.set_zone(&zone);
                 let names = zone.name_count();
                 match previous {
                     None => info!(zone = %zone.origin(), serial, names, "zone published"),
@@ -106,9 +113,9 @@ impl ZoneStore {
             }
             zones.push(zone);
         }
-        if changed {
-            self.zones.store(Arc::new(Zones::new(zones)));
-        }
+        // Also where the content is the same: the shares of the addresses may not be.
+        self.zones.store(Arc::new(Zones::new(zones)));
+        self.swaps.send_modify(|swaps| *swaps = swaps.wrapping_add(1));
         self.report(conflicts);
     }
 
@@ -158,7 +165,7 @@ mod tests {
             record_ttl: None,
         };
         let key = ObjectKey { namespace: "router".into(), name: name.into() };
-        DesiredObject { key, generation: 0, endpoints: vec![endpoint] }
+        DesiredObject { key, endpoints: vec![endpoint], ..DesiredObject::default() }
     }
 
     fn store() -> ZoneStore {

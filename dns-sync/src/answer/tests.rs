@@ -20,7 +20,8 @@ fn zones(records: &[(&str, &str, &[&str])]) -> Zones {
         record_ttl: None,
     });
     let key = ObjectKey { namespace: "router".into(), name: "all".into() };
-    let desired = parse(&DesiredObject { key, generation: 0, endpoints: endpoints.collect() });
+    let endpoints = endpoints.collect();
+    let desired = parse(&DesiredObject { key, endpoints, ..DesiredObject::default() });
     assert_eq!(desired.rejections, []);
     let server = NameServer { name: name("ns1.z.test"), addresses: vec!["192.0.2.53".parse().unwrap()] };
     let settings = [ZoneSettings { origin: name("z.test"), name_servers: vec![server] }];
@@ -29,10 +30,13 @@ fn zones(records: &[(&str, &str, &[&str])]) -> Zones {
     Zones::new(drafts.into_iter().map(|draft| draft.finish(7)))
 }
 
+/// Room for all there is.
+const ROOM: Room = Room { octets: 65_000, addresses: MAX_ANSWER_RECORDS, rotation: 0 };
+
 fn ask(zones: &Zones, qname: &str, record_type: RecordType) -> Seen {
     let question =
         Question { name: Name::from_labels(qname.split('.').map(str::as_bytes)).unwrap(), record_type, class: 1 };
-    Seen::of(&answer(zones, &question, 0), &question)
+    Seen::of(&answer(zones, &question, &ROOM), &question)
 }
 
 /// What a client sees, in text.
@@ -129,7 +133,7 @@ fn the_apex_has_soa_and_ns_with_glue() {
     assert_eq!(ask(&zones, "z.test", RecordType::Soa), Seen::positive(&["z.test SOA"]));
     assert_eq!(ask(&zones, "z.test", RecordType::A), Seen::nodata());
     let question = Question { name: name("z.test"), record_type: RecordType::Ns, class: 1 };
-    let apex = answer(&zones, &question, 0);
+    let apex = answer(&zones, &question, &ROOM);
     assert_eq!(apex.answers[0].ttl.seconds(), 3600);
     let glue: Vec<String> =
         apex.additionals.iter().map(|placed| format!("{:?} {:?}", placed.owner, placed.data)).collect();
@@ -151,9 +155,9 @@ fn what_is_not_served_here_is_refused_without_authority() {
         assert_eq!(ask(&zones, qname, record_type), refused, "{qname} {record_type}");
     }
     let chaos = Question { name: name("a.z.test"), record_type: RecordType::A, class: 3 };
-    assert_eq!(Seen::of(&answer(&zones, &chaos, 0), &chaos), refused);
+    assert_eq!(Seen::of(&answer(&zones, &chaos, &ROOM), &chaos), refused);
     let root = Question { name: Name::from_labels([]).unwrap(), record_type: RecordType::Ns, class: 1 };
-    assert_eq!(Seen::of(&answer(&zones, &root, 0), &root), refused);
+    assert_eq!(Seen::of(&answer(&zones, &root, &ROOM), &root), refused);
 }
 
 #[test]
@@ -182,32 +186,113 @@ fn an_alias_is_followed_inside_the_zone_and_loops_end() {
     let broken = ask(&zones, "broken.z.test", RecordType::A);
     assert_eq!((broken.rcode, broken.soa, broken.answers.len()), (Rcode::NxDomain, true, 1));
     let ring = Question { name: name("ring.z.test"), record_type: RecordType::A, class: 1 };
-    assert!(answer(&zones, &ring, 0).answers.len() <= MAX_CNAME_CHAIN + 1);
+    assert!(answer(&zones, &ring, &ROOM).answers.len() <= MAX_CNAME_CHAIN + 1);
+}
+
+/// The places of the addresses that are given for `a.z.test`, in their order.
+fn chosen(zones: &Zones, room: &Room) -> Vec<usize> {
+    let question = Question { name: name("a.z.test"), record_type: RecordType::A, class: 1 };
+    let answer = answer(zones, &question, room);
+    let Data::Rrset { records, selection } = &answer.answers[0].data else { panic!("no rrset") };
+    match selection {
+        Selection::All { first } => (0..records.count()).map(|place| (first + place) % records.count()).collect(),
+        Selection::Some(places) => places.iter().map(|place| usize::from(*place)).collect(),
+    }
 }
 
 #[test]
 fn every_address_comes_first_in_its_share_of_the_circle() {
     let zones = zones(&[("a.z.test", "A", &["192.0.2.1", "192.0.2.2", "192.0.2.3"])]);
-    let question = Question { name: name("a.z.test"), record_type: RecordType::A, class: 1 };
     let mut firsts = [0; 3];
     for step in 0..300_u32 {
-        let answer = answer(&zones, &question, step.wrapping_mul(0x9e37_79b9));
-        let Data::Rrset { first, count, .. } = answer.answers[0].data else { panic!("no rrset") };
-        assert_eq!(count, 3);
-        firsts[first] += 1;
+        let places = chosen(&zones, &Room { rotation: step.wrapping_mul(0x9e37_79b9), ..ROOM });
+        assert_eq!(places.len(), 3);
+        firsts[places[0]] += 1;
     }
     assert!(firsts.iter().all(|share| (98..=102).contains(share)), "{firsts:?}");
 }
 
 #[test]
-fn a_set_beyond_100_records_is_answered_as_a_window() {
+fn of_a_large_set_as_many_addresses_are_given_as_are_allowed_and_fit() {
     let targets: Vec<String> = (0..250).map(|i| format!("198.18.0.{i}")).collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let zones = zones(&[("a.z.test", "A", &targets)]);
-    let question = Question { name: name("a.z.test"), record_type: RecordType::A, class: 1 };
-    let answer = answer(&zones, &question, u32::MAX);
-    let Data::Rrset { first, count, .. } = answer.answers[0].data else { panic!("no rrset") };
-    assert_eq!((first, count), (249, 100));
+    for (octets, addresses, given) in [
+        (65_000, MAX_ANSWER_RECORDS, 100),
+        (65_000, 1000, 100),
+        (65_000, 8, 8),
+        (475, 100, 29),
+        (3, 100, 1),
+        (475, 0, 1),
+    ] {
+        let mut seen = BTreeSet::new();
+        for step in 0..2000_u32 {
+            let rotation = step.wrapping_mul(0x9e37_79b9);
+            let places = chosen(&zones, &Room { octets, addresses, rotation });
+            assert_eq!(places.len(), given, "{octets} {addresses}");
+            seen.extend(places);
+        }
+        assert_eq!(seen.len(), 250, "each address is reached");
+    }
+}
+
+#[test]
+fn an_alias_of_a_wildcard_host_stands_for_one_label_that_no_name_owns() {
+    let zones = zones(&[
+        ("*.z.test", "A", &["192.0.2.1", "192.0.2.2"]),
+        ("*--k3x7a.z.test", "A", &["192.0.2.1"]),
+        ("*--k3x7a.apps.z.test", "A", &["192.0.2.7"]),
+        ("own--k3x7a.z.test", "A", &["192.0.2.9"]),
+        ("below.tree--k3x7a.z.test", "A", &["192.0.2.9"]),
+    ]);
+    let a = |qname: &str| ask(&zones, qname, RecordType::A);
+    assert_eq!(a("video--k3x7a.z.test"), Seen::positive(&["video--k3x7a.z.test A 192.0.2.1"]));
+    assert_eq!(a("a--b--k3x7a.z.test"), Seen::positive(&["a--b--k3x7a.z.test A 192.0.2.1"]));
+    assert_eq!(a("video--k3x7a.apps.z.test"), Seen::positive(&["video--k3x7a.apps.z.test A 192.0.2.7"]));
+    assert_eq!(ask(&zones, "video--k3x7a.z.test", RecordType::Aaaa), Seen::nodata());
+    // What an exact name owns is its own, also where it has no data.
+    assert_eq!(a("own--k3x7a.z.test"), Seen::positive(&["own--k3x7a.z.test A 192.0.2.9"]));
+    assert_eq!(a("tree--k3x7a.z.test"), Seen::nodata());
+    // Another node, no host at all, and two labels are the matter of the wildcard.
+    for qname in ["video--other.z.test", "--k3x7a.z.test", "a.video--k3x7a.z.test"] {
+        let both = [format!("{qname} A 192.0.2.1"), format!("{qname} A 192.0.2.2")];
+        assert_eq!(a(qname), Seen::positive(&[&both[0], &both[1]]));
+    }
+    // The domain of an alias exists, so the wildcard above does not reach below it.
+    assert_eq!(a("apps.z.test"), Seen::nodata());
+    assert_eq!(a("video.apps.z.test"), Seen::nxdomain());
+}
+
+#[test]
+fn weights_of_the_pods_decide_how_often_an_address_is_given() {
+    let endpoint = |dns_name: &str, record_type: &str, targets: [&str; 3]| DesiredEndpoint {
+        dns_name: dns_name.into(),
+        record_type: record_type.into(),
+        targets: targets.map(Into::into).to_vec(),
+        record_ttl: None,
+    };
+    let endpoints = vec![
+        endpoint("a.z.test", "A", ["192.0.2.1", "192.0.2.2", "192.0.2.3"]),
+        endpoint("a.z.test", "AAAA", ["2001:db8::1", "2001:db8::2", "2001:db8::3"]),
+    ];
+    let weights =
+        r#"{"192.0.2.1": 1, "192.0.2.2": 1, "192.0.2.3": 2, "2001:db8::1": 1, "2001:db8::2": 1, "2001:db8::3": 2}"#;
+    let object = DesiredObject { endpoints, weights: Some(weights.into()), ..DesiredObject::default() };
+    let settings = [ZoneSettings { origin: name("z.test"), name_servers: Vec::new() }];
+    let (drafts, rejections) = assemble(&settings, std::iter::once(&parse(&object)));
+    assert_eq!(rejections, []);
+    let zones = Zones::new(drafts.into_iter().map(|draft| draft.finish(7)));
+    for record_type in [RecordType::A, RecordType::Aaaa] {
+        let question = Question { name: name("a.z.test"), record_type, class: 1 };
+        let mut given = [0; 3];
+        for step in 0..4000_u32 {
+            let room = Room { addresses: 1, rotation: step.wrapping_mul(0x9e37_79b9), ..ROOM };
+            let answer = answer(&zones, &question, &room);
+            let Data::Rrset { selection: Selection::Some(places), .. } = &answer.answers[0].data else { panic!("all") };
+            places.iter().for_each(|place| given[usize::from(*place)] += 1);
+        }
+        assert!(given[2] > 1950 && given[2] < 2050 && given[0] > 950 && given[1] > 950, "{given:?}");
+    }
 }
 
 /// What one name of a random zone holds.

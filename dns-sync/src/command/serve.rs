@@ -6,7 +6,7 @@ use nearside_dns_sync::config::ServeConfig;
 use nearside_dns_sync::metrics::Metrics;
 use nearside_dns_sync::peer_watch::PeerWatch;
 use nearside_dns_sync::reporter::{self, SharedReports};
-use nearside_dns_sync::serve::{Listeners, Responder, serve};
+use nearside_dns_sync::serve::{Listeners, Responder, TransferKeys, follow_keys, notify, serve};
 use nearside_dns_sync::source::{Endpoints, follow};
 use nearside_dns_sync::zone_store::ZoneStore;
 use nearside_watch::{Observations, Source, register_metrics, token_reviews};
@@ -40,7 +40,10 @@ pub(crate) async fn run(config: ServeConfig) -> Result<(), RunError> {
     }
 
     let store = ZoneStore::new(config.zones.clone(), Arc::clone(&metrics));
-    let responder = Arc::new(Responder::new(store.zones(), Arc::clone(&metrics)));
+    let keys = TransferKeys::default();
+    let (zones, swaps) = (store.zones(), store.swaps());
+    let responder = Responder::new(store.zones(), Arc::clone(&metrics), &config.answering, Arc::clone(&keys));
+    let responder = Arc::new(responder);
     let others = match config.verify.as_slice() {
         [] => None,
         servers => Some(PeerWatch::start(servers, reports.clone())?),
@@ -60,24 +63,33 @@ pub(crate) async fn run(config: ServeConfig) -> Result<(), RunError> {
     for address in listeners.addresses() {
         info!(%address, "answering queries");
     }
+    if !config.transfer_keys.is_empty() {
+        tokio::spawn(follow_keys(config.transfer_keys.clone(), Arc::clone(&keys)));
+    }
+    // Once there is somebody to answer the transfers that follow.
+    for secondary in &config.secondaries {
+        let (zones, keys, metrics) = (Arc::clone(&zones), Arc::clone(&keys), Arc::clone(&metrics));
+        tokio::spawn(notify(*secondary, zones, swaps.clone(), keys, metrics));
+    }
     drop(unsynced);
     let (stop, stopped) = watch::channel(false);
     let ending = async {
         shutdown.requested().await;
         stop.send_replace(true);
-        readiness.block("shutting down")
+        Ok(readiness.block("shutting down"))
     };
     // The last zones stay in service: stale addresses are better than none.
     let watching = async {
         tokio::select! {
-            () = shutdown.requested() => None,
+            () = shutdown.requested() => Ok(None),
             () = closed(&mut first_sync) => {
                 error!("{}; the last zones stay", RunError::SourceEnded);
-                Some(readiness.block("DNSEndpoints are no longer read"))
+                Ok(Some(readiness.block("DNSEndpoints are no longer read")))
             }
         }
     };
-    let (_not_ready, _ended, ()) = tokio::join!(ending, watching, serve(listeners, responder, stopped));
+    let serving = async { serve(listeners, responder, stopped).await.map_err(RunError::from) };
+    let (_not_ready, _ended, ()) = tokio::try_join!(ending, watching, serving)?;
     source.save_snapshot().await;
     follower.abort();
     info!("all queries answered, ending");

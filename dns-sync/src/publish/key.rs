@@ -145,7 +145,8 @@ impl Keys {
         !self.sources.is_empty()
     }
 
-    fn all(&self) -> Vec<Arc<Key>> {
+    /// All keys of all files that are of use.
+    pub fn all(&self) -> Vec<Arc<Key>> {
         self.sources.iter().flat_map(|watched| watched.keys.iter().flatten()).cloned().collect()
     }
 }

@@ -212,7 +212,7 @@ fn read(line: Line) -> Option<(Name, Rrset, u64, ObjectKey)> {
         record_ttl: Some(line.ttl.into()),
     };
     let key = ObjectKey { namespace: line.namespace, name: line.object };
-    let object = DesiredObject { key, generation: line.generation, endpoints: vec![endpoint] };
+    let object = DesiredObject { key, generation: line.generation, endpoints: vec![endpoint], weights: None };
     let mut desired = parse(&object);
     let (_, name, rrset) = desired.records.pop().filter(|_| desired.rejections.is_empty())?;
     Some((name, rrset, desired.generation, desired.key))

@@ -9,9 +9,12 @@ use nearside_watch::object::DnsEndpointStatus;
 /// The statement about an object with these rejections. `None` where nothing of it is ours to serve: that is the matter of
 /// another publisher.
 pub(crate) fn statement(desired: &Desired, rejections: &[&Rejection], generation: i64) -> Option<Statement> {
-    let is_outside = |rejection: &&&Rejection| matches!(rejection.problem, Problem::OutsideZones(_));
-    let ours: Vec<&&Rejection> = rejections.iter().filter(|rejection| !is_outside(rejection)).collect();
-    if ours.is_empty() && rejections.len() >= desired.records.len() {
+    // Addresses are served without the shares that were asked for, too.
+    let is_share = |rejection: &&&Rejection| matches!(rejection.problem, Problem::Weights(_));
+    let rejections: Vec<&&Rejection> = rejections.iter().filter(|rejection| !is_share(rejection)).collect();
+    let is_outside = |rejection: &&&&Rejection| matches!(rejection.problem, Problem::OutsideZones(_));
+    let ours: Vec<&&&Rejection> = rejections.iter().filter(|rejection| !is_outside(rejection)).collect();
+    if ours.is_empty() && rejections.len() >= desired.records.len() + desired.wildcard_aliases.len() {
         return None;
     }
     let told = |kind, holds, reason: &str, message: &str| Told {

@@ -3,8 +3,9 @@
 //! accept error ends it.
 
 use super::connections::{Connections, Place};
-use super::respond::{Protocol, Responder};
+use super::respond::{Client, Protocol, Reply, Responder};
 use super::stopped;
+use super::transfer::Transfer;
 use crate::limits::{ACCEPT_PAUSE, MAX_QUERY_OCTETS, SHUTDOWN_GRACE, TCP_IDLE, TCP_WRITE_OCTETS};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 pub(super) async fn serve(
     listener: TcpListener,
@@ -28,7 +29,8 @@ pub(super) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => match connections.place(client.ip()) {
                     Some(place) => {
-                        open.spawn(connection(stream, Arc::clone(&responder), place, shutdown.clone()));
+                        let client = Client { address: client.ip(), protocol: Protocol::Tcp };
+                        open.spawn(connection(stream, client, Arc::clone(&responder), place, shutdown.clone()));
                     }
                     // Closing tells the client at once; leaving it in the backlog would let it wait for its timeout.
                     None => {
@@ -52,6 +54,7 @@ pub(super) async fn serve(
 
 async fn connection(
     mut stream: TcpStream,
+    client: Client,
     responder: Arc<Responder>,
     place: Place,
     mut shutdown: watch::Receiver<bool>,
@@ -71,7 +74,7 @@ async fn connection(
         if !matches!(read, Ok(Ok(1..))) {
             return;
         }
-        match answer_all(&mut stream, &mut received, &responder).await {
+        match answer_all(&mut stream, client, &mut received, &responder).await {
             // Only a whole query buys more time: a client that sends an octet now and then holds its place no longer.
             Served::Queries => deadline = Instant::now() + TCP_IDLE,
             Served::Nothing => {}
@@ -89,7 +92,7 @@ enum Served {
 }
 
 /// Answers every whole query in the buffer and leaves the rest there.
-async fn answer_all(stream: &mut TcpStream, received: &mut Vec<u8>, responder: &Responder) -> Served {
+async fn answer_all(stream: &mut TcpStream, client: Client, received: &mut Vec<u8>, responder: &Responder) -> Served {
     let mut answers = Vec::new();
     let mut consumed = 0;
     let mut usable = true;
@@ -101,9 +104,16 @@ async fn answer_all(stream: &mut TcpStream, received: &mut Vec<u8>, responder: &
         }
         let Some(query) = rest.get(..length) else { break };
         consumed += 2 + length;
-        let Some(answer) = responder.respond(query, Protocol::Tcp) else {
-            usable = false;
-            break;
+        let answer = match responder.respond(query, client) {
+            Reply::Message(answer) => answer,
+            Reply::Transfer(transfer) => {
+                usable = write(stream, &mut answers).await && send(stream, *transfer, client, responder).await;
+                if usable { continue } else { break }
+            }
+            Reply::Nothing => {
+                usable = false;
+                break;
+            }
         };
         let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
         answers.extend_from_slice(&length.to_be_bytes());
@@ -120,6 +130,23 @@ async fn answer_all(stream: &mut TcpStream, received: &mut Vec<u8>, responder: &
         return Served::Unusable;
     }
     if consumed > 0 { Served::Queries } else { Served::Nothing }
+}
+
+/// Sends a zone; a connection on which that fails is of no more use.
+async fn send(stream: &mut TcpStream, transfer: Transfer, client: Client, responder: &Responder) -> bool {
+    let zone = transfer.origin().clone();
+    let (result, sent) = match transfer.send(stream).await {
+        Ok(serial) => {
+            info!(%zone, serial, secondary = %client.address, "zone transferred");
+            ("sent", true)
+        }
+        Err(error) => {
+            warn!(%zone, %error, secondary = %client.address, "a zone transfer failed; the secondary has to ask again");
+            ("failed", false)
+        }
+    };
+    responder.metrics().transfers.with_label_values(&[result]).inc();
+    sent
 }
 
 async fn write(stream: &mut TcpStream, answers: &mut Vec<u8>) -> bool {

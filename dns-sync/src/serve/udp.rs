@@ -2,7 +2,7 @@
 //! no error of a single datagram ends it.
 
 use super::datagram::{DatagramSocket, Peer};
-use super::respond::{Protocol, Responder};
+use super::respond::{Client, Protocol, Reply, Responder};
 use super::stopped;
 use crate::limits::{ACCEPT_PAUSE, MAX_QUERY_OCTETS};
 use std::io::ErrorKind;
@@ -38,7 +38,8 @@ async fn reply(socket: &DatagramSocket, responder: &Responder, octets: &[u8], pe
     if peer.client.port() == 0 {
         return;
     }
-    if let Some(answer) = responder.respond(octets, Protocol::Udp)
+    let client = Client { address: peer.client.ip(), protocol: Protocol::Udp };
+    if let Reply::Message(answer) = responder.respond(octets, client)
         && let Err(error) = socket.send(&answer, peer).await
     {
         debug!(client = %peer.client, %error, "sending an answer failed");

@@ -25,12 +25,13 @@ pub struct Request {
     pub record_type: RecordType,
 }
 
-/// The kinds of messages (RFC 1035 §4.1.1, RFC 2136 §2.2).
+/// The kinds of messages (RFC 1035 §4.1.1, RFC 2136 §2.2, RFC 1996 §3.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of the opcodes")]
 pub enum Kind {
     Query,
     Update,
+    Notify,
 }
 
 /// A reply, or one message of it.
@@ -86,7 +87,12 @@ impl Request {
         Self { id, kind: Kind::Update, name: zone, record_type: RecordType::Soa }
     }
 
-    /// The octets of a query, RD clear.
+    /// The notice that a zone has changed.
+    pub fn notify(id: u16, zone: Name) -> Self {
+        Self { id, kind: Kind::Notify, name: zone, record_type: RecordType::Soa }
+    }
+
+    /// The octets of a query or a notice, RD clear.
     pub fn encode_query(&self) -> Vec<u8> {
         // One question is far below every limit.
         self.message().to_vec().unwrap_or_default()
@@ -121,9 +127,11 @@ impl Request {
         let opcode = match self.kind {
             Kind::Query => OpCode::Query,
             Kind::Update => OpCode::Update,
+            Kind::Notify => OpCode::Notify,
         };
         let mut message = Message::new(self.id, MessageType::Query, opcode);
         message.metadata.recursion_desired = false;
+        message.metadata.authoritative = self.kind == Kind::Notify;
         message.add_query(WireQuery::query(wire_name(&self.name), WireType::from(self.record_type.code())));
         message
     }
@@ -145,6 +153,7 @@ impl Request {
         let opcode = match self.kind {
             Kind::Query => 0,
             Kind::Update => 5,
+            Kind::Notify => 4,
         };
         let mut reader = Reader::new(octets, 0);
         let counts = reader.counts().ok_or(NotTheReply::Malformed)?;

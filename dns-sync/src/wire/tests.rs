@@ -1,8 +1,10 @@
 //! The wire format against octets written by hand, octets at random, and messages of the library broken on purpose.
 
 use super::*;
-use crate::answer::answer;
+use crate::answer::{Room, answer};
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
+use crate::name::Name;
+use crate::record::{Https, Rrset, Ttl};
 use crate::zone::Zones;
 use crate::zone::build::{NameServer, ZoneSettings, assemble};
 use hickory_proto::rr::DNSClass;
@@ -25,6 +27,12 @@ fn zones(addresses: usize) -> Zones {
             record_ttl: None,
         },
         DesiredEndpoint {
+            dns_name: "long.z.test".into(),
+            record_type: "TXT".into(),
+            targets: vec!["x".repeat(700)],
+            record_ttl: None,
+        },
+        DesiredEndpoint {
             dns_name: "text.z.test".into(),
             record_type: "HTTPS".into(),
             targets: vec!["1 . alpn=\"h2,http/1.1\" port=8443".into(), "2 text.z.test. key667=\"x\"".into()],
@@ -32,7 +40,7 @@ fn zones(addresses: usize) -> Zones {
         },
     ];
     let key = ObjectKey { namespace: "router".into(), name: "all".into() };
-    let desired = parse(&DesiredObject { key, generation: 0, endpoints });
+    let desired = parse(&DesiredObject { key, endpoints, ..DesiredObject::default() });
     let server = NameServer { name: "ns1.z.test".parse().unwrap(), addresses: vec!["192.0.2.53".parse().unwrap()] };
     let settings = [ZoneSettings { origin: "z.test".parse().unwrap(), name_servers: vec![server] }];
     let (drafts, _) = assemble(&settings, std::iter::once(&desired));
@@ -59,7 +67,9 @@ fn respond(zones: &Zones, octets: &[u8], tcp: bool) -> Option<(Message, usize)> 
         Received::Drop => return None,
         Received::Reject(query, rcode) => (query, Answer::error(rcode)),
         Received::Query(query) => {
-            let answer = answer(zones, query.question().unwrap(), 0);
+            let limit = if tcp { 65_535 } else { query.udp_limit() };
+            let room = Room { octets: query.room(limit), addresses: 100, rotation: 0 };
+            let answer = answer(zones, query.question().unwrap(), &room);
             (query, answer)
         }
     };
@@ -126,28 +136,42 @@ fn https_records_are_read_back_by_the_library() {
 }
 
 #[test]
-fn udp_answers_are_clamped_and_truncated_without_a_partial_set() {
+fn udp_answers_are_clamped_and_hold_as_many_addresses_as_fit() {
     // 28 octets of header and question, 16 octets a record, 11 octets of OPT.
-    for (addresses, max_payload, truncated) in [
-        (29, None, false),
-        (40, None, true),
-        (40, Some(0), true),
-        (40, Some(800), false),
-        (73, Some(1232), false),
-        (80, Some(1232), true),
-        (80, Some(4096), true),
+    for (addresses, max_payload, given) in [
+        (29, None, 29),
+        (40, None, 30),
+        (40, Some(0), 29),
+        (40, Some(800), 40),
+        (73, Some(1232), 73),
+        (80, Some(1232), 74),
+        (80, Some(4096), 74),
     ] {
         let mut message = query("video.z.test.", WireType::A);
         if let Some(max_payload) = max_payload {
             message = with_edns(message, max_payload);
         }
         let (answer, size) = udp(&zones(addresses), &message);
-        assert_eq!(answer.metadata.truncation, truncated, "{addresses} {max_payload:?}");
-        assert_eq!(answer.answers.len(), if truncated { 0 } else { addresses });
+        assert!(!answer.metadata.truncation, "{addresses} {max_payload:?}");
+        assert_eq!(answer.answers.len(), given, "{addresses} {max_payload:?}");
         assert_eq!(answer.edns.is_some(), max_payload.is_some());
-        assert!(size <= usize::from(max_payload.unwrap_or(512).clamp(512, 1232)));
+        let limit = usize::from(max_payload.unwrap_or(512).clamp(512, 1232));
+        assert!(size <= limit && (given == addresses || size + 16 > limit), "{size} of {limit}");
         assert_eq!(answer.queries.len(), 1);
     }
+    let subnet = ClientSubnet::new("2001:db8::".parse().unwrap(), 128, 0);
+    let mut message = with_edns(query("video.z.test.", WireType::A), 1232);
+    message.edns.as_mut().unwrap().options_mut().insert(EdnsOption::Subnet(subnet));
+    assert!(!udp(&zones(100), &message).0.metadata.truncation);
+}
+
+#[test]
+fn an_answer_of_another_type_that_does_not_fit_is_empty_and_truncated() {
+    let (answer, size) = udp(&zones(1), &query("long.z.test.", WireType::TXT));
+    assert!(answer.metadata.truncation && answer.answers.is_empty() && size <= 512);
+    assert_eq!(answer.queries.len(), 1);
+    let (answer, _) = respond(&zones(1), &query("long.z.test.", WireType::TXT).to_vec().unwrap(), true).unwrap();
+    assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 1));
 }
 
 #[test]
@@ -283,6 +307,64 @@ proptest! {
         if !answer.metadata.authoritative {
             prop_assert!(answer.answers.is_empty() && answer.authorities.is_empty() && answer.additionals.is_empty());
             prop_assert!(size <= octets.len(), "{} octets became {}", octets.len(), size);
+        }
+    }
+}
+
+fn a_name() -> impl Strategy<Value = Name> {
+    "[a-z0-9*]{1,20}(\\.[a-z0-9-]{1,30}){0,5}\\.z\\.test".prop_filter_map("a name", |text| text.parse().ok())
+}
+
+fn rrset() -> impl Strategy<Value = Rrset> {
+    let text = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60).prop_map(Into::into), 1..4);
+    let https = prop_oneof![
+        Just("1 ."),
+        Just("0 svc.z.test."),
+        Just("16 svc.z.test. alpn=\"h2,h3\" port=53"),
+        Just("2 . key667=\"\\000\\255\" ipv4hint=192.0.2.1 mandatory=ipv4hint"),
+    ];
+    let https = https.prop_map(|text| text.parse::<Https>().unwrap());
+    let sorted = |mut data: RrsetData| {
+        match &mut data {
+            RrsetData::A(all) => (all.sort(), all.dedup()).1,
+            RrsetData::Aaaa(all) => (all.sort(), all.dedup()).1,
+            RrsetData::Txt(all) => (all.sort(), all.dedup()).1,
+            RrsetData::Https(all) => (all.sort(), all.dedup()).1,
+            RrsetData::Ns(all) => (all.sort(), all.dedup()).1,
+            RrsetData::Cname(_) | RrsetData::Soa(_) => {}
+        }
+        data
+    };
+    let data = prop_oneof![
+        prop::collection::vec(any::<[u8; 4]>().prop_map(Into::into), 1..40).prop_map(RrsetData::A),
+        prop::collection::vec(any::<[u8; 16]>().prop_map(Into::into), 1..40).prop_map(RrsetData::Aaaa),
+        prop::collection::vec(text, 1..10).prop_map(RrsetData::Txt),
+        prop::collection::vec(https, 1..5).prop_map(RrsetData::Https),
+        prop::collection::vec(a_name(), 1..10).prop_map(RrsetData::Ns),
+        a_name().prop_map(RrsetData::Cname),
+    ];
+    (0..1000_u32, data.prop_map(sorted)).prop_map(|(ttl, data)| Rrset { ttl: Ttl::new(ttl).unwrap(), data })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_as_what_was_meant(
+        sets in prop::collection::btree_map(a_name(), rrset(), 1..12),
+        edns in any::<bool>(),
+    ) {
+        let request = exchange::Request::query(7, "z.test".parse().unwrap(), RecordType::Axfr);
+        let mut message = Message::from_vec(&request.encode_query()).unwrap();
+        if edns {
+            message = with_edns(message, 1232);
+        }
+        let Received::Query(query) = decode(&message.to_vec().unwrap()) else { panic!("no query") };
+        let answers = sets.iter().map(|(name, rrset)| Placed::whole(Owner::Name(name), rrset)).collect();
+        let encoded = encode(&query, &Answer { answers, ..Answer::error(Rcode::NoError) }, 65_535);
+        prop_assert!(!encoded.truncated);
+        let reply = request.read_reply(&encoded.octets, false).unwrap();
+        for (name, rrset) in &sets {
+            let read = rdata::gather(reply.answers.iter().filter(|record| record.owner == *name));
+            prop_assert_eq!(read.values().collect::<Vec<_>>(), [rrset]);
         }
     }
 }

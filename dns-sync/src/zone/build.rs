@@ -2,13 +2,15 @@
 //! and the reasons for what was left out flow out. Called by `zone_store` after every change; pure, and independent of
 //! the order in which objects arrived.
 
+use super::alias::WildcardAlias;
+use super::shares::Shares;
 use super::{Node, Zone};
 use crate::desired::{Desired, ObjectKey, Problem, Rejection};
-use crate::limits::{MAX_HTTPS_OCTETS, MAX_NAMES, MAX_TARGETS, MAX_TXT_OCTETS};
+use crate::limits::{MAX_ALIASES, MAX_HTTPS_OCTETS, MAX_NAMES, MAX_TARGETS, MAX_TXT_OCTETS};
 use crate::name::Name;
 use crate::record::{Rrset, RrsetData, Soa, Ttl};
 use crate::serial::Digest;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A name server that every zone lists at its apex.
@@ -35,6 +37,8 @@ pub struct Draft {
     settings: ZoneSettings,
     nodes: HashMap<Name, Node>,
     generation: u64,
+    /// Pods behind the addresses of a name, where objects tell them.
+    weights: HashMap<Name, BTreeMap<IpAddr, u32>>,
 }
 
 /// Distributes the records over the zones. `desired` must be sorted by object key, so that every replica settles a
@@ -52,9 +56,16 @@ pub fn assemble<'d>(
                 if matches!(rrset.data, RrsetData::Cname(_)) != aliases {
                     continue;
                 }
-                if let Err((field, problem)) = zones.place(object.generation, name, rrset) {
-                    let field = format!("spec.endpoints[{index}].{field}");
-                    rejections.push(Rejection { object: object.key.clone(), field, problem });
+                match zones.place(object.generation, name, rrset) {
+                    Ok(()) => zones.weigh(&object.weights, name, rrset),
+                    Err(rejected) => rejections.push(rejection(object, *index, rejected)),
+                }
+            }
+            for (index, alias, rrset) in &object.wildcard_aliases {
+                if matches!(rrset.data, RrsetData::Cname(_)) == aliases
+                    && let Err(rejected) = zones.place_alias(object.generation, alias, rrset)
+                {
+                    rejections.push(rejection(object, *index, rejected));
                 }
             }
         }
@@ -86,6 +97,10 @@ pub(crate) fn unite<'d>(
     (node.rrsets, rejections)
 }
 
+fn rejection(object: &Desired, index: usize, (field, problem): (&'static str, Problem)) -> Rejection {
+    Rejection { object: object.key.clone(), field: format!("spec.endpoints[{index}].{field}"), problem }
+}
+
 struct Assembly {
     drafts: HashMap<Name, Draft>,
     name_servers: HashSet<Name>,
@@ -97,9 +112,13 @@ impl Assembly {
         for zone in settings {
             let servers = zone.name_servers.iter().map(|server| server.name.clone());
             let servers = servers.collect::<BTreeSet<_>>().into_iter().collect();
-            let apex = Node { rrsets: vec![Rrset { ttl: NS_TTL, data: RrsetData::Ns(servers) }], wildcard: false };
+            let rrsets = vec![Rrset { ttl: NS_TTL, data: RrsetData::Ns(servers) }];
+            let apex = Node { rrsets, ..Node::default() };
             let nodes = HashMap::from([(zone.origin.clone(), apex)]);
-            all.drafts.insert(zone.origin.clone(), Draft { settings: zone.clone(), nodes, generation: 0 });
+            all.drafts.insert(
+                zone.origin.clone(),
+                Draft { settings: zone.clone(), nodes, generation: 0, weights: HashMap::new() },
+            );
         }
         for server in settings.iter().flat_map(|zone| &zone.name_servers) {
             all.place_name_server(server);
@@ -159,12 +178,41 @@ impl Assembly {
             return Err(("dnsName", Problem::TooMany { limit: MAX_NAMES, what: "names in a zone" }));
         }
         let node = draft.nodes.entry(name.clone()).or_default();
-        let result = match &rrset.data {
-            RrsetData::Cname(target) => node.add_cname(name, target, rrset),
-            _ => node.merge(rrset),
-        };
+        let result = node.add(name, rrset);
         draft.generation = draft.generation.max(generation);
         result
+    }
+
+    fn place_alias(
+        &mut self,
+        generation: u64,
+        alias: &WildcardAlias,
+        rrset: &Rrset,
+    ) -> Result<(), (&'static str, Problem)> {
+        let Some(draft) = self.draft(alias.domain()) else {
+            return Err(("dnsName", Problem::OutsideZones(alias.domain().clone())));
+        };
+        let aliases: usize = draft.nodes.get(alias.domain()).map_or(0, |node| node.aliases.len());
+        if aliases >= MAX_ALIASES || draft.nodes.len() >= MAX_NAMES {
+            return Err((
+                "dnsName",
+                Problem::TooMany { limit: MAX_ALIASES, what: "aliases of wildcard hosts in a domain" },
+            ));
+        }
+        let domain = draft.nodes.entry(alias.domain().clone()).or_default();
+        let result = domain.aliases.entry(alias.id().into()).or_default().add(alias.domain(), rrset);
+        draft.generation = draft.generation.max(generation);
+        result
+    }
+
+    /// Notes how many pods stand behind the addresses; several objects of one name add up.
+    fn weigh(&mut self, weights: &BTreeMap<IpAddr, u32>, name: &Name, rrset: &Rrset) {
+        let Some(draft) = self.draft(name).filter(|_| !weights.is_empty()) else { return };
+        for address in addresses(rrset) {
+            let Some(pods) = weights.get(&address) else { continue };
+            let known = draft.weights.entry(name.clone()).or_default().entry(address).or_default();
+            *known = known.saturating_add(*pods);
+        }
     }
 
     fn finish(self) -> Vec<Draft> {
@@ -172,6 +220,7 @@ impl Assembly {
         drafts.sort_by(|a, b| a.settings.origin.cmp(&b.settings.origin));
         for draft in &mut drafts {
             draft.grow_tree();
+            draft.share();
         }
         drafts
     }
@@ -191,7 +240,13 @@ impl Draft {
     /// A digest of every name and record, the same in whatever order they are held.
     pub fn digest(&self) -> u64 {
         let rrsets = self.nodes.iter().flat_map(|(name, node)| node.rrsets.iter().map(move |rrset| (name, rrset)));
-        rrsets.map(|(name, rrset)| digest_of(name, rrset)).fold(0, u64::wrapping_add)
+        let aliases = self.nodes.iter().flat_map(|(domain, node)| {
+            let rrsets = |node: &Node, id: &[u8]| {
+                node.rrsets.iter().map(|rrset| digest_of(id, domain, rrset)).fold(0, u64::wrapping_add)
+            };
+            node.aliases.iter().map(move |(id, alias)| rrsets(alias, id))
+        });
+        rrsets.map(|(name, rrset)| digest_of(&[], name, rrset)).chain(aliases).fold(0, u64::wrapping_add)
     }
 
     /// The zone with its SOA.
@@ -204,6 +259,21 @@ impl Draft {
         let apex = self.nodes.entry(origin.clone()).or_default();
         apex.rrsets.push(Rrset { ttl: SOA_TTL, data: RrsetData::Soa(soa) });
         Zone { origin_labels: origin.label_count(), origin, serial, nodes: self.nodes }
+    }
+
+    /// Gives each set of addresses its shares.
+    fn share(&mut self) {
+        for (name, weights) in &self.weights {
+            let Some(node) = self.nodes.get_mut(name) else { continue };
+            for rrset in &node.rrsets {
+                let known: Vec<Option<u32>> = addresses(rrset).map(|address| weights.get(&address).copied()).collect();
+                match rrset.data {
+                    RrsetData::A(_) => node.shares[0] = Shares::of(&known),
+                    RrsetData::Aaaa(_) => node.shares[1] = Shares::of(&known),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Adds the empty non-terminals and marks the parents of wildcards.
@@ -227,6 +297,13 @@ impl Draft {
 }
 
 impl Node {
+    fn add(&mut self, name: &Name, rrset: &Rrset) -> Result<(), (&'static str, Problem)> {
+        match &rrset.data {
+            RrsetData::Cname(target) => self.add_cname(name, target, rrset),
+            _ => self.merge(rrset),
+        }
+    }
+
     fn add_cname(&mut self, name: &Name, target: &Name, rrset: &Rrset) -> Result<(), (&'static str, Problem)> {
         match self.rrsets.as_mut_slice() {
             [] => self.rrsets.push(rrset.clone()),
@@ -282,9 +359,22 @@ fn union<T: Ord + Clone>(known: &mut Vec<T>, more: &[T], cost: impl Fn(&T) -> us
     complete
 }
 
-fn digest_of(name: &Name, rrset: &Rrset) -> u64 {
+/// The addresses of a set, in its order; of other types none.
+fn addresses(rrset: &Rrset) -> Box<dyn Iterator<Item = IpAddr> + '_> {
+    match &rrset.data {
+        RrsetData::A(all) => Box::new(all.iter().copied().map(IpAddr::from)),
+        RrsetData::Aaaa(all) => Box::new(all.iter().copied().map(IpAddr::from)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// `alias` is the id of an alias of a wildcard host, and empty for a name.
+fn digest_of(alias: &[u8], name: &Name, rrset: &Rrset) -> u64 {
     let mut digest = Digest::new();
     digest.field(name.as_wire());
+    if !alias.is_empty() {
+        digest.field(alias);
+    }
     digest.field(rrset.data.record_type().to_string().as_bytes());
     digest.field(&rrset.ttl.seconds().to_be_bytes());
     rrset.data.sorted_texts().iter().for_each(|record| digest.field(record));
@@ -325,7 +415,8 @@ mod tests {
             record_ttl: Some(ttl),
         });
         let key = ObjectKey { namespace: "router".into(), name: name.into() };
-        parse(&DesiredObject { key, generation: 1, endpoints: endpoints.collect() })
+        let endpoints = endpoints.collect();
+        parse(&DesiredObject { key, generation: 1, endpoints, ..DesiredObject::default() })
     }
 
     fn reports(rejections: &[Rejection]) -> Vec<String> {

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod client;
+mod flood;
 mod knot;
+mod mutations;
 mod program;
+mod secondaries;
 mod server;
 mod transport;
 mod visibility;

@@ -2,11 +2,13 @@
 //! exit code.
 
 use crate::client::{PATIENCE, TcpClient, addresses, dig, eventually, ips, query, tcp, udp};
-use hickory_proto::op::ResponseCode;
+use crate::secondaries::{key, now, transfer};
+use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
+use nearside_dns_sync::wire::exchange::Request;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -195,6 +197,34 @@ fn the_admin_port_tells_readiness_and_counts() {
     ] {
         assert!(metrics.contains(series), "{series} not in {metrics}");
     }
+}
+
+#[test]
+fn a_zone_is_fetched_with_the_key_of_a_file_and_the_secondary_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    put(directory.path(), "a.yaml", &endpoint("a.apps.test", "A", &["192.0.2.1"]));
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("transfer.key");
+    let clause = |name: &str| format!("key \"{name}\" {{ algorithm hmac-sha256; secret \"c2VjcmV0\"; }};\n");
+    std::fs::write(&file, clause("one")).unwrap();
+    let secondary = UdpSocket::bind("127.0.0.1:0").unwrap();
+    secondary.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (manifests, told) = (directory.path().to_str().unwrap(), secondary.local_addr().unwrap().to_string());
+    let mut arguments = vec!["serve", "--manifests", manifests, "--zone", "apps.test", "--listen", "127.0.0.1:0"];
+    arguments.extend(["--secondary", &told, "--transfer-key", file.to_str().unwrap()]);
+    let program = Program::spawn(command(&arguments));
+    let mut buffer = [0; 1024];
+    let length = secondary.recv(&mut buffer).unwrap();
+    let notice = Message::from_vec(&buffer[..length]).unwrap();
+    assert_eq!((notice.metadata.op_code, notice.signature().is_some()), (OpCode::Notify, true));
+    assert_eq!(notice.queries[0].name().to_ascii(), "apps.test.");
+    let axfr = Request::query(7, "apps.test".parse().unwrap(), nearside_dns_sync::record::RecordType::Axfr);
+    let fetched = |name: &str| transfer(program.server(), &axfr, Some(&key(name, b"secret")), now()).0 == 0;
+    assert!(fetched("one") && !fetched("two"));
+    // A new key beside the old one, without a restart.
+    put(keys.path(), "transfer.key", &format!("{}{}", clause("two"), clause("one")));
+    eventually("the new key is known", || fetched("two"));
+    assert!(fetched("one"));
 }
 
 #[test]

@@ -267,6 +267,8 @@ The cluster goes on until Ctrl-C. Try:
         let admin = at(control.address(), DNS_ADMIN);
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(flag("--zone", &ZONE));
+        // Clients without a cache ask for one name again and again, all from one network.
+        arguments.extend(flag("--rrl-rate", &0));
         for address in control.addresses() {
             arguments.extend(flag("--listen", &at(*address, self.plan.dns)));
         }

@@ -253,7 +253,9 @@ impl Stage {
             }
             None => {
                 let listen = place.addresses().iter().map(|ip| format!("--listen={}", SocketAddr::new(*ip, DNS)));
-                ["serve".to_owned(), format!("--zone={ZONE}")].into_iter().chain(listen).collect()
+                // Clients without a cache ask for one name again and again, all from one network.
+                let flags = ["serve".to_owned(), format!("--zone={ZONE}"), "--rrl-rate=0".to_owned()];
+                flags.into_iter().chain(listen).collect()
             }
         };
         self.start_at_control(DNS_SYNC, ADMIN + 1, arguments)?;

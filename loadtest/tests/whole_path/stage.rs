@@ -112,7 +112,8 @@ impl Stage {
     }
 
     fn start_dns_sync(&mut self) {
-        let mut arguments = vec!["serve".to_owned(), format!("--zone={ZONE}")];
+        // Clients without a cache ask for one name again and again, all from one network.
+        let mut arguments = vec!["serve".to_owned(), format!("--zone={ZONE}"), "--rrl-rate=0".to_owned()];
         arguments.push(format!("--listen={}", SocketAddr::new(self.network.control().address(), DNS)));
         arguments.extend(self.objects.flags_for_records());
         let place = self.network.control().clone();

@@ -16,7 +16,7 @@ fn object(name: &str, generation: u64, hosts: &[&str], address: &str) -> Desired
         record_ttl: Some(30),
     };
     let key = key(name);
-    parse(&DesiredObject { key, generation, endpoints: hosts.iter().map(endpoint).collect() })
+    parse(&DesiredObject { key, generation, endpoints: hosts.iter().map(endpoint).collect(), weights: None })
 }
 
 fn key(name: &str) -> ObjectKey {

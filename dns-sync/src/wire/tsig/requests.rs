@@ -24,7 +24,7 @@ pub fn sign(key: &Arc<Key>, message: &mut Vec<u8>, now: u64) -> ReplyVerifier {
 }
 
 /// Verifies the messages of one reply, in their order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReplyVerifier {
     key: Arc<Key>,
     prior_mac: Vec<u8>,
