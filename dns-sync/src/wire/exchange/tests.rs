@@ -54,14 +54,14 @@ fn an_update_says_what_rfc_2136_asks_for() {
 
 #[test]
 fn an_update_that_has_no_room_is_not_sent() {
-    let many: Vec<[u8; 4]> = (0..4000_u16).map(|i| [10, 0, i.to_be_bytes()[0], i.to_be_bytes()[1]]).collect();
+    let many: Vec<[u8; 4]> = (0..2000_u16).map(|i| [10, 0, i.to_be_bytes()[0], i.to_be_bytes()[1]]).collect();
     let changes = vec![Change::AddRrset(name("d.z.test"), a(&many))];
     let mut update = Update { zone: name("z.test"), prerequisites: Vec::new(), changes };
     let request = Request::update(7, name("z.test"));
     let octets = request.encode_update(&update, 0).unwrap();
     assert_eq!(request.encode_update(&update, 65_536 - octets.len()), Err(TooLarge));
     assert!(request.encode_update(&update, 65_535 - octets.len()).is_ok());
-    update.changes.push(Change::AddRrset(name("e.z.test"), a(&many)));
+    update.changes.extend(["e.z.test", "f.z.test"].map(|text| Change::AddRrset(name(text), a(&many))));
     assert_eq!(request.encode_update(&update, 0), Err(TooLarge));
 }
 
