@@ -37,6 +37,7 @@ const DOORS: [(&str, &[&str]); 6] = [
             "proxy/src/http/header_case.rs",
             "proxy/src/http/peer.rs",
             "proxy/src/http/pod_stream.rs",
+            "proxy/src/http/relay.rs",
             "proxy/src/http/queue.rs",
             "proxy/src/http/subrequest.rs",
             "proxy/src/http/tunnel.rs",
