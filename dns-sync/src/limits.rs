@@ -148,6 +148,11 @@ pub const FENCE: Duration = Duration::from_secs(60);
 /// How often a contested name is repaired, see [`CONTESTED_AFTER`].
 pub const CONTESTED_PAUSE: Duration = Duration::from_secs(60);
 
+/// How soon after the start a zone is read as a whole, to find what nobody asks for; or after up to half of it less.
+pub const FIRST_CENSUS: Duration = Duration::from_secs(60);
+/// How often after that; or up to half of it less.
+pub const CENSUS_PERIOD: Duration = Duration::from_secs(3600);
+
 /// Names in one UPDATE message.
 pub const MAX_UPDATE_NAMES: usize = 200;
 

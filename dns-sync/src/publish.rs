@@ -24,6 +24,7 @@ pub mod fact;
 pub mod failure;
 pub mod feed;
 pub mod fence;
+pub mod garbage;
 pub mod guard;
 pub mod intent;
 pub mod isolation;

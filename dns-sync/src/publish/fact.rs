@@ -2,9 +2,11 @@
 //! ([`Facts::listen`]) turns them into conditions, metrics and pages. Telling never waits for anybody.
 
 use super::failure::Failure;
+use super::garbage::Found;
 use super::intent::Hold;
 use super::plan::{Conflict, Stale, Unfit, WriteKind};
 use crate::name::Name;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -57,6 +59,8 @@ pub enum Event {
         /// What the server said.
         outcome: Result<(), Failure>,
     },
+    /// The whole zone was read: these names are there and nobody asks for them.
+    Found(BTreeMap<Name, Found>),
     /// Something about one name.
     Name(Name, NameEvent),
 }

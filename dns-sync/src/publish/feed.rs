@@ -166,7 +166,17 @@ impl Feed {
 
     /// What a worker has found that the guard is to know.
     fn hear(&mut self, fact: Fact) {
-        let Fact { place, event: Event::Name(name, event), .. } = fact else { return };
+        let Fact { at, place, event } = fact;
+        let (name, event) = match event {
+            Event::Name(name, event) => (name, event),
+            Event::Found(names) => {
+                for (name, found) in names {
+                    self.guard.found(&place.zone, &name, found, at);
+                }
+                return;
+            }
+            _ => return,
+        };
         match event {
             NameEvent::Applied { generation } => self.guard.saw(&place.zone, &name, generation),
             NameEvent::Gone => {

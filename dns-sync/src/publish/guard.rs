@@ -3,7 +3,7 @@
 //! the task that reads the objects.
 //!
 //! A name is withdrawn only when its object was seen to be deleted or to name it no more, or was missing in complete lists for
-//! [`ORPHAN_GRACE`](crate::limits::ORPHAN_GRACE); only while the source is live; after a moment in which it may come back; and not together with a large part of
+//! [`ORPHAN_GRACE`]; only while the source is live; after a moment in which it may come back; and not together with a large part of
 //! its zone before somebody has confirmed that. Withdrawals that are held for that reason stay so until then.
 
 mod asked;
@@ -12,11 +12,12 @@ mod release;
 use self::asked::{Asked, Objects};
 use self::release::{Going, Releases, State};
 use super::cap::{Capped, cap};
+use super::garbage::Found;
 use super::intent::{DesiredName, Hold, Intent};
 use super::last_good::{LastGood, Remembered};
 use super::observed::RecordSets;
 use crate::desired::{Desired, ObjectKey, Rejection};
-use crate::limits::SOURCE_TOLERANCE;
+use crate::limits::{ORPHAN_GRACE, SOURCE_TOLERANCE};
 use crate::name::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -148,6 +149,20 @@ impl Guard {
         }
     }
 
+    /// A server holds a name that nobody asks for, and that is ours by its marker or by being nobody's in a dedicated zone. Unless
+    /// somebody asks for it meanwhile it goes after [`ORPHAN_GRACE`], as everything that goes.
+    pub fn found(&mut self, zone: &Name, name: &Name, found: Found, now: Instant) {
+        if self.zone_of(name).as_ref() != Some(zone) {
+            return;
+        }
+        let Some(zone) = self.zones.get_mut(zone).filter(|zone| !zone.names.contains_key(name)) else { return };
+        let object = ObjectKey { namespace: String::new(), name: String::new() };
+        let desired = DesiredName { sets: found.sets, generation: found.generation, object };
+        let going = Some(Going { since: now + ORPHAN_GRACE, state: State::Pending });
+        zone.releases.note(name);
+        zone.names.insert(name.clone(), Entry { desired, unconfirmed: true, going, given: None });
+    }
+
     /// A server holds what is asked for under a marker of this generation. What changes from now on is newer than that.
     pub fn saw(&mut self, zone: &Name, name: &Name, generation: u64) {
         let entry = self.zones.get_mut(zone).and_then(|zone| zone.names.get_mut(name));
@@ -228,7 +243,9 @@ impl Guard {
             let DesiredName { sets, generation, object } = entry.desired.clone();
             (name.clone(), Remembered { sets, generation, object })
         };
-        LastGood { names: entries.map(remembered).collect() }
+        // What was found at a server is found there again.
+        let asked_for = entries.filter(|(_, entry)| !entry.desired.object.name.is_empty());
+        LastGood { names: asked_for.map(remembered).collect() }
     }
 
     fn zone_of(&self, name: &Name) -> Option<Name> {

@@ -120,7 +120,7 @@ impl PublishMetrics {
                 self.updates.with_label_values(&[&zone, &server, result]).inc();
                 self.update_seconds.with_label_values(&place).observe(took.as_secs_f64());
             }
-            Event::Name(..) => {}
+            Event::Name(..) | Event::Found(_) => {}
         }
     }
 

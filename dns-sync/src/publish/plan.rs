@@ -227,3 +227,7 @@ pub fn plan(
     plan.writes.sort_by_key(|write| write.phase);
     plan
 }
+
+/// Types that answer a client's question for an address: at a name of ours they are all ours, since one that somebody else
+/// adds would send clients elsewhere. Of the others only those that the marker names are.
+pub(super) const EXCLUSIVE: [RecordType; 3] = [RecordType::A, RecordType::Aaaa, RecordType::Cname];

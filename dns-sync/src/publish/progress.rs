@@ -213,7 +213,7 @@ impl Progress {
                 server.failure = Some(failure.clone());
                 server.pause = *pause;
             }
-            Event::Updated { .. } => {}
+            Event::Updated { .. } | Event::Found(_) => {}
             Event::Name(name, event) => return self.hear_of(name, &fact.place, event, now),
         }
         None

@@ -69,6 +69,11 @@ impl Session {
         }
     }
 
+    /// Whether what the server says is signed.
+    pub fn is_signed(&self) -> bool {
+        self.keys.are_wanted()
+    }
+
     /// Reads the files of the keys again where they have changed. Gives whether there are other keys now.
     pub fn keys_have_changed(&mut self) -> bool {
         let changed = self.keys.refresh();

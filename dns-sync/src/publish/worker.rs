@@ -15,11 +15,12 @@ use super::fact::{Event, Facts, Place};
 use super::failure::Failure;
 use super::feed::ZoneChange;
 use super::fence::Fence;
+use super::garbage::find;
 use super::intent::Intent;
 use super::isolation::Isolation;
 use super::plan::ZonePolicy;
 use super::session::Session;
-use crate::limits::{SCAN_PERIOD, SECRET_CHECK};
+use crate::limits::{CENSUS_PERIOD, FIRST_CENSUS, SCAN_PERIOD, SECRET_CHECK};
 use crate::name::Name;
 use due::Due;
 use notices::Notices;
@@ -50,6 +51,10 @@ pub struct Worker {
     notices: Notices,
     /// Nothing is tried before.
     paused_until: Option<Instant>,
+    /// When the whole zone is read next, once it is known what is asked for.
+    census_at: Option<Instant>,
+    /// How the last such reading failed.
+    census_failure: Option<Failure>,
 }
 
 impl Worker {
@@ -78,6 +83,8 @@ impl Worker {
             backoff: Backoff::default(),
             notices: Notices::default(),
             paused_until: None,
+            census_at: None,
+            census_failure: None,
         }
     }
 
@@ -99,7 +106,11 @@ impl Worker {
                 }
                 continue;
             }
-            let next = self.paused_until.or_else(|| self.due.next());
+            if self.paused_until.is_none() && self.census_at.is_some_and(|at| at <= now) {
+                self.census().await;
+                continue;
+            }
+            let next = self.paused_until.or_else(|| self.due.next().into_iter().chain(self.census_at).min());
             tokio::select! {
                 change = self.changes.recv() => match change {
                     Some(change) => self.take(&change),
@@ -122,6 +133,9 @@ impl Worker {
     fn take(&mut self, change: &ZoneChange) {
         let now = Instant::now();
         self.live_since = change.live_since;
+        if self.live_since.is_some() && self.census_at.is_none() && self.session.is_signed() {
+            self.census_at = Some(now + FIRST_CENSUS.mul_f64(0.5 + chance() / 2.0));
+        }
         for (name, intent) in &change.names {
             self.isolation.forget([name]);
             match intent {
@@ -134,6 +148,33 @@ impl Worker {
                     self.due.forget(name);
                     self.notices.forget(name);
                 }
+            }
+        }
+    }
+
+    /// Reads the whole zone, and tells which names of it nobody asks for. A server that does not give it is asked again much later.
+    async fn census(&mut self) {
+        let result = self.session.transfer(&self.place.zone).await;
+        let now = Instant::now();
+        self.census_at = Some(now + CENSUS_PERIOD.mul_f64(0.5 + chance() / 2.0));
+        match result {
+            Ok(content) => {
+                let found = find(&self.policy, &content, |name| self.intents.contains_key(name));
+                self.census_failure = None;
+                // What is not known because the source does not tell everything is no garbage.
+                if !found.is_empty() && self.live_since.is_some() {
+                    tracing::info!(place = %self.place, names = found.len(), "nobody asks for some names of the zone");
+                    self.facts.tell(&self.place, now, Event::Found(found));
+                }
+            }
+            Err(failure) => {
+                if self.census_failure.as_ref() != Some(&failure) {
+                    tracing::info!(
+                        place = %self.place,
+                        "the zone cannot be read as a whole, so what nobody asks for any more stays there: {failure}"
+                    );
+                }
+                self.census_failure = Some(failure);
             }
         }
     }

@@ -60,12 +60,9 @@ pub(super) fn decide(zone: &mut Zone, now: Instant) {
         releases.recent.pop_front();
     }
     let state = |name: &Name| names.get(name).and_then(|entry| entry.going);
-    let waiting: Vec<Name> = releases
-        .going
-        .iter()
-        .filter(|name| state(name).is_some_and(|it| it.state != State::Released))
-        .cloned()
-        .collect();
+    // What was found at a server has not begun to go before its time.
+    let waits = |name: &&Name| state(name).is_some_and(|it| it.state != State::Released && it.since <= now);
+    let waiting: Vec<Name> = releases.going.iter().filter(waits).cloned().collect();
     if waiting.is_empty() {
         return;
     }

@@ -311,6 +311,25 @@ fn names_outside_of_all_zones_are_no_matter_of_ours() {
     assert!(bench.known.is_empty() && bench.guard.names_of(&key("a")).is_empty());
 }
 
+#[test]
+fn what_is_found_at_a_server_goes_after_the_grace_unless_somebody_asks_for_it() {
+    let mut bench = Bench::listed(&many(3));
+    let sets = bench.published("h0").sets.clone();
+    for name in ["a", "b", "h1"] {
+        bench.guard.found(&zone(), &host(name), Found { sets: sets.clone(), generation: 5 }, bench.now);
+    }
+    bench.look();
+    assert_eq!(bench.intent("a"), &Intent::Hold(Hold::Unconfirmed));
+    bench.published("h1");
+    assert_eq!(bench.guard.last_good(&zone()).names.len(), 3);
+    bench.apply(&object("b", 1, &["b"], "192.0.2.1"));
+    assert_eq!(bench.published("b").generation, 5, "it is as it was found");
+    bench.wait(ORPHAN_GRACE);
+    assert_eq!(bench.withdrawn(), 0);
+    bench.wait(WITHDRAWAL_LINGER);
+    assert_eq!((bench.withdrawn(), bench.intent("a")), (1, &Intent::Withdraw { generation: 5 }));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Apply(u8, Vec<u8>, u8),

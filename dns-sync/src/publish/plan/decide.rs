@@ -1,7 +1,7 @@
 //! What becomes of one name at one server: the policy, the intent and what was read flow in, a verdict flows out. Pure; called
 //! by `plan` for every name. A write is bound to the marker that was read, so what changed meanwhile makes it fail as a whole.
 
-use super::{Conflict, Owner, Phase, Stale, Unfit, Write, WriteKind, ZonePolicy};
+use super::{Conflict, EXCLUSIVE, Owner, Phase, Stale, Unfit, Write, WriteKind, ZonePolicy};
 use crate::name::Name;
 use crate::publish::intent::{DesiredName, Hold, Intent};
 use crate::publish::marker::{Marker, is_in_side_tree, marker_name};
@@ -192,6 +192,9 @@ impl Place<'_> {
     fn withdraw(&self, generation: u64) -> Verdict {
         let held = match &self.observed.marker {
             ObservedMarker::Read(marker) if marker.cluster == self.policy.cluster => marker,
+            ObservedMarker::Absent if self.policy.dedicated && self.observed.external_dns.is_none() => {
+                return self.collect();
+            }
             _ => return Verdict::Unchanged(None),
         };
         if held.generation > generation && self.lapsed != Some(held.generation) {
@@ -200,7 +203,19 @@ impl Place<'_> {
         let going = held.types.iter().filter(|known| self.observed.sets.contains_key(known));
         let mut changes: Vec<Change> = going.map(|known| self.removal(*known)).collect();
         changes.push(Change::DeleteRrset(self.marker_name.clone(), RecordType::Txt));
-        let prerequisites = vec![self.marker_is(held)];
+        self.delete(vec![self.marker_is(held)], changes)
+    }
+
+    /// Removes the addresses of a name that is nobody's, as they were read.
+    fn collect(&self) -> Verdict {
+        let addresses = || self.observed.sets.iter().filter(|(known, _)| EXCLUSIVE.contains(known));
+        let was = addresses().map(|(_, rrset)| Prerequisite::RrsetEquals(self.name.clone(), rrset.clone()));
+        let prerequisites: Vec<Prerequisite> = std::iter::once(self.no_marker()).chain(was).collect();
+        let changes: Vec<Change> = addresses().map(|(known, _)| self.removal(*known)).collect();
+        if changes.is_empty() { Verdict::Unchanged(None) } else { self.delete(prerequisites, changes) }
+    }
+
+    fn delete(&self, prerequisites: Vec<Prerequisite>, changes: Vec<Change>) -> Verdict {
         let octets = octets(&prerequisites, &changes);
         Verdict::Write(Box::new(Write {
             name: self.name.clone(),
@@ -316,10 +331,6 @@ fn octets(prerequisites: &[Prerequisite], changes: &[Change]) -> usize {
     });
     before.chain(after).sum()
 }
-
-/// Types that answer a client's question for an address: at a name of ours they are all ours, since one that somebody else
-/// adds would send clients elsewhere. Of the others only those that the marker names are.
-const EXCLUSIVE: [RecordType; 3] = [RecordType::A, RecordType::Aaaa, RecordType::Cname];
 
 /// Type, class, TTL and length of a record (RFC 1035 §3.2.1).
 const RECORD_OCTETS: usize = 10;

@@ -340,3 +340,24 @@ fn a_marker_that_says_something_else_than_stands_there_is_mended() {
     assert_eq!(write(&plan).changes.len(), 2);
     assert_eq!(write(&plan).marker.as_ref().unwrap().digest, digest(&a(&["192.0.2.1"])));
 }
+
+#[test]
+fn what_nobody_asks_for_in_a_dedicated_zone_loses_its_addresses_as_they_were_read() {
+    let policy = ZonePolicy { dedicated: true, ..policy() };
+    let stray = both(a(&["192.0.2.9"]), txt("note"));
+    let planned = |observed| planned(&policy, HOST, Intent::Withdraw { generation: 0 }, observed);
+    let plan = planned(foreign(stray.clone()));
+    assert_eq!(
+        write(&plan).prerequisites,
+        [
+            Prerequisite::RrsetAbsent(name(MARKER), RecordType::Txt),
+            Prerequisite::RrsetEquals(name(HOST), stray[&RecordType::A].clone()),
+        ]
+    );
+    assert_eq!(write(&plan).changes, [Change::DeleteRrset(name(HOST), RecordType::A)]);
+    let heritage = Observed { external_dns: Some("default".into()), ..foreign(stray.clone()) };
+    let other = Observed { marker: marked("stage", 1, &stray), ..foreign(stray) };
+    for observed in [heritage, other, foreign(txt("note")), Observed::default()] {
+        assert_eq!(planned(observed).unchanged[&name(HOST)], None);
+    }
+}
