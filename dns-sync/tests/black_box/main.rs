@@ -7,6 +7,7 @@ mod flood;
 mod knot;
 mod mutations;
 mod program;
+mod publish;
 mod secondaries;
 mod server;
 mod transport;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-struct Program {
+pub(crate) struct Program {
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -27,7 +27,7 @@ impl Drop for Program {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearside-dns-sync"));
     // Nothing of the surroundings may reach the program.
     command.env_clear().args(arguments).stdin(Stdio::null());
@@ -43,7 +43,7 @@ impl Program {
         Self::spawn(command(&[&zone[..], &sockets[..]].concat()))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (Arc::clone(&log), process.stderr.take().unwrap());
@@ -55,8 +55,13 @@ impl Program {
         Self { process, log }
     }
 
-    fn logged(&self, text: &str) -> Option<String> {
+    pub(crate) fn logged(&self, text: &str) -> Option<String> {
         self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+    }
+
+    /// Whether a line has all these texts.
+    pub(crate) fn logged_with(&self, texts: &[&str]) -> bool {
+        self.log.lock().unwrap().iter().any(|line| texts.iter().all(|text| line.contains(text)))
     }
 
     /// The address after `address=` in the first log line with the text.
@@ -80,9 +85,13 @@ impl Program {
         response
     }
 
-    fn terminate(&mut self) -> Option<i32> {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -104,7 +113,7 @@ fn endpoint(name: &str, record_type: &str, targets: &[&str]) -> String {
 }
 
 /// Puts a file in place whole, as an editor or a controller does.
-fn put(directory: &Path, file: &str, text: &str) {
+pub(crate) fn put(directory: &Path, file: &str, text: &str) {
     let new = directory.join(format!(".{file}.new"));
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, directory.join(file)).unwrap();

@@ -1,0 +1,69 @@
+//! Servers that fail: a dead, a silent or a refusing one delays nobody else, and gets everything when it is well again.
+
+use super::{Stage, await_records, records, set};
+use crate::client::eventually;
+use nearside_loadtest::name_servers::{NameServer, Software, TsigKey};
+use std::net::TcpListener;
+
+#[test]
+fn servers_that_are_dead_or_never_answer_delay_no_other_server() {
+    let stage = Stage::new();
+    let well = stage.server(Software::Knot, "");
+    let paused = stage.server(Software::Bind, "");
+    // One that takes connections and never answers, and a port on which nobody listens.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addresses = [dead, silent.local_addr().unwrap(), paused.address(), well.address()];
+    let publication = stage.publication("prod", &[("apps.test", &addresses, "")]);
+    paused.pause();
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
+    let mut program = stage.publish(&publication);
+    await_records(&well, "video.apps.test", "A", &["192.0.2.1"]);
+    for generation in 2..10 {
+        let address = format!("192.0.2.{generation}");
+        stage.object("video", generation, &[("video.apps.test", "A", &[&address])]);
+        await_records(&well, "video.apps.test", "A", &[&address]);
+    }
+    for (server, reason) in
+        [(dead, "cannot connect"), (addresses[1], "no answer within"), (addresses[2], "no answer within")]
+    {
+        eventually(reason, || program.logged_with(&[&format!("place=apps.test at {server}"), reason]));
+    }
+    paused.resume();
+    await_records(&paused, "video.apps.test", "A", &["192.0.2.9"]);
+    assert_eq!(program.terminate(), Some(0));
+}
+
+#[test]
+fn a_changed_secret_is_taken_up_at_once() {
+    let stage = Stage::new();
+    let servers = stage.servers("");
+    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
+    std::fs::write(stage.path("key.conf"), TsigKey::new("nearside", "hmac-sha256", "wrong").clause()).unwrap();
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
+    let program = stage.publish(&publication);
+    for server in &servers {
+        eventually("the refusal is told", || {
+            program.logged_with(&[&format!("place=apps.test at {}", server.address())])
+        });
+        assert_eq!(records(server, "video.apps.test", "A"), set(&[]));
+    }
+    let log = program.logged("wrong one").is_some() || program.logged(&stage.key.secret).is_some();
+    assert!(!log, "a secret is in the log");
+    crate::program::put(stage.directory.path(), "key.conf", &stage.key.clause());
+    servers.iter().for_each(|server| await_records(server, "video.apps.test", "A", &["192.0.2.1"]));
+}
+
+#[test]
+fn a_zone_that_is_not_served_delays_no_other_zone_of_the_server() {
+    let stage = Stage::new();
+    let servers = stage.servers("");
+    let addresses: Vec<_> = servers.iter().map(NameServer::address).collect();
+    let publication = stage.publication("prod", &[("absent.test", &addresses, ""), ("apps.test", &addresses, "")]);
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"]), ("video.absent.test", "A", &["192.0.2.1"])]);
+    let program = stage.publish(&publication);
+    for server in &servers {
+        await_records(server, "video.apps.test", "A", &["192.0.2.1"]);
+        eventually("told", || program.logged_with(&[&format!("place=absent.test at {}", server.address())]));
+    }
+}
