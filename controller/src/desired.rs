@@ -15,6 +15,7 @@ pub(crate) use ingress_status::{IngressIntent, next_addresses};
 pub(crate) use planner::Planner;
 pub(crate) use route_status::{RouteIntent, RouterIdentity, is_published, is_signed, next_entries};
 
+use crate::drain::Letting;
 use crate::liveness::Keeping;
 use nearside_routing::published::DnsPublication;
 use nearside_routing::{HostPattern, Kind, ObjectKey, Placement, Reason, SharedMap};
@@ -93,6 +94,8 @@ pub(crate) struct Desired {
     pub(crate) kept: BTreeSet<Arc<str>>,
     /// For how long they do.
     pub(crate) keeping: Keeping,
+    /// How far DNS has let go of the nodes that are taken out.
+    pub(crate) withdrawn: BTreeMap<Arc<str>, Letting>,
     /// How many parts of Routes and Ingresses are not served, or not as written.
     pub(crate) problems: BTreeMap<(Kind, Reason), usize>,
 }

@@ -4,7 +4,7 @@
 //! often comes back later and later, as long as others answer. Pure: time is an argument. The planner asks it for each host.
 
 use crate::limits::{
-    FLAP_FREE, FLAP_LONGEST, FLAP_PAUSE, FLAP_WINDOW, HANDOVER_BLIND, HANDOVER_LONGEST, HANDOVER_SEEN,
+    FLAP_FREE, FLAP_LONGEST, FLAP_PAUSE, FLAP_WINDOW, HANDOVER_BLIND, HANDOVER_LONGEST, HANDOVER_SEEN, LOST_TOGETHER,
 };
 use nearside_routing::endpoints::EndpointState;
 use nearside_routing::object::DnsEndpointSpec;
@@ -115,7 +115,7 @@ impl Handovers {
             return wanted.clone();
         }
         let host = self.hosts.entry(pattern.clone()).or_insert_with(|| Host { nodes: known(), ..Host::default() });
-        let wanted = host.with_kept(wanted, |node| judged(node) == Judged::Kept);
+        let wanted = host.with_kept(wanted, |node| judged(node) == Judged::Kept, now);
         if wanted.nodes.is_empty() {
             return wanted;
         }
@@ -142,10 +142,11 @@ impl Handovers {
         self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, pattern)| pattern.clone()).collect()
     }
 
-    /// The hosts that are published on any of these nodes.
+    /// The hosts that are published on any of these nodes, or were before it failed.
     pub(crate) fn on<'h>(&'h self, nodes: &'h BTreeSet<Node>) -> impl Iterator<Item = &'h HostPattern> {
         let hosts = self.hosts.iter().filter(|_| !nodes.is_empty());
-        hosts.filter(|(_, host)| !host.nodes.is_disjoint(nodes)).map(|(pattern, _)| pattern)
+        let is_on = |host: &Host| nodes.iter().any(|node| host.nodes.contains(node) || host.failed.contains_key(node));
+        hosts.filter(move |(_, host)| is_on(host)).map(|(pattern, _)| pattern)
     }
 
     /// When the next host is due.
@@ -161,9 +162,11 @@ impl Handovers {
 }
 
 impl Host {
-    /// The wanted placement with the nodes that are kept. Nodes that could only refuse do not take the place of these.
-    fn with_kept(&mut self, wanted: &HostPlacement, is_kept: impl Fn(&str) -> bool) -> HostPlacement {
-        let kept: BTreeSet<Node> = self.nodes.iter().filter(|node| is_kept(node)).cloned().collect();
+    /// The wanted placement with the nodes that are kept. Nodes that could only refuse do not take the place of these. That pods
+    /// are not ready may be heard a moment before it is heard of their node: who went just now comes back.
+    fn with_kept(&mut self, wanted: &HostPlacement, is_kept: impl Fn(&str) -> bool, now: Duration) -> HostPlacement {
+        let just_lost = self.failed.iter().filter(|(_, (at, _))| now < *at + LOST_TOGETHER).map(|(node, _)| node);
+        let kept: BTreeSet<Node> = self.nodes.iter().chain(just_lost).filter(|node| is_kept(node)).cloned().collect();
         if kept.is_empty() {
             self.basis = Some(wanted.basis);
             return wanted.clone();

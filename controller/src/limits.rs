@@ -75,3 +75,7 @@ pub(crate) const MANY_NODES: usize = 3;
 pub(crate) const MANY_PER_CENT: usize = 30;
 /// How long a node that was kept stays after it is Ready again: its pods are called ready a moment later.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
+/// How long clients may remember an address beyond its TTL: browsers keep it for a minute at least; and a little more.
+pub(crate) const BEYOND_TTL: Duration = Duration::from_secs(65);
+/// What is heard within this time of the pods of a node and of the node itself has one cause.
+pub(crate) const LOST_TOGETHER: Duration = Duration::from_secs(5);

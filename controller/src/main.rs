@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod contention;
 mod desired;
+mod drain;
 mod explain;
 mod handover;
 mod leader;

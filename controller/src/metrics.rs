@@ -1,6 +1,7 @@
 //! The controller's metrics: counts and states flow in from its tasks, Prometheus reads them on the admin port.
 
 use crate::desired::Desired;
+use crate::drain::Letting;
 use crate::liveness::Keeping;
 use nearside_routing::{Kind, Reason};
 use prometheus::{
@@ -18,6 +19,7 @@ pub(crate) struct Metrics {
     hosts: IntGaugeVec,
     held: IntGauge,
     kept: IntGaugeVec,
+    withdrawn: IntGaugeVec,
     problems: IntGaugeVec,
     /// Of which there is a series.
     told: Arc<Mutex<BTreeSet<(Kind, Reason)>>>,
@@ -49,6 +51,13 @@ impl Metrics {
                 ),
                 &["keeping"],
             )?,
+            withdrawn: IntGaugeVec::new(
+                Opts::new(
+                    "nearside_controller_withdrawn_nodes",
+                    "Nodes that are taken out, by how far DNS has let go of them: named, settling, drained.",
+                ),
+                &["dns"],
+            )?,
             problems: IntGaugeVec::new(
                 Opts::new(
                     "nearside_controller_problems",
@@ -74,6 +83,7 @@ impl Metrics {
         registry.register(Box::new(metrics.hosts.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.kept.clone()))?;
+        registry.register(Box::new(metrics.withdrawn.clone()))?;
         registry.register(Box::new(metrics.problems.clone()))?;
         registry.register(Box::new(metrics.writes.clone()))?;
         registry.register(Box::new(metrics.placement.clone()))?;
@@ -94,6 +104,10 @@ impl Metrics {
         for (word, keeping) in [("bounded", Keeping::Bounded), ("held", Keeping::Held)] {
             let nodes = if desired.keeping == keeping { desired.kept.len() } else { 0 };
             self.kept.with_label_values(&[word]).set(nodes.try_into().unwrap_or(i64::MAX));
+        }
+        for letting in Letting::ALL {
+            let nodes = desired.withdrawn.values().filter(|of| **of == letting).count();
+            self.withdrawn.with_label_values(&[letting.as_str()]).set(nodes.try_into().unwrap_or(i64::MAX));
         }
         for basis in BASES {
             let hosts = desired.bases.get(basis).copied().unwrap_or_default();

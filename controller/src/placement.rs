@@ -2,6 +2,7 @@
 //! the admin page. Followers run it as well, so that a new leader can write at once.
 
 use crate::desired::{Desired, Planner};
+use crate::drain::Letting;
 use crate::liveness::{Keeping, Probes};
 use crate::metrics::Metrics;
 use crate::options::Reading;
@@ -131,6 +132,11 @@ fn log_kept(before: Option<&Desired>, next: &Desired) {
     for node in known.difference(&next.kept) {
         tracing::info!(%node, "the node is not kept any more: it is Ready, does not answer, was taken out, or its time is over");
     }
+    for (node, _) in next.withdrawn.iter().filter(|(_, letting)| **letting == Letting::Drained) {
+        if before.is_some_and(|before| before.withdrawn.get(node) != Some(&Letting::Drained)) {
+            tracing::info!(%node, "DNS has let go of the node: no name server names it, and TTL and browsers' memory are over");
+        }
+    }
     if next.keeping == Keeping::Held && was != Keeping::Held {
         let nodes = next.kept.len();
         tracing::error!(
@@ -158,6 +164,10 @@ pub(crate) fn page(desired: Option<&Desired>) -> Value {
     if !desired.kept.is_empty() {
         let nodes: Vec<&str> = desired.kept.iter().map(|name| &**name).collect();
         page["notReadyButKept"] = json!({"nodes": nodes, "held": desired.keeping == Keeping::Held});
+    }
+    if !desired.withdrawn.is_empty() {
+        let nodes = desired.withdrawn.iter().map(|(name, letting)| (name.to_string(), letting.as_str().into()));
+        page["withdrawn"] = Value::Object(nodes.collect());
     }
     page
 }

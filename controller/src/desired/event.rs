@@ -87,8 +87,8 @@ pub(crate) const NO_READY_PODS: &str = "NoReadyPods";
 const NO_READY_ROUTER: &str = "NoReadyRouter";
 /// The reason of the Event for records that a publisher cannot publish, whose own reason the message begins with.
 const NOT_PUBLISHED: &str = "DNSNotPublished";
-/// Reasons of publishers that say only that the records are on their way.
-const PROGRESS: [&str; 4] = ["Waiting", "Pending", "Progressing", "Converging"];
+/// Reasons of publishers that say only that the records are on their way, or that mend themselves.
+const PROGRESS: [&str; 3] = ["Waiting", "Differs", "Stale"];
 /// The reason of the Event for what is found in DNS for the first time.
 pub(crate) const PUBLISHED: &str = "Published";
 /// The reason of the Event for what is not served or not published any more.

@@ -4,6 +4,7 @@
 use super::any_host::nodes_for_any_host;
 use super::route_status::Publication;
 use super::{Desired, DnsEndpointIntent, HoldReason, Intent, Records, Target, event, ingress_status, route_status};
+use crate::drain::Drains;
 use crate::handover::{Addresses, Handovers, Judged, Sight, answers_for};
 use crate::liveness::{Keeping, Liveness, Probes};
 use crate::prober::Wanted;
@@ -29,6 +30,9 @@ pub(crate) struct Planner {
     /// What is made of nodes that are not Ready, where probes look at them.
     liveness: Option<Liveness>,
     probes: Probes,
+    drains: Drains,
+    /// When was planned last.
+    now: Duration,
     /// What was planned last, and from what.
     desired: Desired,
     snapshot: Snapshot,
@@ -46,6 +50,8 @@ impl Planner {
             handovers: Handovers::default(),
             liveness: None,
             probes: Probes::new(),
+            drains: Drains::default(),
+            now: Duration::ZERO,
             desired: Desired::default(),
             snapshot: Snapshot::default(),
             hosts_of: BTreeMap::new(),
@@ -91,6 +97,9 @@ impl Planner {
             // Every Route says whether its records are taken.
             objects.extend(snapshot.verdicts.keys().filter(|key| key.kind == Kind::Route).cloned());
         }
+        self.now = now;
+        self.drains.step(&snapshot.nodes, &snapshot.dns, now);
+        self.desired.withdrawn = self.drains.state(self.ttl(), now);
         let addresses = Addresses::new(&snapshot.nodes);
         for pattern in &hosts {
             objects.extend(sources(snapshot.routes.host(pattern)).cloned());
@@ -135,7 +144,12 @@ impl Planner {
     /// When to plan again although nothing has changed; `None` where nothing waits.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let liveness = self.liveness.as_ref().and_then(Liveness::next_due);
-        self.handovers.next_due().into_iter().chain(liveness).min()
+        let drained = self.drains.next_due(self.ttl(), self.now);
+        self.handovers.next_due().into_iter().chain(liveness).chain(drained).min()
+    }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(self.policy.ttl.into())
     }
 
     fn plan_host(&mut self, pattern: &HostPattern, snapshot: &Snapshot, addresses: &Addresses<'_>, now: Duration) {

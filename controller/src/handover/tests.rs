@@ -164,6 +164,21 @@ fn a_node_that_is_kept_stays_where_it_is_published_and_only_there() {
 }
 
 #[test]
+fn a_node_whose_pods_were_lost_a_moment_before_it_comes_back_to_be_kept() {
+    let mut stage = Stage::new(&[1, 2]);
+    stage.step(&[1, 2], &[1, 2], Sight::Seen);
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1]));
+    stage.kept = vec![2];
+    assert_eq!(stage.handovers.on(&names(&[2])).count(), 1);
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1, 2]));
+    let mut stage = Stage::new(&[1, 2]);
+    stage.step(&[1], &[1], Sight::Seen);
+    stage.wait(LOST_TOGETHER);
+    stage.kept = vec![2];
+    assert_eq!(stage.step(&[1], &[1], Sight::Seen), names(&[1]), "long before is another matter");
+}
+
+#[test]
 fn where_all_nodes_are_kept_nothing_changes() {
     let mut stage = Stage::new(&[1, 2]);
     stage.kept = vec![1, 2];

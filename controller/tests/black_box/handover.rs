@@ -66,7 +66,7 @@ async fn a_node_that_cannot_answer_goes_at_once_also_in_the_middle() {
 
 #[tokio::test]
 async fn a_drained_node_and_one_whose_router_ends_stay_until_others_are_seen() {
-    let (cluster, controller) = published_on(&[1]).await;
+    let (cluster, mut controller) = published_on(&[1]).await;
     let first = ObjectRef::new("v1", "Node", "", "n1");
     let drain = |value: Value| json!({"metadata": {"annotations": {"nearside.dev/drain": value}}});
     cluster.api.patch(first, drain(json!("true"))).unwrap();
@@ -77,7 +77,10 @@ async fn a_drained_node_and_one_whose_router_ends_stay_until_others_are_seen() {
     controller.until("both", addresses(&[1, 2]), || cluster.published(HOST)).await;
     cluster.take_records();
     controller.until("drained", addresses(&[2]), || cluster.published(HOST)).await;
+    let letting = |word: &str| format!("nearside_controller_withdrawn_nodes{{dns=\"{word}\"}}");
+    assert_eq!(controller.metric(&letting("named")).await, Some(1.0), "the name servers have not taken it yet");
     seen(&cluster, &controller).await;
+    controller.until_metric(&letting("settling"), 1.0).await;
 
     cluster.api.delete_with_grace(ObjectRef::new("v1", "Pod", "nearside", "router-2"), 600).unwrap();
     controller.until("nobody else", json!("NoReadyPods"), placed).await;
