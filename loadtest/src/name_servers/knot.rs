@@ -71,8 +71,11 @@ fn access(text: &mut String, setup: &Setup) -> Result<()> {
         for (number, (key, actions)) in rights(zone).into_iter().enumerate() {
             writeln!(items, "  - id: key{index}-{number}\n    key: {key}\n    action: [{actions}]")?;
         }
-        if let Source::Primary { address, .. } = &zone.source {
-            writeln!(items, "  - id: primary{index}\n    address: {}\n    action: notify", address.ip())?;
+        if let Source::Primary { address, key } = &zone.source {
+            let ip = address.ip();
+            writeln!(items, "  - id: primary{index}\n    address: {ip}\n    action: notify")?;
+            // PowerDNS signs its NOTIFY, and a rule without a key takes none that is signed.
+            writeln!(items, "  - id: signed{index}\n    address: {ip}\n    key: {key}\n    action: notify")?;
         }
     }
     if !items.is_empty() {
@@ -92,7 +95,7 @@ fn zone_item(text: &mut String, index: usize, zone: &Zone) -> Result<()> {
     writeln!(text, "  - domain: {}", zone.origin)?;
     let mut rules: Vec<String> = (0..rights(zone).len()).map(|number| format!("key{index}-{number}")).collect();
     if matches!(zone.source, Source::Primary { .. }) {
-        rules.push(format!("primary{index}"));
+        rules.extend([format!("primary{index}"), format!("signed{index}")]);
         writeln!(text, "    master: primary{index}")?;
     }
     if !rules.is_empty() {
