@@ -117,8 +117,12 @@ impl Session {
                 self.connection = None;
                 self.reused
             }
-            // PowerDNS says REFUSED for whatever is wrong with a key.
-            Err(Failure::Signature(SignatureFault::BadKey | SignatureFault::BadSig) | Failure::Refused) => {
+            // PowerDNS says REFUSED to an update and NOTAUTH to a question for whatever is wrong with a key, and signs neither.
+            Err(
+                Failure::Signature(SignatureFault::BadKey | SignatureFault::BadSig)
+                | Failure::Refused
+                | Failure::NotAuthoritative,
+            ) => {
                 self.connection = None;
                 self.keys.advance()
             }

@@ -2,7 +2,7 @@
 
 use super::{Stage, await_records, records, set};
 use crate::client::eventually;
-use nearside_loadtest::name_servers::{NameServer, Software, TsigKey};
+use nearside_loadtest::name_servers::{NameServer, Setup, Software, TsigKey, Zone, zone_text};
 use std::net::TcpListener;
 
 #[test]
@@ -66,4 +66,22 @@ fn a_zone_that_is_not_served_delays_no_other_zone_of_the_server() {
         await_records(server, "video.apps.test", "A", &["192.0.2.1"]);
         eventually("told", || program.logged_with(&[&format!("place=absent.test at {}", server.address())]));
     }
+}
+
+#[test]
+fn of_two_keys_the_one_is_used_that_the_server_knows() {
+    let stage = Stage::new();
+    let newer = TsigKey::new("newer", "hmac-sha512", "two");
+    let with = |key: &TsigKey, software| {
+        let zone = Zone::primary("apps.test", &zone_text("apps.test", ""), key);
+        NameServer::start(software, &Setup { zones: vec![zone], keys: vec![key.clone()] }).unwrap()
+    };
+    let servers: Vec<NameServer> =
+        Software::ALL.iter().flat_map(|software| [with(&stage.key, *software), with(&newer, *software)]).collect();
+    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
+    let both = format!("{}{}", newer.clause(), stage.key.clause());
+    std::fs::write(stage.path("key.conf"), both).unwrap();
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
+    let _program = stage.publish(&publication);
+    servers.iter().for_each(|server| await_records(server, "video.apps.test", "A", &["192.0.2.1"]));
 }
