@@ -98,8 +98,17 @@ fn what_the_chart_passes_is_taken_by_the_programs() {
             };
             command.args(arguments.filter(|argument| !elsewhere(argument)));
             command.arg("--admin-tls-min-version=0");
+            let file = tempfile::NamedTempFile::new().unwrap();
             for variable in container["env"].as_array().unwrap() {
-                command.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap_or("n1"));
+                let (name, value) = (variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap_or("n1"));
+                if name == "NEARSIDE_CONFIG" {
+                    // Mounted from a ConfigMap of the chart.
+                    let publication = objects["ConfigMap nearside/nearside-publish"]["data"]["publish.yaml"].as_str();
+                    std::fs::write(file.path(), publication.unwrap()).unwrap();
+                    command.env(name, file.path());
+                } else {
+                    command.env(name, value);
+                }
             }
             let said = refused(&mut command);
             let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
