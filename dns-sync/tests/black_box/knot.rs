@@ -97,7 +97,7 @@ fn records(sequence: &mut Sequence, origin: &str) -> Records {
         if kind > 2 {
             records.push((owner.clone(), "TXT", vec!["\"one\" \"two\"".into()]));
         }
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             let records_of_service = ["1 . alpn=\"h2,http/1.1\" port=8443", "2 svc.example.com. key667=\"x\\210\""];
             records.push((owner, "HTTPS", records_of_service.map(Into::into).into()));
         }
