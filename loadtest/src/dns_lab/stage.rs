@@ -347,8 +347,6 @@ const CLIENTS: u8 = 2;
 const PROXY: &str = "nearside-proxy";
 const CONTROLLER: &str = "nearside-controller";
 const DNS_SYNC: &str = "nearside-dns-sync";
-/// The lab's network, whose two places for clients stand for the resolvers of many networks.
-const LAB: &str = "198.18.0.0/15";
 const PORTS: Ports = Ports { http: 8080, https: 8443 };
 const DNS: u16 = 5353;
 const API: u16 = 6443;
