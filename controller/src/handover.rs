@@ -32,8 +32,10 @@ pub(crate) enum Sight {
 /// What is known of a node that is published for a host and should not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
-    /// It stays, although it is not Ready.
+    /// It stays, although it is not Ready: a probe has found that it answers.
     Kept,
+    /// It stays until a probe has ended.
+    Suspected,
     /// A request for the host that reaches it is answered by a pod.
     Answers,
     /// It is not.
@@ -115,7 +117,7 @@ impl Handovers {
             return wanted.clone();
         }
         let host = self.hosts.entry(pattern.clone()).or_insert_with(|| Host { nodes: known(), ..Host::default() });
-        let wanted = host.with_kept(wanted, |node| judged(node) == Judged::Kept, now);
+        let wanted = host.with_kept(wanted, &judged, now);
         if wanted.nodes.is_empty() {
             return wanted;
         }
@@ -163,10 +165,12 @@ impl Handovers {
 
 impl Host {
     /// The wanted placement with the nodes that are kept. Nodes that could only refuse do not take the place of these. That pods
-    /// are not ready may be heard a moment before it is heard of their node: who went just now comes back.
-    fn with_kept(&mut self, wanted: &HostPlacement, is_kept: impl Fn(&str) -> bool, now: Duration) -> HostPlacement {
+    /// are not ready may be heard a moment before it is heard of their node: who went just now and answers comes back.
+    fn with_kept(&mut self, wanted: &HostPlacement, judged: &impl Fn(&str) -> Judged, now: Duration) -> HostPlacement {
+        let stays = |node: &&Node| matches!(judged(node), Judged::Kept | Judged::Suspected);
         let just_lost = self.failed.iter().filter(|(_, (at, _))| now < *at + LOST_TOGETHER).map(|(node, _)| node);
-        let kept: BTreeSet<Node> = self.nodes.iter().chain(just_lost).filter(|node| is_kept(node)).cloned().collect();
+        let back = just_lost.filter(|node| judged(node) == Judged::Kept);
+        let kept: BTreeSet<Node> = self.nodes.iter().filter(stays).chain(back).cloned().collect();
         if kept.is_empty() {
             self.basis = Some(wanted.basis);
             return wanted.clone();

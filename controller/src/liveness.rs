@@ -65,6 +65,7 @@ impl Liveness {
     /// Takes in what is known now. Gives the nodes that are kept otherwise than before.
     pub(crate) fn step(&mut self, nodes: &NodeStates, probes: &Probes, now: Duration) -> BTreeSet<Node> {
         let before = (self.keeping(), self.kept().cloned().collect::<BTreeSet<_>>());
+        let answered: BTreeSet<Node> = before.1.iter().filter(|name| self.answers(name)).cloned().collect();
         self.suspects.retain(|name, suspect| suspect.stays(nodes.get(name), now));
         for (name, _) in nodes.iter().filter(|(_, node)| node.is_suspect()) {
             let suspect =
@@ -93,10 +94,17 @@ impl Liveness {
         }
         let after: BTreeSet<Node> = self.kept().cloned().collect();
         if before.0 == self.keeping() {
-            before.1.symmetric_difference(&after).cloned().collect()
+            let now_answer = after.iter().filter(|name| self.answers(name) && !answered.contains(*name));
+            before.1.symmetric_difference(&after).chain(now_answer).cloned().collect()
         } else {
             before.1.union(&after).cloned().collect()
         }
+    }
+
+    /// Whether a probe has found that a node that is kept answers.
+    pub(crate) fn answers(&self, node: &str) -> bool {
+        let answers = |suspect: &Suspect| matches!(suspect.state, State::Answers | State::Recovers(_));
+        self.suspects.get(node).is_some_and(answers)
     }
 
     /// Whether a node that is not Ready stays where it is published.

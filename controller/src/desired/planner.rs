@@ -203,7 +203,8 @@ impl Planner {
         let known = || dns.map(|dns| addresses.nodes_in(&dns.spec)).unwrap_or_default();
         let liveness = self.liveness.as_ref();
         let judged = |node: &str| match () {
-            () if liveness.is_some_and(|liveness| liveness.keeps(node)) => Judged::Kept,
+            () if liveness.is_some_and(|liveness| liveness.answers(node)) => Judged::Kept,
+            () if liveness.is_some_and(|liveness| liveness.keeps(node)) => Judged::Suspected,
             () if answers_for(pattern, node, snapshot) => Judged::Answers,
             () => Judged::Lost,
         };
