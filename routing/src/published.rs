@@ -276,7 +276,8 @@ mod tests {
             set(&alias, "AAAA", &["fd00::1", "nonsense"]),
             set(&alias, "A", &["198.18.0.1"]),
         ]);
-        let only = |endpoint: &DnsEndpoint| hosts(&[endpoint.clone()]).aliases("video.example.com").remove(0);
+        let only =
+            |endpoint: &DnsEndpoint| hosts(std::slice::from_ref(endpoint)).aliases("video.example.com").remove(0);
         let seen = only(&endpoint);
         assert_eq!(seen.alias.as_str(), alias);
         let addresses: Vec<IpAddr> = ["198.18.0.1", "fd00::1"].map(|text| text.parse().unwrap()).into();
@@ -310,7 +311,7 @@ mod tests {
             trouble(&[visible.clone(), condition("Applied", "True", 2, "Applied")], 1).as_deref(),
             Some("ServerDown")
         );
-        assert_eq!(trouble(&[visible.clone()], 2), None, "it is found all the same");
+        assert_eq!(trouble(std::slice::from_ref(&visible), 2), None, "it is found all the same");
         assert_eq!(trouble(&[condition("Applied", "False", 1, "Conflict")], 1), None, "of what stood there before");
         assert_eq!(trouble(&[condition("Applied", "False", 2, "two words")], 1), None);
         assert_eq!(trouble(&[], 1), None);
