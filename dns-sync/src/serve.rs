@@ -4,7 +4,7 @@
 mod connections;
 mod datagram;
 mod keys;
-mod notify;
+mod notify_secondaries;
 pub mod rate_limit;
 mod respond;
 mod tcp;
@@ -12,7 +12,7 @@ mod transfer;
 mod udp;
 
 pub use keys::follow_keys;
-pub use notify::notify;
+pub use notify_secondaries::notify;
 pub use respond::{Answering, Client, Protocol, Reply, Responder, TransferKeys};
 pub use transfer::Transfer;
 

@@ -33,13 +33,15 @@ async fn a_change_by_someone_else_costs_a_second_attempt_and_stays() {
     let object = ObjectRef::new("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside", &name);
     cluster.api.patch(object, json!({"metadata": {"annotations": {"example.com/note": "keep"}}})).unwrap();
     cluster.api.faults().answer(RequestMatch::any().verb("patch").resource("routes"), 409, None, Some(2));
+    // The controller may have seen that change in time, so that it would meet no conflict by itself.
+    cluster.api.faults().answer(RequestMatch::any().verb("update").resource("dnsendpoints"), 409, None, Some(1));
     cluster.seed([slice("shop", "web", &[2])]);
     controller.until("published", addresses(&[2]), || cluster.published(HOST)).await;
     let message = || cluster.route_status("shop", "web")["conditions"][1]["message"].clone();
     controller.until("status", json!("nodes n2"), message).await;
     assert_eq!(cluster.endpoint(HOST).unwrap()["metadata"]["annotations"]["example.com/note"], "keep");
     let conflicts = "nearside_controller_writes_total{kind=\"DNSEndpoint\",result=\"conflict\"}";
-    assert_eq!(controller.metric(conflicts).await, Some(1.0));
+    assert!(controller.metric(conflicts).await.is_some_and(|conflicts| conflicts >= 1.0));
 }
 
 #[tokio::test]

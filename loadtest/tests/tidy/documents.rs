@@ -150,7 +150,7 @@ const EXTENSIONS: [&str; 8] = ["lock", "md", "rs", "sh", "toml", "txt", "yaml", 
 fn flags(text: &str, counts: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let lines = text.lines().filter(|line| counts(line));
     let words = lines.filter_map(|line| line.split([' ', '`', ',', '|']).find(|word| word.starts_with("--")));
-    let names = words.map(|word| word.split(['=', '[']).next().unwrap_or_default().to_owned());
+    let names = words.map(|word| word.split(['=', '[', ';']).next().unwrap_or_default().to_owned());
     names.filter(|name| !["--help", "--version"].contains(&name.as_str())).collect()
 }
 

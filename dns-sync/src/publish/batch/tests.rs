@@ -1,3 +1,5 @@
+//! Messages are made of every write once, in the order of their phases, within the limits of a message.
+
 use super::*;
 use crate::publish::plan::WriteKind;
 use proptest::prelude::*;
