@@ -116,8 +116,9 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
 }
 
 /// The answer to a request that no pod of this node took: those that the route names could not be reached, and nothing of
-/// the request was sent.
+/// the request was sent. `None` where it can be moved nowhere; what happened to the pod is then the better answer.
 pub(super) fn unreachable(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
     let route = ctx.route.clone()?;
-    miss::answer(shared, &route, header, &RequestTarget::parse(header, raw).ok()?, ctx)
+    let answer = miss::answer(shared, &route, header, &RequestTarget::parse(header, raw).ok()?, ctx);
+    answer.filter(|answer| !answer.is_without_endpoint())
 }
