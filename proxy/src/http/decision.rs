@@ -103,7 +103,7 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
                 return Some(Answer::pods_busy());
             }
             if choice == Choice::Nothing {
-                return miss::answer(shared, route, header, &target, ctx);
+                return miss::answer(shared, route, header, &target, ctx, miss::Moment::Before);
             }
             let rewritten = policy.rewrite.target.as_ref();
             let rewritten = rewritten.and_then(|text| rewrite::target(text, &route.path, &path, target.query));
@@ -119,6 +119,7 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
 /// the request was sent. `None` where it can be moved nowhere; what happened to the pod is then the better answer.
 pub(super) fn unreachable(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mut RequestContext) -> Option<Answer> {
     let route = ctx.route.clone()?;
-    let answer = miss::answer(shared, &route, header, &RequestTarget::parse(header, raw).ok()?, ctx);
+    let answer =
+        miss::answer(shared, &route, header, &RequestTarget::parse(header, raw).ok()?, ctx, miss::Moment::After);
     answer.filter(|answer| !answer.is_without_endpoint())
 }

@@ -16,6 +16,15 @@ use nearside_routing::miss::{Hop, Miss, Step};
 use nearside_routing::published::PublishedAlias;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
 
+/// When it turns out that no pod of this node can answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before anybody was asked.
+    Before,
+    /// After those were asked that could not be reached: the request can be answered, and not be passed on any more.
+    After,
+}
+
 /// What becomes of a request that no pod of this node can answer: an answer of our own, or `None` where the context says who
 /// is asked instead.
 pub(super) fn answer(
@@ -24,10 +33,11 @@ pub(super) fn answer(
     header: &Parts,
     target: &RequestTarget<'_>,
     ctx: &mut RequestContext,
+    moment: Moment,
 ) -> Option<Answer> {
     let Some(state) = ctx.state.clone() else { return Some(Answer::no_endpoint()) };
     let published = state.snapshot.published.aliases(&target.host);
-    let relays = relay::may_relay(shared, route, ctx);
+    let relays = moment == Moment::Before && relay::may_relay(shared, route, ctx);
     let mut miss = Miss { follows: !grpc::is_grpc(header), relays, ..of(shared, route, &published, ctx) };
     let scheme = ctx.origin.scheme;
     let mut step = miss.step(|alias| is_covered(&state, scheme, alias));

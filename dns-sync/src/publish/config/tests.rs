@@ -1,3 +1,5 @@
+//! A file of the publisher is read whole or refused whole, every mistake with its path.
+
 use super::*;
 
 fn parsed(text: &str) -> Result<Publication, Vec<String>> {

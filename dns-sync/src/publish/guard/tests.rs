@@ -1,3 +1,5 @@
+//! What may go and when: deletions that were seen, names that nobody asks for any more, too many at once, a silent source.
+
 use super::*;
 use crate::desired::{DesiredEndpoint, DesiredObject, parse};
 use crate::limits::{ORPHAN_GRACE, RATIO_WINDOW, WITHDRAWAL_LINGER};

@@ -1,3 +1,5 @@
+//! The name at fault is found by halves and left out, every other one is written.
+
 use super::*;
 use crate::publish::batch::Round;
 use crate::publish::plan::{Phase, Write, WriteKind};

@@ -1,3 +1,5 @@
+//! What was good last comes back as it was written, and a file that is torn, foreign or newer is refused.
+
 use super::*;
 use crate::record::{RecordType, Ttl};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The rules of the plan one by one: ownership, types that are ours, fences, adoption, what is left alone.
+
 use super::*;
 use crate::publish::intent::DesiredName;
 use crate::publish::marker::digest;
