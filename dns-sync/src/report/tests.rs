@@ -1,4 +1,4 @@
-//! What is told, when, and how often.
+//! What is told to the cluster, when, how often, and what is not told again.
 
 use super::*;
 use nearside_watch::object::PublicationCondition;
