@@ -65,6 +65,7 @@ fn look(socket: &UdpSocket, hosts: &[(Vec<u8>, Ipv4Addr)], stop: &AtomicBool) ->
     let mut seen = vec![None; hosts.len()];
     let mut buffer = [0; 2048];
     while seen.iter().any(Option::is_none) && !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
         let waiting: Vec<usize> = (0..hosts.len()).filter(|host| seen[*host].is_none()).collect();
         for some in waiting.chunks(AT_ONCE) {
             let mut expected = 0;
@@ -85,14 +86,15 @@ fn look(socket: &UdpSocket, hosts: &[(Vec<u8>, Ipv4Addr)], stop: &AtomicBool) ->
                 }
             }
         }
-        if hosts.len() < AT_ONCE {
-            std::thread::sleep(PAUSE);
-        }
+        std::thread::sleep(LEAST_PAUSE.max(begun.elapsed().saturating_mul(IDLE_SHARE)));
     }
     Ok(seen)
 }
 
 const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Between two rounds of a few queries, so that the thread does not take a processor for itself.
-const PAUSE: Duration = Duration::from_micros(500);
+/// Between two rounds: who looks without a pause takes the processors from the server that is looked at. A round of many takes
+/// longer, and so does the pause after it.
+const LEAST_PAUSE: Duration = Duration::from_millis(2);
+/// For so many times as long as a round nothing is asked.
+const IDLE_SHARE: u32 = 4;
