@@ -33,16 +33,17 @@ pub(super) fn of_miss(
     value(miss, target.port, ctx)
 }
 
-/// For a pod's response, where a miss is likely soon. Costs one look at what is published where it is not.
+/// For a pod's response, where a miss is likely soon. Costs next to nothing where nobody would hear it, and one look at what is published where it is
+/// not.
 pub(super) fn of_response(shared: &Shared, header: &Parts, ctx: &mut RequestContext) -> Option<HeaderValue> {
-    let (state, route) = (ctx.state.clone()?, ctx.route.clone()?);
-    let nodes = state.snapshot.published.nodes(&ctx.host);
-    if nodes.is_empty() || nodes.iter().any(|published| published.node == shared.node_id) {
-        return None;
-    }
     if !is_heard(shared, header, ctx) || header.headers.contains_key(ALT_USED) {
         return None;
     }
+    let nodes = ctx.state.as_ref()?.snapshot.published.nodes(&ctx.host);
+    if nodes.is_empty() || nodes.iter().any(|published| published.node == shared.node_id) {
+        return None;
+    }
+    let (state, route) = (ctx.state.clone()?, ctx.route.clone()?);
     let published = state.snapshot.published.aliases(&ctx.host);
     let miss = miss::of(shared, &route, &published, ctx);
     let target = RequestTarget::parse(header, header.uri.path().as_bytes()).ok()?;
