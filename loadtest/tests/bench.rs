@@ -6,13 +6,11 @@ use nearside_loadtest::programs;
 use serde_json::Value;
 use std::process::Command;
 
-#[test]
-fn the_benchmark_of_scale_runs_to_its_end() {
+/// Runs a benchmark and gives its figures.
+fn figures_of(name: &str, size: &[&str]) -> Value {
     let report = tempfile::tempdir().unwrap();
-    let size =
-        ["--nodes", "10", "--pods", "200", "--services", "40", "--routes", "80", "--events", "8", "--rate", "20"];
     let bench = Command::new(programs::binary("nearside-loadtest").unwrap())
-        .args(["bench", "scale"])
+        .args(["bench", name])
         .args(size)
         .arg("--report")
         .arg(report.path())
@@ -20,33 +18,29 @@ fn the_benchmark_of_scale_runs_to_its_end() {
         .unwrap();
     let shown = String::from_utf8_lossy(&bench.stdout);
     assert!(bench.status.success(), "{shown}\n{}", String::from_utf8_lossy(&bench.stderr));
-    let figures: Value = serde_json::from_slice(&std::fs::read(report.path().join("scale.json")).unwrap()).unwrap();
+    assert!(report.path().join(format!("{name}.md")).exists());
+    serde_json::from_slice(&std::fs::read(report.path().join(format!("{name}.json"))).unwrap()).unwrap()
+}
+
+#[test]
+fn the_benchmark_of_scale_runs_to_its_end() {
+    let size =
+        ["--nodes", "10", "--pods", "200", "--services", "40", "--routes", "80", "--events", "8", "--rate", "20"];
+    let figures = figures_of("scale", &size);
     for section in ["start", "event", "latency", "flood", "growth"] {
         let all = figures["figures"].as_array().unwrap();
         assert!(all.iter().any(|figure| figure["section"] == section), "no figures of {section}");
     }
-    assert!(report.path().join("scale.md").exists());
 }
 
 #[test]
 fn the_benchmark_of_dns_runs_to_its_end() {
-    let report = tempfile::tempdir().unwrap();
     let size =
         ["--hosts", "20", "--rounds", "1", "--seconds", "1", "--rate", "200", "--changes", "1,5", "--samples", "2"];
-    let bench = Command::new(programs::binary("nearside-loadtest").unwrap())
-        .args(["bench", "dns"])
-        .args(size)
-        .arg("--report")
-        .arg(report.path())
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&bench.stdout);
-    assert!(bench.status.success(), "{shown}\n{}", String::from_utf8_lossy(&bench.stderr));
-    let figures: Value = serde_json::from_slice(&std::fs::read(report.path().join("dns.json")).unwrap()).unwrap();
+    let figures = figures_of("dns", &size);
     let servers = |section: &str| -> Vec<String> {
         figures[section].as_array().unwrap().iter().map(|row| row["server"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(servers("throughput"), ["embedded", "Knot", "BIND", "embedded", "Knot", "BIND"]);
     assert!(servers("latency").contains(&"embedded".to_owned()));
-    assert!(report.path().join("dns.md").exists());
 }
