@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod answer;
+mod chance;
 pub mod config;
 pub mod desired;
 pub mod limits;
@@ -23,6 +24,8 @@ pub mod serial;
 pub mod serve;
 pub mod source;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 pub mod wire;
 pub mod zone;

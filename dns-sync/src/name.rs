@@ -169,11 +169,8 @@ const MAX_TEXT: usize = 253;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::name;
     use proptest::prelude::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn case_and_trailing_dot_do_not_distinguish_names() {

@@ -2,6 +2,7 @@
 //! `desired` (which makes it from objects), `zone` (which keeps it) and `wire` (which writes it).
 
 mod https;
+mod presentation;
 
 pub use https::{Https, HttpsError};
 

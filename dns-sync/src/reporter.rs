@@ -1,6 +1,7 @@
 //! Writes to the cluster what became of records: due reports flow in from [`report`](crate::report), a status of a
 //! DNSEndpoint flows out for each. Started by `main` where the objects come from a cluster.
 
+use crate::chance::chance;
 use crate::desired::ObjectKey;
 use crate::limits::CONCURRENT_REPORTS;
 use crate::report::{Ended, Report, Reports, Statement};
@@ -8,7 +9,6 @@ use nearside_watch::object::DnsEndpointStatus;
 use nearside_watch::{Kind, Observations, ObserveError};
 use prometheus::IntCounterVec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -127,9 +127,4 @@ fn word(outcome: &Result<DnsEndpointStatus, ObserveError>) -> &'static str {
         Err(ObserveError::Outdated { .. }) => "outdated",
         Err(ObserveError::Forbidden { .. } | ObserveError::Failed { .. }) => "failed",
     }
-}
-
-fn chance() -> f64 {
-    // A fresh RandomState is keyed at random; that is all the randomness a spread needs.
-    f64::from((RandomState::new().hash_one(0_u8) >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -13,12 +13,12 @@ pub use file::{Problem as SnapshotProblem, SnapshotError};
 pub(crate) use recorder::Recorder;
 
 use crate::limits::SNAPSHOT_BYTES;
+use crate::sealed::replace;
 use crate::{Object, ObjectKey, Selection};
 use file::Described;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -238,26 +238,6 @@ fn bytes_of(path: &Path) -> io::Result<Option<(Vec<u8>, SystemTime)>> {
     let mut bytes = Vec::new();
     file.take(SNAPSHOT_BYTES).read_to_end(&mut bytes)?;
     Ok(Some((bytes, metadata.modified()?)))
-}
-
-/// Replaces a file as a whole: after a crash there is the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    if written.is_err() {
-        // A full disk must not stay full for it.
-        drop(fs::remove_file(&new));
-    }
-    written?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod limits;
 mod manifests;
 mod merge;
 mod reading;
+pub mod sealed;
 mod selection;
 mod selector;
 mod snapshots;

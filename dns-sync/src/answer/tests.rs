@@ -3,13 +3,10 @@
 
 use super::*;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
+use crate::testing::name;
 use crate::zone::build::{NameServer, ZoneSettings, assemble};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
 
 /// The zone `z.test` with `ns1.z.test` at 192.0.2.53, and the given records.
 fn zones(records: &[(&str, &str, &[&str])]) -> Zones {

@@ -6,7 +6,7 @@ use super::observed::Observed;
 use super::plan::{Write, WriteKind, ZonePlan};
 use super::update::Change;
 use crate::name::Name;
-use crate::record::{RecordType, Rrset, RrsetData, Text};
+use crate::record::{RecordType, Rrset};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -139,28 +139,8 @@ fn unwritten(name: &Name, action: Action, reason: String) -> NameDiff {
 /// The records of a set, each with TTL and type as in a zone file.
 pub fn records(rrset: &Rrset) -> Vec<String> {
     let record_type: RecordType = rrset.data.record_type();
-    let data: Vec<String> = match &rrset.data {
-        RrsetData::A(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Aaaa(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Txt(all) => all.iter().map(text).collect(),
-        RrsetData::Https(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Cname(target) => vec![format!("{target}.")],
-        RrsetData::Ns(all) => all.iter().map(|server| format!("{server}.")).collect(),
-        RrsetData::Soa(soa) => vec![format!("{}. {}. {}", soa.mname, soa.rname, soa.serial)],
-    };
-    data.into_iter().map(|data| format!("{} {record_type} {data}", rrset.ttl.seconds())).collect()
-}
-
-fn text(text: &Text) -> String {
-    let quoted = text.iter().map(|string| {
-        let plain = |octet: &u8| match octet {
-            b'"' | b'\\' => format!("\\{}", char::from(*octet)),
-            b' '..=b'~' => char::from(*octet).to_string(),
-            _ => format!("\\{octet:03}"),
-        };
-        format!("\"{}\"", string.iter().map(plain).collect::<String>())
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    let data = rrset.data.presentation().into_iter();
+    data.map(|data| format!("{} {record_type} {data}", rrset.ttl.seconds())).collect()
 }
 
 /// A head for the place, and a line for each name; the records of a changed name in lines below it.
@@ -199,16 +179,8 @@ mod tests {
     use crate::publish::marker::Marker;
     use crate::publish::observed::{ObservedMarker, RecordSets};
     use crate::publish::plan::{Lapsed, ZonePolicy, plan};
-    use crate::record::Ttl;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn a(addresses: &[&str]) -> RecordSets {
-        let data = RrsetData::A(addresses.iter().map(|address| address.parse().unwrap()).collect());
-        [(RecordType::A, Rrset { ttl: Ttl::constant(30), data })].into()
-    }
+    use crate::record::{RrsetData, Ttl};
+    use crate::testing::{a, name};
 
     #[test]
     fn every_name_that_is_not_as_desired_has_its_sign_and_its_reason() {

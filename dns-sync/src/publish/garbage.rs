@@ -93,10 +93,7 @@ fn marker_of(rrset: &Rrset) -> Option<Marker> {
 mod tests {
     use super::*;
     use crate::record::{Soa, Ttl};
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
+    use crate::testing::name;
 
     fn set(data: RrsetData) -> RecordSets {
         [(data.record_type(), Rrset { ttl: Ttl::constant(30), data })].into()

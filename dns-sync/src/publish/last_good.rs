@@ -7,13 +7,12 @@
 use super::observed::RecordSets;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
 use crate::name::Name;
-use crate::record::{Rrset, RrsetData, Text};
+use crate::record::Rrset;
+use nearside_watch::sealed::{Sealed, replace, seal};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The names of a zone.
@@ -156,35 +155,26 @@ fn encode(known: &LastGood, head: &Head) -> Vec<u8> {
             name: name.to_string(),
             record_type: rrset.data.record_type().to_string(),
             ttl: rrset.ttl.seconds(),
-            targets: targets(&rrset.data),
+            targets: rrset.data.presentation(),
             generation: remembered.generation,
             namespace: remembered.object.namespace.clone(),
             object: remembered.object.name.clone(),
         })
     });
     let lines = lines.filter_map(|line| serde_json::to_vec(&line).ok());
-    let mut bytes = Vec::new();
-    for line in serde_json::to_vec(head).into_iter().chain(lines) {
-        bytes.extend(line);
-        bytes.push(b'\n');
-    }
-    let digest = checksum(&bytes);
-    bytes.extend(digest.into_bytes());
-    bytes.push(b'\n');
-    bytes
+    seal(serde_json::to_vec(head).unwrap_or_default(), lines)
 }
 
 fn decode(bytes: &[u8], head: &Head) -> Result<LastGood, Problem> {
-    let end = bytes.len().checked_sub(DIGEST_LINE).ok_or(Problem::Truncated)?;
-    let (content, digest) = bytes.split_at(end);
-    let mut lines = content.strip_suffix(b"\n").ok_or(Problem::Truncated)?.split(|octet| *octet == b'\n');
+    let sealed = Sealed::split(bytes).ok_or(Problem::Truncated)?;
+    let mut lines = sealed.lines();
     let first = lines.next().unwrap_or_default();
-    // Before the checksum: another version may end otherwise.
     let version: Versioned = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
     if version.nearside_last_good != VERSION {
         return Err(Problem::Version(version.nearside_last_good));
     }
-    if digest.strip_suffix(b"\n").ok_or(Problem::Truncated)? != checksum(content).as_bytes() {
+    sealed.digest.ok_or(Problem::Truncated)?;
+    if !sealed.is_whole() {
         return Err(Problem::Damaged);
     }
     let found: Head = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
@@ -218,54 +208,6 @@ fn read(line: Line) -> Option<(Name, Rrset, u64, ObjectKey)> {
     Some((name, rrset, desired.generation, desired.key))
 }
 
-/// The targets of a DNSEndpoint that asks for these records.
-fn targets(data: &RrsetData) -> Vec<String> {
-    match data {
-        RrsetData::A(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Aaaa(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Txt(all) => all.iter().map(quoted).collect(),
-        RrsetData::Https(all) => all.iter().map(ToString::to_string).collect(),
-        RrsetData::Cname(target) => vec![target.to_string()],
-        // No object asks for these.
-        RrsetData::Ns(_) | RrsetData::Soa(_) => Vec::new(),
-    }
-}
-
-/// The strings of a text as RFC 1035 §5.1 writes them.
-fn quoted(text: &Text) -> String {
-    let string = |string: &[u8]| {
-        let escaped = string.iter().map(|octet| match octet {
-            b' '..=b'~' if !matches!(octet, b'"' | b'\\') => char::from(*octet).to_string(),
-            _ => format!("\\{octet:03}"),
-        });
-        format!("\"{}\"", escaped.collect::<String>())
-    };
-    text.iter().map(|part| string(part)).collect::<Vec<_>>().join(" ")
-}
-
-fn checksum(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    if written.is_err() {
-        // A full disk must not stay full for it.
-        drop(fs::remove_file(&new));
-    }
-    written?;
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
-}
-
 #[derive(Deserialize)]
 struct Versioned {
     nearside_last_good: u64,
@@ -273,9 +215,6 @@ struct Versioned {
 
 /// Grows when the format or the meaning of what is kept changes.
 const VERSION: u64 = 1;
-
-/// 64 digits and the end of the line.
-const DIGEST_LINE: usize = 65;
 
 /// More than half a million names with all their records.
 const MAX_OCTETS: u64 = 1 << 30;

@@ -126,16 +126,8 @@ const MARKER_TTL: Ttl = Ttl::constant(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{a, name};
     use proptest::prelude::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn a(addresses: &[&str]) -> RecordSets {
-        let data = RrsetData::A(addresses.iter().map(|address| address.parse().unwrap()).collect());
-        [(RecordType::A, Rrset { ttl: Ttl::constant(30), data })].into()
-    }
 
     #[test]
     fn a_marker_stands_in_the_side_tree_and_leads_back() {

@@ -20,12 +20,12 @@ use super::intent::Intent;
 use super::isolation::Isolation;
 use super::plan::ZonePolicy;
 use super::session::Session;
+use crate::chance::chance;
 use crate::limits::{CENSUS_PERIOD, FIRST_CENSUS, SCAN_PERIOD, SECRET_CHECK};
 use crate::name::Name;
 use due::Due;
 use notices::Notices;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -205,10 +205,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// A number from 0 to 1.
-fn chance() -> f64 {
-    // A fresh RandomState is keyed at random; that is all the randomness a pause needs.
-    f64::from((RandomState::new().hash_one(0_u8) >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -1,6 +1,7 @@
 //! HTTPS records (RFC 9460): presentation text of a DNSEndpoint or octets of the wire flow in, a record that cannot hold a
 //! malformed parameter flows out, and back again. Called by `desired` (text) and `wire` (octets).
 
+use super::presentation::quoted;
 use crate::name::{Name, NameError};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -363,19 +364,6 @@ fn join<T: ToString>(items: impl Iterator<Item = T>) -> String {
 fn escape(octets: &[u8], special: &[u8]) -> Vec<u8> {
     let escaped = octets.iter().flat_map(|octet| special.contains(octet).then_some(b'\\').into_iter().chain([*octet]));
     escaped.collect()
-}
-
-/// Octets as the inside of a quoted string (RFC 1035 §5.1).
-fn quoted(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len());
-    for &octet in octets {
-        match octet {
-            b'"' | b'\\' => text.extend(['\\', char::from(octet)]),
-            b' '..=b'~' => text.push(char::from(octet)),
-            _ => text.push_str(&format!("\\{octet:03}")),
-        }
-    }
-    text
 }
 
 /// An uncompressed name at the start of octets, and what follows it.

@@ -206,11 +206,8 @@ fn pause(attempts: usize) -> Duration {
 mod tests {
     use super::*;
     use crate::desired::ObjectKey;
+    use crate::testing::name;
     use proptest::prelude::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     fn wanted(generation: u64) -> Arc<DesiredName> {
         let object = ObjectKey { namespace: "nearside".into(), name: "a".into() };

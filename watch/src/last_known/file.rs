@@ -1,6 +1,7 @@
 //! The format of one file of the snapshot: a description and the JSON of objects flow in, bytes flow out, and back. Pure.
 //! The first line describes what it is, each further line is one object, the last one is the SHA-256 of all before it.
 
+use crate::sealed::{Sealed, checksum, hex, seal};
 use crate::{Kind, Object, Selection};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -158,7 +159,7 @@ impl<'f> Lines<'f> {
 /// The name of the file of a selection.
 pub(super) fn name(selection: &Selection) -> String {
     let Selection { kind, fields, labels, namespace } = selection;
-    let digest = hex(&Sha256::digest(format!("{fields:?} {labels:?} {namespace:?}")));
+    let digest = checksum(format!("{fields:?} {labels:?} {namespace:?}"));
     format!("{}-{}.snapshot", kind.plural(), &digest[..16])
 }
 
@@ -175,31 +176,22 @@ pub(super) fn write<'l>(
     described: &Described,
     lines: impl Iterator<Item = &'l (impl AsRef<[u8]> + ?Sized + 'l)>,
 ) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(described).unwrap_or_default();
-    bytes.push(b'\n');
-    for line in lines {
-        bytes.extend_from_slice(line.as_ref());
-        bytes.push(b'\n');
-    }
-    let digest = hex(&Sha256::digest(&bytes));
-    bytes.extend_from_slice(digest.as_bytes());
-    bytes.push(b'\n');
-    bytes
+    seal(serde_json::to_vec(described).unwrap_or_default(), lines)
 }
 
 /// The objects of a file, if it is whole and what it should be.
 pub(super) fn read<'f>(bytes: &'f [u8], described: &Described) -> Result<Lines<'f>, Problem> {
-    let end = bytes.len().checked_sub(DIGEST_LINE).ok_or(Problem::Truncated)?;
-    let (content, digest) = bytes.split_at(end);
-    let digest = digest.strip_suffix(b"\n").filter(|digest| digest.iter().all(u8::is_ascii_hexdigit));
-    let mut lines = content.strip_suffix(b"\n").ok_or(Problem::Truncated)?.split(|byte| *byte == b'\n');
+    let sealed = Sealed::split(bytes).ok_or(Problem::Truncated)?;
+    let mut lines = sealed.lines();
     let first = lines.next().unwrap_or_default();
     let version: Versioned = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
-    // Before the checksum: another version may end otherwise.
     if version.nearside_snapshot != described.nearside_snapshot {
         return Err(Problem::Version(version.nearside_snapshot));
     }
-    if digest.ok_or(Problem::Truncated)? != hex(&Sha256::digest(content)).as_bytes() {
+    if !sealed.digest.is_some_and(|digest| digest.iter().all(u8::is_ascii_hexdigit)) {
+        return Err(Problem::Truncated);
+    }
+    if !sealed.is_whole() {
         return Err(Problem::Damaged);
     }
     let found: Described = serde_json::from_slice(first).map_err(|_| Problem::Truncated)?;
@@ -212,15 +204,8 @@ struct Versioned {
     nearside_snapshot: u64,
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 /// Grows when the format or the meaning of what is kept changes.
 const VERSION: u64 = 1;
-
-/// 64 digits and the end of the line.
-const DIGEST_LINE: usize = 65;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,10 @@
 //! What was good last comes back as it was written, and a file that is torn, foreign or newer is refused.
 
 use super::*;
-use crate::record::{RecordType, Ttl};
+use crate::record::{RecordType, RrsetData, Ttl};
+use crate::testing::name;
 use proptest::prelude::*;
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
+use std::fs;
 
 fn head() -> Head {
     Head { nearside_last_good: VERSION, cluster: "prod".into(), zone: "example.com".into() }

@@ -5,13 +5,10 @@ use crate::publish::intent::DesiredName;
 use crate::publish::marker::digest;
 use crate::publish::observed::{ObservedMarker, RecordSets};
 use crate::record::{Rrset, RrsetData, Ttl};
+use crate::testing::name;
 
 const HOST: &str = "video.example.com";
 const MARKER: &str = "video._nearside.example.com";
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
 
 fn policy() -> ZonePolicy {
     ZonePolicy { origin: name("example.com"), cluster: "prod".into(), dedicated: false, adopt: BTreeSet::new() }

@@ -103,11 +103,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::name;
     use std::time::Duration;
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn what_has_changed_comes_before_what_is_looked_at_again() {

@@ -1,7 +1,8 @@
 //! One round of a worker: the names that are due flow in; what the server holds there is read, what differs is sent and read back,
 //! and each name becomes due again when there is reason to.
 
-use super::{Worker, chance};
+use super::Worker;
+use crate::chance::chance;
 use crate::limits::{ROUND_NAMES, STALE_CHECK, UNREADABLE_PAUSE};
 use crate::name::Name;
 use crate::publish::batch::{Batch, Round};

@@ -2,14 +2,11 @@
 
 use super::*;
 use crate::record::Soa;
+use crate::testing::name;
 use crate::wire::rdata::gather;
 use hickory_proto::rr::RecordData as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
 
 fn a(addresses: &[[u8; 4]]) -> Rrset {
     Rrset { ttl: Ttl::constant(30), data: RrsetData::A(addresses.iter().map(|&octets| octets.into()).collect()) }
