@@ -194,6 +194,11 @@ impl Connection {
     }
 
     async fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, Failure> {
+        if self.stream.buffer().is_empty() {
+            // A server that gathers its replies waits for this before it sends more. The system forgets it soon, and where it does
+            // not take it, replies come all the same.
+            let _ = self.stream.get_ref().set_quickack(true);
+        }
         let read = timeout_at(deadline, async {
             let length = self.stream.read_u16().await?;
             let mut octets = vec![0; usize::from(length)];
