@@ -134,6 +134,11 @@ pub enum Problem {
     /// The name belongs to no zone that is served.
     #[error("\"{0}\" is in none of the served zones (--zone)")]
     OutsideZones(Name),
+    /// A name that is none in DNS: other name servers cannot have it.
+    #[error(
+        "\"{0}\" is an alias of a wildcard host, which only Nearside's own name server answers for; it is left out"
+    )]
+    WildcardAlias(String),
     /// RFC 1034 §3.6.2: other data at the name, or the apex.
     #[error("a CNAME at \"{0}\" cannot stand beside the other records of that name; the CNAME is left out")]
     CnameBesideData(Name),

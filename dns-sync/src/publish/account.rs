@@ -3,7 +3,7 @@
 
 use super::config::Publication;
 use super::fact::{Fact, Place};
-use super::guard::Changed;
+use super::guard::{Changed, Shared};
 use super::metrics::PublishMetrics;
 use super::progress::Progress;
 use crate::desired::{ObjectKey, Rejection};
@@ -25,6 +25,8 @@ pub struct News {
     pub objects: BTreeMap<ObjectKey, Option<i64>>,
     /// All that is not published, where that has changed.
     pub rejections: Option<BTreeSet<Rejection>>,
+    /// Names that several objects ask for, where that has changed.
+    pub shared: Option<Shared>,
     /// Whether all objects are known.
     pub synced: bool,
 }
@@ -129,6 +131,9 @@ impl Account {
             news.objects.iter().for_each(|(key, generation)| progress.object(key, *generation));
             if let Some(rejections) = &news.rejections {
                 progress.rejected(rejections);
+            }
+            if let Some(shared) = news.shared {
+                progress.share(shared);
             }
             if news.synced {
                 progress.synced();

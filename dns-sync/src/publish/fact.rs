@@ -59,6 +59,8 @@ pub enum Event {
         /// What the server said.
         outcome: Result<(), Failure>,
     },
+    /// So many files of keys are of no use now. What was read from them before goes on to be used.
+    UnusableKeys(usize),
     /// The whole zone was read: these names are there and nobody asks for them.
     Found(BTreeMap<Name, Found>),
     /// Something about one name.

@@ -5,7 +5,7 @@
 use super::account::News;
 use super::confirmation::Confirmations;
 use super::fact::{Event, Fact, NameEvent, Place};
-use super::guard::{Guard, List, Source};
+use super::guard::{Guard, List, Shared, Source};
 use super::intent::Intent;
 use super::last_good::{LastGood, LastGoodFile};
 use crate::desired::{Desired, ObjectKey, Rejection, parse};
@@ -50,6 +50,7 @@ pub struct Feed {
     saved_at: Instant,
     confirmations: Option<Confirmations>,
     rejections: BTreeSet<Rejection>,
+    shared: Shared,
     /// Where account is kept, and the generations that what is told there follows from.
     account: mpsc::UnboundedSender<News>,
     reports: SharedReports,
@@ -81,6 +82,7 @@ impl Feed {
             saved_at: Instant::now(),
             confirmations: state_dir.map(|directory| Confirmations::new(directory, told.keys())),
             rejections: BTreeSet::new(),
+            shared: Shared::new(),
             files,
             told,
             account,
@@ -198,17 +200,19 @@ impl Feed {
         let live_since = self.guard.live_since();
         let is_busy = !changed.is_empty();
         let is_other = std::mem::replace(&mut self.live_since, live_since) != live_since;
-        let rejections: BTreeSet<Rejection> = match is_busy {
-            true => self.guard.rejections().cloned().collect(),
-            false => self.rejections.clone(),
-        };
+        let rejections = self.rejections_anew(is_busy);
+        let shared = (is_busy && *self.guard.shared() != self.shared).then(|| self.guard.shared().clone());
         let synced = self.objects.is_none();
         if is_busy || synced {
             let objects = if synced { self.reports.noted() } else { BTreeMap::new() };
-            let is_news = is_busy || is_other || !objects.is_empty();
-            let rejections = (rejections != self.rejections).then(|| rejections.clone());
+            let is_news = is_busy || is_other || !objects.is_empty() || rejections.is_some();
+            let news = || News { names: changed.clone(), objects, rejections, shared: shared.clone(), synced };
             // It ends only with the program.
-            drop(is_news.then(|| self.account.send(News { names: changed.clone(), objects, rejections, synced })));
+            drop(is_news.then(|| self.account.send(news())));
+        }
+        if let Some(shared) = shared {
+            self.warn_of(&shared);
+            self.shared = shared;
         }
         let mut names = changed;
         for (origin, workers) in &self.told {
@@ -226,13 +230,30 @@ impl Feed {
             // A worker ends only with the program.
             workers.iter().for_each(|worker| drop(worker.send(Arc::clone(&change))));
         }
-        if is_busy {
-            for rejection in rejections.difference(&self.rejections) {
-                warn!("{rejection}");
-            }
-            self.rejections = rejections;
-        }
         is_busy
+    }
+
+    /// All that is not published, where that has changed; what is new in it is logged.
+    fn rejections_anew(&mut self, is_busy: bool) -> Option<BTreeSet<Rejection>> {
+        if !self.guard.rejections_have_changed() && !is_busy {
+            return None;
+        }
+        let rejections: BTreeSet<Rejection> = self.guard.rejections().cloned().collect();
+        if rejections == self.rejections {
+            return None;
+        }
+        for rejection in rejections.difference(&self.rejections) {
+            warn!("{rejection}");
+        }
+        self.rejections.clone_from(&rejections);
+        Some(rejections)
+    }
+
+    fn warn_of(&self, shared: &Shared) {
+        for (name, others) in shared.iter().filter(|(name, others)| self.shared.get(*name) != Some(*others)) {
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            warn!(%name, others = others.join(", "), "several DNSEndpoints ask for the name; the records of all are published");
+        }
     }
 
     async fn save(&mut self) {

@@ -16,7 +16,7 @@ use super::garbage::Found;
 use super::intent::{DesiredName, Hold, Intent};
 use super::last_good::{LastGood, Remembered};
 use super::observed::RecordSets;
-use crate::desired::{Desired, ObjectKey, Rejection};
+use crate::desired::{Desired, ObjectKey, Problem, Rejection};
 use crate::limits::{ORPHAN_GRACE, SOURCE_TOLERANCE};
 use crate::name::Name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,9 @@ pub enum Source {
 /// What has changed, by zone and name. None for names that are no matter of ours any more.
 pub type Changed = BTreeMap<Name, BTreeMap<Name, Option<Intent>>>;
 
+/// Names that several objects ask for, with those that are not the first.
+pub type Shared = BTreeMap<Name, Vec<ObjectKey>>;
+
 /// Makes intents.
 #[derive(Debug, Default)]
 pub struct Guard {
@@ -54,6 +57,7 @@ pub struct Guard {
     live_since: Option<Instant>,
     failing_since: Option<Instant>,
     rejections: BTreeMap<Name, Vec<Rejection>>,
+    shared: Shared,
     capped: BTreeMap<Name, Vec<Capped>>,
 }
 
@@ -97,7 +101,28 @@ impl Guard {
 
     /// An object was added or changed.
     pub fn apply(&mut self, object: &Desired) {
-        self.dirty.extend(self.objects.put(object.key.clone(), Asked::of(object)));
+        let asked = Asked::of(object, self.rejections_of(object));
+        self.dirty.extend(self.objects.put(object.key.clone(), asked));
+    }
+
+    /// What of an object cannot be published here. An object whose names are all outside of the zones is another publisher's matter,
+    /// and shares of addresses are nothing that other name servers know.
+    fn rejections_of(&self, object: &Desired) -> Vec<Rejection> {
+        let aliases: Vec<_> =
+            object.wildcard_aliases.iter().filter(|(_, alias, _)| self.zone_of(alias.domain()).is_some()).collect();
+        let is_nameless = object.records.is_empty() && object.wildcard_aliases.is_empty();
+        let is_ours = || object.records.iter().any(|(_, name, _)| self.zone_of(name).is_some());
+        let mut found = Vec::new();
+        if is_nameless || !aliases.is_empty() || is_ours() {
+            let is_share = |rejection: &&Rejection| matches!(rejection.problem, Problem::Weights(_));
+            found.extend(object.rejections.iter().filter(|rejection| !is_share(rejection)).cloned());
+        }
+        found.extend(aliases.into_iter().map(|(index, alias, _)| Rejection {
+            object: object.key.clone(),
+            field: format!("spec.endpoints[{index}].dnsName"),
+            problem: Problem::WildcardAlias(alias.to_string()),
+        }));
+        found
     }
 
     /// An object was seen to be deleted.
@@ -226,9 +251,19 @@ impl Guard {
         names.filter_map(|name| Some((name.clone(), self.zone_of(&name)?))).collect()
     }
 
-    /// What was left out because other objects ask for something that cannot stand beside it.
+    /// What was left out: of single objects, and because other objects ask for something that cannot stand beside it.
     pub fn rejections(&self) -> impl Iterator<Item = &Rejection> {
-        self.rejections.values().flatten()
+        self.objects.rejections().chain(self.rejections.values().flatten())
+    }
+
+    /// Whether an object has other parts that cannot be published than at the last call, though it may ask for the same.
+    pub fn rejections_have_changed(&mut self) -> bool {
+        self.objects.rejections_have_changed()
+    }
+
+    /// The names that several objects ask for.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The RRsets of which only a part is published.
@@ -257,6 +292,7 @@ impl Guard {
         let Some(zone) = self.zones.get_mut(origin) else { return true };
         let Some(united) = self.objects.united(name) else {
             self.rejections.remove(name);
+            self.shared.remove(name);
             self.capped.remove(name);
             let Some(entry) = zone.names.get_mut(name) else { return false };
             if entry.going.is_none() {
@@ -266,6 +302,7 @@ impl Guard {
             return true;
         };
         set(&mut self.rejections, name, united.rejections);
+        set(&mut self.shared, name, united.others);
         let (sets, capped) = cap(name, united.sets);
         set(&mut self.capped, name, capped);
         let last = zone.names.get(name);
@@ -285,7 +322,8 @@ impl Entry {
             None if self.unconfirmed => Intent::Hold(Hold::Unconfirmed),
             None => Intent::Publish(self.desired.clone()),
             Some(_) if silent => Intent::Hold(Hold::SourceSilent),
-            Some(Going { state: State::Pending, .. }) => Intent::Hold(Hold::Unconfirmed),
+            Some(Going { state: State::Pending, .. }) if self.unconfirmed => Intent::Hold(Hold::Unconfirmed),
+            Some(Going { state: State::Pending, .. }) => Intent::Hold(Hold::Lingering),
             Some(Going { state: State::Held { going, of }, .. }) => {
                 Intent::Hold(Hold::TooMany { going: *going, of: *of })
             }

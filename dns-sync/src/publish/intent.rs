@@ -37,6 +37,9 @@ pub enum Hold {
     /// No object asks for the name any more, and nobody has said that its object was deleted.
     #[error("no object asks for it, and none was seen to be deleted")]
     Unconfirmed,
+    /// Its object was deleted a moment ago: it goes in a moment, unless it is asked for again.
+    #[error("its object is deleted; it goes in a moment")]
+    Lingering,
     /// Too many names or addresses would go at once.
     #[error("{going} of {of} names would go at once")]
     TooMany {

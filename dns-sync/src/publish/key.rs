@@ -1,5 +1,6 @@
 //! The TSIG keys for one server: files flow in, the key to sign with flows out. Files are read again when they have changed, and of
-//! several keys the one is used that the server takes. Owned and called by the worker of the server.
+//! several keys the one is used that the server takes. A file that was of use and is not any more keeps its last keys: what is
+//! written badly, or not there for a moment, stops no publisher. Owned and called by the worker of the server.
 
 mod syntax;
 
@@ -74,7 +75,21 @@ pub enum KeyProblem {
 struct Watched {
     source: KeySource,
     stamp: Option<Stamp>,
-    keys: Result<Vec<Arc<Key>>, UnusableKey>,
+    /// As they were read last, whatever became of the file since.
+    keys: Vec<Arc<Key>>,
+    /// What is wrong with the file now.
+    problem: Option<UnusableKey>,
+}
+
+impl Watched {
+    fn read(&mut self) {
+        let (stamp, keys) = read(&self.source);
+        self.stamp = stamp;
+        match keys {
+            Ok(keys) => (self.keys, self.problem) = (keys, None),
+            Err(problem) => self.problem = Some(problem),
+        }
+    }
 }
 
 /// What changes when a file is written or replaced, also by another target of a symbolic link as Kubernetes does with Secrets.
@@ -90,8 +105,9 @@ impl Keys {
     /// Reads all files. One that cannot be read is told by [`Keys::problems`] and read again when it has changed.
     pub fn read(sources: &[KeySource]) -> Self {
         let sources = sources.iter().map(|source| {
-            let (stamp, keys) = read(source);
-            Watched { source: source.clone(), stamp, keys }
+            let mut watched = Watched { source: source.clone(), stamp: None, keys: Vec::new(), problem: None };
+            watched.read();
+            watched
         });
         Self { sources: sources.collect(), current: 0, refused: 0 }
     }
@@ -103,7 +119,7 @@ impl Keys {
             let path = path_of(&watched.source);
             // Without a stamp there was no file: every look may find one.
             if watched.stamp.is_none() || watched.stamp != stamp(path) {
-                (watched.stamp, watched.keys) = read(&watched.source);
+                watched.read();
             }
         }
         let changed = self.all() != before;
@@ -135,9 +151,9 @@ impl Keys {
         self.refused != 0
     }
 
-    /// The files that are of no use, and why.
+    /// The files that are of no use now, and why. Those that were of use before go on with the keys that they had.
     pub fn problems(&self) -> Vec<UnusableKey> {
-        self.sources.iter().filter_map(|watched| watched.keys.as_ref().err().cloned()).collect()
+        self.sources.iter().filter_map(|watched| watched.problem.clone()).collect()
     }
 
     /// Whether any file was named at all: else requests are not signed.
@@ -147,7 +163,7 @@ impl Keys {
 
     /// All keys of all files that are of use.
     pub fn all(&self) -> Vec<Arc<Key>> {
-        self.sources.iter().flat_map(|watched| watched.keys.iter().flatten()).cloned().collect()
+        self.sources.iter().flat_map(|watched| &watched.keys).cloned().collect()
     }
 }
 

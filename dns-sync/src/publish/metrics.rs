@@ -21,6 +21,7 @@ pub struct PublishMetrics {
     server_up: IntGaugeVec,
     backoff: GaugeVec,
     clock_skew: IntGaugeVec,
+    unusable_keys: IntGaugeVec,
     /// `nearside_dns_reports_total`.
     pub reports: IntCounterVec,
 }
@@ -81,13 +82,25 @@ impl PublishMetrics {
                 "What the name server's clock shows less what ours shows, when it refused a signature for that.",
                 &place,
             )?,
+            unusable_keys: gauge(
+                "nearside_dns_unusable_key_files",
+                "Files of keys for the name server that cannot be read now; the last keys of each are used.",
+                &place,
+            )?,
             reports: counter(
                 "nearside_dns_reports_total",
                 "Attempts to tell the cluster what became of a DNSEndpoint, by result.",
                 &["result"],
             )?,
         };
-        for gauge in [&metrics.desired, &metrics.published, &metrics.blocked, &metrics.server_up, &metrics.clock_skew] {
+        for gauge in [
+            &metrics.desired,
+            &metrics.published,
+            &metrics.blocked,
+            &metrics.server_up,
+            &metrics.clock_skew,
+            &metrics.unusable_keys,
+        ] {
             registry.register(Box::new(gauge.clone()))?;
         }
         for counter in [&metrics.updates, &metrics.drift, &metrics.reports] {
@@ -119,6 +132,9 @@ impl PublishMetrics {
                 let result = outcome.as_ref().err().map_or("NoError", Failure::word);
                 self.updates.with_label_values(&[&zone, &server, result]).inc();
                 self.update_seconds.with_label_values(&place).observe(took.as_secs_f64());
+            }
+            Event::UnusableKeys(count) => {
+                self.unusable_keys.with_label_values(&place).set(i64::try_from(*count).unwrap_or(i64::MAX));
             }
             Event::Name(..) | Event::Found(_) => {}
         }

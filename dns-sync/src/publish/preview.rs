@@ -32,8 +32,7 @@ pub struct Preview {
 /// Looks what these objects would change.
 pub async fn preview(publication: &Publication, objects: &[DesiredObject], list: List) -> Preview {
     let objects: Vec<Desired> = objects.iter().map(parse).collect();
-    let (mut intents, mut rejections) = intents(publication, &objects, list);
-    rejections.extend(objects.into_iter().flat_map(|object| object.rejections));
+    let (mut intents, rejections) = intents(publication, &objects, list);
     let mut reading = JoinSet::new();
     for (zone_place, zone) in publication.zones.iter().enumerate() {
         let intents = Arc::new(intents.remove(&zone.origin).unwrap_or_default());

@@ -11,6 +11,7 @@ mod tests;
 
 use super::fact::{Event, Fact, NameEvent, Place};
 use super::failure::Failure;
+use super::guard::Shared;
 use super::intent::{DesiredName, Hold, Intent};
 use super::observed::RecordSets;
 use super::plan::{Conflict, Stale, Unfit, WriteKind};
@@ -30,6 +31,8 @@ pub struct Progress {
     places: BTreeMap<Place, Server>,
     names: BTreeMap<Name, NameProgress>,
     objects: BTreeMap<ObjectKey, Object>,
+    rejected: BTreeMap<ObjectKey, Rejected>,
+    shared: Shared,
     synced: bool,
     samples: Vec<Sample>,
 }
@@ -71,7 +74,14 @@ struct Server {
 struct Object {
     /// `metadata.generation` that the intents follow from.
     generation: i64,
-    rejections: Vec<Rejection>,
+}
+
+/// What of an object is not published.
+#[derive(Debug, Default)]
+struct Rejected {
+    faults: Vec<Rejection>,
+    /// Without a loss to what can be asked for in DNS.
+    left_out: Vec<Rejection>,
 }
 
 #[derive(Debug)]
@@ -136,13 +146,19 @@ impl Progress {
 
     /// These parts of objects are not published.
     pub fn rejected(&mut self, rejections: &BTreeSet<Rejection>) {
-        self.objects.values_mut().for_each(|object| object.rejections.clear());
-        let ours = rejections.iter().filter(|rejection| !matches!(rejection.problem, Problem::OutsideZones(_)));
-        for rejection in ours {
-            if let Some(object) = self.objects.get_mut(&rejection.object) {
-                object.rejections.push(rejection.clone());
+        self.rejected.clear();
+        for rejection in rejections.iter().filter(|one| !matches!(one.problem, Problem::OutsideZones(_))) {
+            let rejected = self.rejected.entry(rejection.object.clone()).or_default();
+            match rejection.problem {
+                Problem::WildcardAlias(_) => rejected.left_out.push(rejection.clone()),
+                _ => rejected.faults.push(rejection.clone()),
             }
         }
+    }
+
+    /// These names are asked for by several objects.
+    pub fn share(&mut self, shared: Shared) {
+        self.shared = shared;
     }
 
     /// This is to be done about a name of a zone; `None` where it is no matter of ours any more. Gives what should be looked for.
@@ -213,7 +229,7 @@ impl Progress {
                 server.failure = Some(failure.clone());
                 server.pause = *pause;
             }
-            Event::Updated { .. } | Event::Found(_) => {}
+            Event::Updated { .. } | Event::UnusableKeys(_) | Event::Found(_) => {}
             Event::Name(name, event) => return self.hear_of(name, &fact.place, event, now),
         }
         None

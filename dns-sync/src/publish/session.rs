@@ -4,7 +4,7 @@
 
 use super::connection::{Bounds, Connection};
 use super::failure::{Failure, SignatureFault};
-use super::key::Keys;
+use super::key::{Keys, UnusableKey};
 use super::observed::Observation;
 use super::transfer::ZoneContent;
 use super::update::Update;
@@ -81,6 +81,11 @@ impl Session {
             self.connection = None;
         }
         changed
+    }
+
+    /// The files of keys that are of no use now.
+    pub fn unusable_keys(&self) -> Vec<UnusableKey> {
+        self.keys.problems()
     }
 
     /// A connection, signed with the key of the moment.

@@ -18,6 +18,7 @@ use super::fence::Fence;
 use super::garbage::find;
 use super::intent::Intent;
 use super::isolation::Isolation;
+use super::key::UnusableKey;
 use super::plan::ZonePolicy;
 use super::session::Session;
 use crate::chance::chance;
@@ -55,6 +56,8 @@ pub struct Worker {
     census_at: Option<Instant>,
     /// How the last such reading failed.
     census_failure: Option<Failure>,
+    /// The files of keys that were of no use when that was told last.
+    unusable_keys: Vec<UnusableKey>,
 }
 
 impl Worker {
@@ -85,6 +88,7 @@ impl Worker {
             paused_until: None,
             census_at: None,
             census_failure: None,
+            unusable_keys: Vec::new(),
         }
     }
 
@@ -97,6 +101,7 @@ impl Worker {
             if *stop.borrow() {
                 return;
             }
+            self.tell_unusable_keys();
             let now = Instant::now();
             if self.paused_until.is_none_or(|until| until <= now) && self.due.next().is_some_and(|at| at <= now) {
                 self.paused_until = None;
@@ -177,6 +182,22 @@ impl Worker {
                 self.census_failure = Some(failure);
             }
         }
+    }
+
+    /// Tells which files of keys are of no use, where that is others than before.
+    fn tell_unusable_keys(&mut self) {
+        let unusable = self.session.unusable_keys();
+        if unusable == self.unusable_keys {
+            return;
+        }
+        for new in unusable.iter().filter(|one| !self.unusable_keys.contains(one)) {
+            tracing::warn!(place = %self.place, "a file of keys is of no use; the keys read from it before, if any, are used: {new}");
+        }
+        if unusable.is_empty() {
+            tracing::info!(place = %self.place, "all files of keys can be read");
+        }
+        self.facts.tell(&self.place, Instant::now(), Event::UnusableKeys(unusable.len()));
+        self.unusable_keys = unusable;
     }
 
     fn pause(&mut self, failure: Failure) {

@@ -1,12 +1,19 @@
 //! What the cluster is told while records are published on real name servers: the program, BIND and Knot, and an API server that is
 //! as strict as a real one. What a name server has taken and what every name server answers are told apart.
 
+mod objects;
+mod restart;
+mod seen;
+
 use crate::client::{PATIENCE, eventually};
 use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
 use nearside_loadtest::lab::Place;
 use nearside_loadtest::name_servers::{NameServer, Setup, Software, TsigKey, Zone, free_address, zone_text};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -35,6 +42,7 @@ impl Publisher {
     fn start(api: &ApiServer, key: &TsigKey, servers: &[(SocketAddr, bool)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("state")).unwrap();
         std::fs::write(path("kubeconfig"), api.kubeconfig_yaml()).unwrap();
         std::fs::write(path("key"), key.clause()).unwrap();
         let server = |(address, update): &(SocketAddr, bool)| match update {
@@ -42,19 +50,34 @@ impl Publisher {
             false => json!({"address": address, "update": false}),
         };
         let servers: Vec<Value> = servers.iter().map(server).collect();
-        let config = json!({"cluster": "prod-1", "zones": [{"zone": ZONE, "servers": servers}]});
+        let config =
+            json!({"cluster": "prod-1", "stateDir": path("state"), "zones": [{"zone": ZONE, "servers": servers}]});
         std::fs::write(path("config.yaml"), config.to_string()).unwrap();
         let admin = free_address(&Place::host(), IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
-        let process = Command::new(PROGRAM)
+        let process = Self::spawn(directory.path(), admin);
+        Self { process, directory, admin }
+    }
+
+    fn spawn(directory: &Path, admin: SocketAddr) -> Child {
+        Command::new(PROGRAM)
             .env_clear()
-            .env("KUBECONFIG", path("kubeconfig"))
-            .args(["publish", "--config", path("config.yaml").to_str().unwrap()])
+            .env("KUBECONFIG", directory.join("kubeconfig"))
+            .args(["publish", "--config", directory.join("config.yaml").to_str().unwrap()])
             .args(["--admin-listen", &admin.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
-        Self { process, directory, admin }
+            .unwrap()
+    }
+
+    /// Ends it in order.
+    fn stop(&mut self) {
+        end(&mut self.process);
+    }
+
+    /// Starts it again with what it has on disk.
+    fn start_again(&mut self) {
+        self.process = Self::spawn(self.directory.path(), self.admin);
     }
 
     /// `status` with more arguments.
@@ -69,6 +92,12 @@ impl Publisher {
     }
 }
 
+/// Ends a program in order.
+fn end(process: &mut Child) {
+    kill_process(Pid::from_raw(process.id().try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
+    eventually("the program ends", || process.try_wait().unwrap().is_some());
+}
+
 async fn cluster(definition: &str) -> ApiServer {
     let api = ApiServer::start(Options { custom_kinds: false, ..Options::default() }).await.unwrap();
     api.seed_manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: router}\n").unwrap();
@@ -77,10 +106,16 @@ async fn cluster(definition: &str) -> ApiServer {
 }
 
 fn ask_for(api: &ApiServer, target: &str) {
-    let endpoint = json!({"dnsName": "a.apps.test", "recordType": "A", "recordTTL": 30, "targets": [target]});
-    api.seed(json!({
+    ask(api, "a", &[("a.apps.test", "A", &[target])]);
+}
+
+/// Makes an object, or gives it other records.
+fn ask(api: &ApiServer, name: &str, records: &[(&str, &str, &[&str])]) {
+    let endpoint = |(host, record_type, targets): &(&str, &str, &[&str])| json!({"dnsName": host, "recordType": record_type, "recordTTL": 30, "targets": targets});
+    let endpoints: Vec<Value> = records.iter().map(endpoint).collect();
+    api.apply(json!({
         "apiVersion": OBJECT.api_version, "kind": OBJECT.kind,
-        "metadata": {"namespace": OBJECT.namespace, "name": OBJECT.name}, "spec": {"endpoints": [endpoint]},
+        "metadata": {"namespace": OBJECT.namespace, "name": name}, "spec": {"endpoints": endpoints},
     }))
     .unwrap();
 }
@@ -91,10 +126,29 @@ fn status(api: &ApiServer) -> Value {
 
 /// A condition as `True Visible`, empty where there is none.
 fn condition(api: &ApiServer, kind: &str) -> String {
-    let status = status(api);
+    condition_of(api, OBJECT.name, kind).0
+}
+
+/// A condition of an object as `True Visible`, and its message.
+fn condition_of(api: &ApiServer, name: &str, kind: &str) -> (String, String) {
+    let status = api.get(ObjectRef { name, ..OBJECT }).unwrap()["status"].clone();
     let found = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-    found.map(|found| format!("{} {}", text(found, "status"), text(found, "reason"))).unwrap_or_default()
+    let short = |found: &Value| format!("{} {}", text(found, "status"), text(found, "reason"));
+    found.map(|found| (short(found), text(found, "message"))).unwrap_or_default()
+}
+
+/// One of each, with the same zone.
+fn all_three(key: &TsigKey) -> Vec<NameServer> {
+    Software::ALL.into_iter().map(|software| NameServer::start(software, &primary(key)).unwrap()).collect()
+}
+
+fn updated(servers: &[NameServer]) -> Vec<(SocketAddr, bool)> {
+    servers.iter().map(|server| (server.address(), true)).collect()
+}
+
+fn records(server: &NameServer, name: &str) -> BTreeSet<String> {
+    server.ask(name, "A").map(|answer| answer.records).unwrap_or_default()
 }
 
 fn primary(key: &TsigKey) -> Setup {
@@ -181,7 +235,7 @@ async fn a_definition_without_conditions_gets_the_generation_alone() {
 }
 
 /// `serve` on a cluster, at an address, with another name server to verify.
-fn serve(api: &ApiServer, directory: &std::path::Path, listen: SocketAddr, other: SocketAddr) -> Child {
+fn serve(api: &ApiServer, directory: &Path, listen: SocketAddr, other: SocketAddr) -> Child {
     let kubeconfig = directory.join(listen.port().to_string());
     std::fs::write(&kubeconfig, api.kubeconfig_yaml()).unwrap();
     let (listen, other) = (listen.to_string(), other.to_string());

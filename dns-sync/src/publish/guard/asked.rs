@@ -21,6 +21,8 @@ pub(super) struct Asked {
     missing_since: Option<Instant>,
     /// Whether only the disk knows it.
     remembered: bool,
+    /// What of it cannot be published.
+    rejections: Vec<Rejection>,
 }
 
 /// What all objects that ask for a name ask for together.
@@ -32,6 +34,8 @@ pub(super) struct United {
     /// Whether none of them is known to be there.
     pub(super) unconfirmed: bool,
     pub(super) rejections: Vec<Rejection>,
+    /// The others that are known to ask for it beside [`United::object`].
+    pub(super) others: Vec<ObjectKey>,
 }
 
 /// All objects, by key and by the names that they ask for.
@@ -40,16 +44,19 @@ pub(super) struct Objects {
     by_key: BTreeMap<ObjectKey, Asked>,
     by_name: BTreeMap<Name, BTreeSet<ObjectKey>>,
     missing: BTreeSet<ObjectKey>,
+    rejections: BTreeMap<ObjectKey, Vec<Rejection>>,
+    /// Whether they are others than when that was asked last.
+    rejections_changed: bool,
 }
 
 impl Asked {
-    pub(super) fn of(object: &Desired) -> Self {
+    pub(super) fn of(object: &Desired, rejections: Vec<Rejection>) -> Self {
         let records = object.records.clone();
-        Self { generation: object.generation, records, missing_since: None, remembered: false }
+        Self { generation: object.generation, records, missing_since: None, remembered: false, rejections }
     }
 
     pub(super) fn remembered(generation: u64) -> Self {
-        Self { generation, records: Vec::new(), missing_since: None, remembered: true }
+        Self { generation, records: Vec::new(), missing_since: None, remembered: true, rejections: Vec::new() }
     }
 
     fn is_there(&self) -> bool {
@@ -70,7 +77,13 @@ impl Objects {
 
     /// Puts an object in the place of what was known of it; gives the names that it asks or asked for.
     pub(super) fn put(&mut self, key: ObjectKey, asked: Asked) -> BTreeSet<Name> {
+        let before = self.rejections.get(&key).cloned().unwrap_or_default();
+        let changed = self.rejections_changed || before != asked.rejections;
         let mut names = self.remove(&key);
+        self.rejections_changed = changed;
+        if !asked.rejections.is_empty() {
+            self.rejections.insert(key.clone(), asked.rejections.clone());
+        }
         for (_, name, _) in &asked.records {
             self.by_name.entry(name.clone()).or_default().insert(key.clone());
             names.insert(name.clone());
@@ -84,6 +97,7 @@ impl Objects {
         let names = self.names(key);
         self.by_key.remove(key);
         self.missing.remove(key);
+        self.rejections_changed |= self.rejections.remove(key).is_some();
         for name in &names {
             if let Some(keys) = self.by_name.get_mut(name) {
                 keys.remove(key);
@@ -93,6 +107,16 @@ impl Objects {
             }
         }
         names
+    }
+
+    /// What of the objects cannot be published, whatever the others ask for.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = &Rejection> {
+        self.rejections.values().flatten()
+    }
+
+    /// Whether that has changed since the last call.
+    pub(super) fn rejections_have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.rejections_changed)
     }
 
     /// Takes note that an object is missing in a list; gives whether it is gone.
@@ -134,16 +158,15 @@ impl Objects {
         });
         let (rrsets, rejections) = unite(name, records);
         let sets = rrsets.into_iter().map(|rrset| (rrset.data.record_type(), rrset)).collect();
+        let mut there = asking.iter().filter(|(_, asked)| asked.is_there()).map(|(key, _)| (*key).clone());
+        let first = there.next();
         Some(United {
             sets,
             generation: asking.iter().map(|(_, asked)| asked.generation).max()?,
-            object: asking
-                .iter()
-                .find(|(_, asked)| asked.is_there())
-                .or_else(|| asking.first())
-                .map(|(key, _)| (*key).clone())?,
-            unconfirmed: !asking.iter().any(|(_, asked)| asked.is_there()),
+            unconfirmed: first.is_none(),
+            object: first.or_else(|| asking.first().map(|(key, _)| (*key).clone()))?,
             rejections,
+            others: there.collect(),
         })
     }
 }

@@ -147,7 +147,7 @@ fn an_empty_first_list_withdraws_nothing_also_from_a_directory() {
 fn a_deletion_that_was_seen_withdraws_after_a_moment() {
     let mut bench = Bench::listed(&[object("a", 7, &["a"], "192.0.2.1")]);
     bench.delete("a");
-    assert_eq!(bench.intent("a"), &Intent::Hold(Hold::Unconfirmed));
+    assert_eq!(bench.intent("a"), &Intent::Hold(Hold::Lingering));
     bench.wait(WITHDRAWAL_LINGER);
     assert_eq!(bench.intent("a"), &Intent::Withdraw { generation: 7 });
     bench.guard.gone(&zone(), &host("a"));
@@ -294,6 +294,46 @@ fn objects_that_ask_for_the_same_name_are_united_and_leave_one_by_one() {
     assert_eq!(bench.published("x").generation, 10, "newer than what was there");
     bench.list(&[]);
     assert_eq!(bench.intent("x"), &Intent::Hold(Hold::Unconfirmed));
+}
+
+#[test]
+fn of_objects_that_ask_for_the_same_name_the_others_are_known() {
+    let mut bench = Bench::listed(&[object("b", 9, &["x"], "192.0.2.2"), object("a", 7, &["x", "y"], "192.0.2.1")]);
+    assert_eq!(bench.guard.shared(), &[(host("x"), vec![key("b")])].into());
+    bench.delete("a");
+    assert!(bench.guard.shared().is_empty());
+    assert_eq!(bench.published("x").object, key("b"));
+}
+
+#[test]
+fn what_cannot_be_published_costs_itself_alone_and_is_told_until_it_is_mended() {
+    let endpoint = |name: &str, record_type: &str, target: &str| DesiredEndpoint {
+        dns_name: name.into(),
+        record_type: record_type.into(),
+        targets: vec![target.into()],
+        record_ttl: Some(30),
+    };
+    let of = |name: &str, endpoints: Vec<DesiredEndpoint>| {
+        parse(&DesiredObject { key: key(name), generation: 1, endpoints, weights: Some("no weights".into()) })
+    };
+    let wild = vec![
+        endpoint("*.example.com", "A", "192.0.2.1"),
+        endpoint("*--k3x7a.example.com", "A", "192.0.2.1"),
+        endpoint("mail.example.com", "MX", "10 mail"),
+    ];
+    let elsewhere =
+        vec![endpoint("*--k3x7a.example.net", "A", "192.0.2.1"), endpoint("x.example.net", "MX", "10 mail")];
+    let mut bench = Bench::listed(&[of("wild", wild.clone()), of("elsewhere", elsewhere)]);
+    bench.published("*");
+    let said = |bench: &Bench| bench.guard.rejections().map(ToString::to_string).collect::<Vec<_>>();
+    let all = said(&bench);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[0].contains("spec.endpoints[2].recordType") && all[1].contains("*--k3x7a.example.com"), "{all:?}");
+    assert!(bench.guard.rejections_have_changed() && !bench.guard.rejections_have_changed());
+    // The same names are asked for.
+    bench.apply(&of("wild", wild[..1].to_vec()));
+    assert!(bench.guard.rejections_have_changed());
+    assert_eq!(said(&bench), Vec::<String>::new());
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_secret_can_stand_alone() {
     assert_eq!(keys.current().as_deref(), Some(&key("nearside", Algorithm::HmacSha384, "secret of the key")));
     assert!(!keys.refresh(), "nothing has changed");
     fs::write(&file, "no secret!").unwrap();
-    assert!(keys.refresh());
+    let keys = Keys::read(&[source]);
     assert_eq!(keys.current(), None);
     let problem = UnusableKey { file, problem: KeyProblem::Secret };
     assert_eq!(keys.problems(), std::slice::from_ref(&problem));
@@ -104,9 +104,26 @@ fn a_file_is_read_again_when_it_is_written_replaced_or_comes_to_be() {
     assert!(keys.refresh());
     assert_eq!(keys.problems(), []);
     assert_eq!(secret_of(&keys), Some(true), "the first that is named comes first");
-    fs::remove_file(directory.path().join("key")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_of_no_use_any_more_keeps_its_last_key_and_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = written(directory.path(), "key", &clause("nearside", "hmac-sha256", SECRET));
+    let file = directory.path().join("key");
+    let mut keys = Keys::read(&[source]);
+    let before = keys.current().unwrap();
+    fs::write(&file, "key nearside {").unwrap();
+    assert!(!keys.refresh(), "the key is the same");
+    assert_eq!((keys.current(), keys.problems().len()), (Some(Arc::clone(&before)), 1));
+    fs::remove_file(&file).unwrap();
+    assert!(!keys.refresh());
+    assert_eq!(keys.current(), Some(before));
+    assert!(keys.problems()[0].to_string().contains("cannot be read"));
+    fs::write(&file, clause("nearside", "hmac-sha256", "dHdv")).unwrap();
     assert!(keys.refresh());
-    assert_eq!(secret_of(&keys), Some(false));
+    assert_eq!(keys.current().as_deref(), Some(&key("nearside", Algorithm::HmacSha256, "two")));
+    assert_eq!(keys.problems(), []);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What to say of an object: how far its names have come flows in, conditions for its status flow out. Texts stay the same while
 //! the matter does: each change is a write to the cluster.
 
-use super::{NameProgress, Progress, Trouble};
-use crate::desired::ObjectKey;
+use super::{NameProgress, Progress, Rejected, Trouble};
+use crate::desired::{ObjectKey, Rejection};
 use crate::limits::SERVERS_IN_A_MESSAGE;
 use crate::name::Name;
 use crate::overview::Stage;
@@ -53,7 +53,10 @@ impl Progress {
         let mut names: BTreeMap<&ObjectKey, Vec<(&Name, &NameProgress)>> = BTreeMap::new();
         for (name, known) in &self.names {
             if let Some(wanted) = &known.wanted {
-                names.entry(&wanted.object).or_default().push((name, known));
+                let others = self.shared.get(name).into_iter().flatten();
+                for key in std::iter::once(&wanted.object).chain(others) {
+                    names.entry(key).or_default().push((name, known));
+                }
             }
         }
         let of = |key: &ObjectKey| names.get(key).map_or(&[][..], Vec::as_slice);
@@ -62,17 +65,20 @@ impl Progress {
 
     fn statement(&self, key: &ObjectKey, names: &[(&Name, &NameProgress)], now: Instant) -> Option<Statement> {
         let object = self.objects.get(key)?;
-        if names.is_empty() && object.rejections.is_empty() {
+        let nothing = Rejected::default();
+        let Rejected { faults, left_out } = self.rejected.get(key).unwrap_or(&nothing);
+        if names.is_empty() && faults.is_empty() && left_out.is_empty() {
             return None;
         }
         let asked: Vec<&NameProgress> =
             names.iter().map(|(_, known)| *known).filter(|known| matches!(known.intent, Intent::Publish(_))).collect();
-        let whole = object.rejections.is_empty() && !asked.is_empty();
+        let whole = faults.is_empty() && !asked.is_empty();
         let applied = whole && asked.iter().all(|known| known.is_applied(&self.places, now));
         let visible = whole && asked.iter().all(|known| known.everywhere(&self.places, now) >= Stage::Visible);
         // What is to go is still there, and is of no matter for what is asked for.
         let settled = visible && asked.len() == names.len() && asked.iter().all(|known| known.is_settled(now));
-        let trouble = match object.rejections.first() {
+        let omitted = left_out.first().filter(|_| asked.is_empty());
+        let trouble = match faults.first().or(omitted) {
             Some(first) => Some((Reason::Rejected, format!("{}: {}", first.field, first.problem))),
             None => names.iter().filter_map(|(name, known)| self.trouble(name, known, now)).min_by_key(|(why, _)| *why),
         };
@@ -82,10 +88,17 @@ impl Progress {
             .filter(|place| self.places.get(place).is_some_and(|server| server.is_down_for_good(now)))
             .map(|place| format!("{}: does not answer", place.server))
             .collect();
+        let second = names.iter().find_map(|(name, known)| {
+            let first = known.wanted.as_ref().map(|wanted| &wanted.object).filter(|first| *first != key)?;
+            Some(format!(
+                "{name}: DNSEndpoint {first} asks for it, too, and is the first; the records of both are published"
+            ))
+        });
         let told = |kind, holds: bool, done: &str| {
             let (reason, message) = match &trouble {
                 _ if holds && !down.is_empty() => ("Degraded", listed(down.clone())),
-                _ if holds => (done, String::new()),
+                _ if holds && second.is_some() => (Reason::Conflict.word(), second.clone().unwrap_or_default()),
+                _ if holds => (done, noted(left_out)),
                 Some((reason, message)) => (reason.word(), message.clone()),
                 None => ("Waiting", String::new()),
             };
@@ -157,6 +170,16 @@ impl Progress {
         }
         (at.stage < Stage::Visible).then(|| (Reason::Waiting, "not looked at yet".to_owned()))
     }
+}
+
+/// What is left out, where everything else is as it should be.
+fn noted(left_out: &[Rejection]) -> String {
+    let Some(first) = left_out.first() else { return String::new() };
+    let more = match left_out.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("{}: {}{more}", first.field, first.problem)
 }
 
 /// A failure without what changes from one time to the next.

@@ -211,3 +211,47 @@ fn the_page_shows_each_name_on_each_server() {
     assert_eq!(name.reason.as_deref(), Some("ServerDown"));
     assert_eq!(page.servers[2].up, Some(false));
 }
+
+#[test]
+fn the_second_of_two_objects_that_ask_for_a_name_is_told_which_is_the_first() {
+    let mut stage = World::new();
+    let wanted = wanted(1, 1, 30);
+    stage.want(&wanted, 0);
+    let second = ObjectKey { namespace: "other".into(), name: "b".into() };
+    stage.progress.object(&second, Some(4));
+    stage.progress.share([(host(), vec![second.clone()])].into());
+    let said = |stage: &mut World, seconds: u64| {
+        let now = stage.at(seconds);
+        stage.progress.pass(now);
+        stage.progress.statements(now).remove(&second).flatten().unwrap()
+    };
+    assert!(!said(&mut stage, 0).visible);
+    for server in [0, 1] {
+        stage.hear(server, NameEvent::Applied { generation: 1 }, 1);
+    }
+    (0..3).for_each(|server| stage.see(server, &wanted, Ok(Vec::new()), 1));
+    let told = said(&mut stage, 1);
+    assert!(told.visible && told.generation == 4, "its records are there");
+    let visible = &told.conditions[1];
+    assert_eq!((visible.holds, visible.reason.as_str()), (Some(true), "Conflict"));
+    assert!(visible.message.starts_with("a.example.com: DNSEndpoint router/a asks for it, too"), "{}", visible.message);
+    assert_eq!(stage.short(1), "+Applied +Visible -Waiting", "the first is told nothing of it");
+}
+
+#[test]
+fn what_is_left_out_without_a_loss_is_said_beside_what_is_visible() {
+    let mut stage = World::new();
+    let wanted = wanted(1, 1, 30);
+    stage.want(&wanted, 0);
+    let problem = |problem| Rejection { object: object(), field: "spec.endpoints[1].dnsName".into(), problem };
+    stage.progress.rejected(&[problem(Problem::WildcardAlias("*--k3x7a.example.com".into()))].into());
+    for server in [0, 1] {
+        stage.hear(server, NameEvent::Applied { generation: 1 }, 1);
+    }
+    (0..3).for_each(|server| stage.see(server, &wanted, Ok(Vec::new()), 1));
+    assert_eq!(stage.short(1), "+Applied +Visible -Waiting");
+    let message = stage.said(1).conditions[1].message.clone();
+    assert!(message.contains("spec.endpoints[1].dnsName: \"*--k3x7a.example.com\""), "{message}");
+    stage.progress.rejected(&[problem(Problem::NoTarget)].into());
+    assert_eq!(stage.short(2), "-Rejected -Rejected -Rejected");
+}

@@ -3,6 +3,7 @@
 
 use crate::name::Name;
 use crate::publish::fact::{NameEvent, Place};
+use crate::publish::intent::Hold;
 use std::collections::BTreeMap;
 use tracing::{info, warn};
 
@@ -29,7 +30,11 @@ impl Notices {
             NameEvent::Isolated { failure, .. } => format!("left out for now: {failure}"),
         };
         if self.0.get(name) != Some(&trouble) {
-            warn!(%place, %name, "{trouble}");
+            match event {
+                // Nothing is in its way: it goes by itself.
+                NameEvent::Held(Hold::Lingering) => info!(%place, %name, "{trouble}"),
+                _ => warn!(%place, %name, "{trouble}"),
+            }
             self.0.insert(name.clone(), trouble);
         }
     }
