@@ -149,7 +149,17 @@ pub(crate) const SUBREQUEST_INTERIM: usize = 8;
 pub(crate) const ERROR_SERVICE_TIME: Duration = Duration::from_secs(5);
 /// Bytes of its body. More: the proxy's own page is sent.
 pub(crate) const ERROR_SERVICE_BYTES: usize = 256 * 1024;
-/// Bytes of the buffer of each direction of a passed-through connection.
+/// Bytes that a pipe may hold, largest first; what the kernel grants is used.
+pub(crate) const PIPE_SIZES: [usize; 3] = [1024 * 1024, 256 * 1024, 64 * 1024];
+/// Bytes that a pipe is to hold at least. Less: bytes are copied.
+pub(crate) const PIPE_LEAST: usize = 16 * 1024;
+/// Bytes that all pipes together may hold, and pipes; a transfer has one only while it moves something. More: bytes are copied.
+pub(crate) const PIPE_BUDGET: usize = 32 * 1024 * 1024;
+/// See [`PIPE_BUDGET`]. Twice as many descriptors, which [`SPARE_DESCRIPTORS`] has room for.
+pub(crate) const PIPES: usize = 64;
+/// Bytes that a transfer moves before others get their turn.
+pub(crate) const TRANSFER_TURN: u64 = 4 * 1024 * 1024;
+/// Bytes of the buffer of each direction of a passed-through connection that is copied.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 /// Bytes of one part on its way through a tunnel over HTTP/2; each direction holds two of them.
 pub(crate) const TUNNEL_PART: usize = 16 * 1024;

@@ -29,6 +29,7 @@ mod rate;
 mod relay;
 mod rules;
 mod server;
+mod splice;
 mod state;
 mod tls;
 mod trace;
@@ -48,6 +49,7 @@ use options::{Arguments, Config, ShutdownDelay};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
 use server::{Server, Shared};
+use splice::{PipePool, SpliceCounts};
 use state::{CurrentState, State, StateBuilder};
 use std::io;
 use std::process::ExitCode;
@@ -121,6 +123,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         &registry,
     )?;
     let access_log = access_log(&config, &registry)?;
+    let pipes = PipePool::new(SpliceCounts::new(&registry)?);
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
     let not_synced = readiness.block("the objects are not read completely yet");
@@ -196,6 +199,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         access_log,
         tracer.clone(),
         verifier,
+        pipes,
     ));
     let server = Arc::new(Server::new(shared));
     let mut accepting = JoinSet::new();

@@ -16,6 +16,7 @@ use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
 use crate::relay::Relays;
+use crate::splice::PipePool;
 use crate::state::{CurrentState, State};
 use crate::trace::Tracer;
 use nearside_routing::table::CompiledRoute;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     requests: AtomicU64,
     rates: RateLimiter,
     verifier: Verifier,
+    pipes: PipePool,
     resolver: Resolver,
     words: Recent<Arc<Word>>,
     subrequests: Subrequests,
@@ -60,6 +62,7 @@ impl Shared {
         access_log: AccessLog,
         tracer: Tracer,
         verifier: Verifier,
+        pipes: PipePool,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
         let relays = config.relay.clone().map(Relays::new);
@@ -74,6 +77,7 @@ impl Shared {
             requests: AtomicU64::new(0),
             rates: RateLimiter::new(),
             verifier,
+            pipes,
             resolver: Resolver::new(),
             words: Recent::new(EXTERNAL_ANSWERS),
             subrequests: Subrequests::new(),
@@ -102,6 +106,11 @@ impl Shared {
     /// Who verifies passwords.
     pub(crate) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// The pipes that bytes are moved through.
+    pub(crate) fn pipes(&self) -> &PipePool {
+        &self.pipes
     }
 
     /// Who resolves the names of services that decide about requests.

@@ -70,7 +70,7 @@ pub(super) async fn serve(
     let reason = match pod.write_all(&first).await {
         Ok(()) => {
             moved.to_pod += hello.len() as u64;
-            match relay(client, pod, &patience(server, route), &mut moved).await {
+            match relay(&client, &pod, &patience(server, route), server.pipes(), &mut moved).await {
                 Ok(()) => "done",
                 Err(error) => error.reason(),
             }

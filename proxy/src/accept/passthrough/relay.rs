@@ -1,15 +1,15 @@
 //! Bytes both ways: two sockets flow in, the number of bytes each way and who failed flow out. Each side may end its half
 //! first; silence both ways ends the connection, sooner once one side has ended.
 
-use crate::limits::TUNNEL_BUFFER;
+use crate::splice::{self, Length, PipePool, Side, Terms};
+use socket2::SockRef;
 use std::io;
+use std::net::Shutdown;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes that were moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,37 +61,35 @@ pub(super) struct Patience {
 /// # Errors
 /// [`RelayError`] says which side is at fault; `moved` counts in either case.
 pub(super) async fn relay(
-    mut client: TcpStream,
-    mut pod: TcpStream,
+    client: &TcpStream,
+    pod: &TcpStream,
     patience: &Patience,
+    pipes: &PipePool,
     moved: &mut Moved,
 ) -> Result<(), RelayError> {
-    let (client_read, client_write) = client.split();
-    let (pod_read, pod_write) = pod.split();
     let clock = Clock::new(patience.tunnel);
-    let (mut to_pod, mut to_client) = (0, 0);
+    let (to_pod, to_client) = (&mut moved.to_pod, &mut moved.to_client);
     let both = async {
         let up = async {
-            copy(client_read, pod_write, &clock, patience.stall, &mut to_pod).await?;
+            carry(client, pod, &clock, patience.stall, pipes, to_pod)
+                .await
+                .map_err(|end| end.blame(RelayError::Client, RelayError::Pod))?;
             clock.hurry(patience.server_fin);
             Ok(())
         };
         let down = async {
-            copy(pod_read, client_write, &clock, patience.stall, &mut to_client).await?;
+            carry(pod, client, &clock, patience.stall, pipes, to_client)
+                .await
+                .map_err(|end| end.blame(RelayError::Pod, RelayError::Client))?;
             clock.hurry(patience.client_fin);
             Ok(())
         };
-        tokio::try_join!(async { up.await.map_err(|end: End| end.blame(RelayError::Client, RelayError::Pod)) }, async {
-            down.await.map_err(|end: End| end.blame(RelayError::Pod, RelayError::Client))
-        },)
+        tokio::try_join!(up, down).map(|_| ())
     };
-    let result = tokio::select! {
-        result = both => result.map(|_| ()),
+    tokio::select! {
+        result = both => result,
         () = clock.ran_out() => Err(RelayError::Idle),
-    };
-    moved.to_pod += to_pod;
-    moved.to_client += to_client;
-    result
+    }
 }
 
 /// When a byte last moved either way, and how long none may.
@@ -151,32 +149,34 @@ impl End {
     }
 }
 
-async fn copy(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    clock: &Clock,
-    stall: Duration,
-    moved: &mut u64,
-) -> Result<(), End> {
-    let mut buffer = vec![0; TUNNEL_BUFFER];
-    loop {
-        let read = from.read(&mut buffer).await.map_err(|_| End::Read)?;
-        if read == 0 {
-            // The other side learns that nothing more comes; it may be gone already.
-            return to.shutdown().await.or_else(|error| not_connected(&error).then_some(()).ok_or(End::Write));
-        }
-        clock.touch();
-        let mut left = &buffer[..read];
-        while !left.is_empty() {
-            let written = match timeout(stall, to.write(left)).await {
-                Ok(written) => written.map_err(|_| End::Write)?,
-                Err(_) => return Err(End::Stall),
-            };
-            *moved += written as u64;
-            left = &left[written..];
-            clock.touch();
+impl From<splice::RelayError> for End {
+    fn from(error: splice::RelayError) -> Self {
+        match error.side() {
+            _ if error.is_timeout() => Self::Stall,
+            Side::Source => Self::Read,
+            Side::Sink => Self::Write,
         }
     }
+}
+
+/// One direction, until its source has ended.
+async fn carry(
+    from: &TcpStream,
+    to: &TcpStream,
+    clock: &Clock,
+    stall: Duration,
+    pipes: &PipePool,
+    moved: &mut u64,
+) -> Result<(), End> {
+    // The silence of one side alone is no fault; the clock watches over both.
+    let terms = Terms { length: Length::UntilEnd, silence: None, stall: Some(stall), pace: None };
+    let took = |bytes| {
+        *moved += bytes;
+        clock.touch();
+    };
+    splice::relay(from, to, terms, pipes, took).await?;
+    // The other side learns that nothing more comes; it may be gone already.
+    SockRef::from(to).shutdown(Shutdown::Write).or_else(|error| not_connected(&error).then_some(()).ok_or(End::Write))
 }
 
 fn not_connected(error: &io::Error) -> bool {
@@ -186,6 +186,9 @@ fn not_connected(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::splice::SpliceCounts;
+    use prometheus::Registry;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     const PATIENCE: Patience = Patience {
@@ -208,7 +211,8 @@ mod tests {
     async fn lasts(prepare: impl AsyncFnOnce(&mut TcpStream, &mut TcpStream)) -> (Duration, Result<(), RelayError>) {
         let ((proxy_client, mut client), (proxy_pod, mut pod)) = (pair().await, pair().await);
         let mut moved = Moved::default();
-        let relaying = relay(proxy_client, proxy_pod, &PATIENCE, &mut moved);
+        let pipes = PipePool::new(SpliceCounts::new(&Registry::new()).unwrap());
+        let relaying = relay(&proxy_client, &proxy_pod, &PATIENCE, &pipes, &mut moved);
         tokio::pin!(relaying);
         tokio::select! {
             result = &mut relaying => panic!("{result:?}"),

@@ -1,0 +1,17 @@
+//! Bytes from one plain TCP socket to another, through a pipe in the kernel: two sockets, how much is to be moved and how long each
+//! side may keep still flow in, what was moved and who failed flow out. Called for large bodies of HTTP/1.1 and for tunnels.
+//!
+//! No more is fetched from the source than the sink has room for, so a sink that stops leaves next to nothing here, and a transfer
+//! that waits holds no pipe at all: a few pipes serve any number of transfers.
+
+mod counts;
+mod pool;
+mod relay;
+mod vessel;
+
+pub(crate) use counts::SpliceCounts;
+pub(crate) use pool::PipePool;
+pub(crate) use relay::{Length, RelayError, Side, Terms, relay};
+
+#[cfg(test)]
+mod tests;

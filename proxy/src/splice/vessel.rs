@@ -1,0 +1,105 @@
+//! What holds bytes between two sockets: a pipe, or memory where there is none. Bytes of the source flow in, the same bytes flow out
+//! to the sink; neither call ever waits. Filled and emptied by `relay`, never filled before it is empty.
+
+use super::pool::{Pipe, PipePool};
+use crate::limits::TUNNEL_BUFFER;
+use bytes::BufMut;
+use rustix::net::{SendFlags, send};
+use rustix::pipe::{SpliceFlags, splice};
+use std::io;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Vessel {
+    /// In the kernel.
+    Pipe(Pipe),
+    /// In memory: what is here, and how much of it the sink has.
+    Memory(Vec<u8>, usize),
+}
+
+impl Vessel {
+    /// An empty one.
+    pub(super) fn new(pipes: &PipePool) -> Self {
+        pipes.pipe().map_or_else(Self::memory, Self::Pipe)
+    }
+
+    /// An empty one that the kernel has no part in.
+    pub(super) fn memory() -> Self {
+        Self::Memory(Vec::new(), 0)
+    }
+
+    /// Bytes in it.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Pipe(pipe) => pipe.held,
+            Self::Memory(bytes, sent) => bytes.len() - sent,
+        }
+    }
+
+    /// The most that it takes.
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Self::Pipe(pipe) => pipe.capacity(),
+            Self::Memory(..) => TUNNEL_BUFFER,
+        }
+    }
+
+    /// Takes what the source has, at most so many bytes. To be called while it is empty. 0 is the end of the source.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the source has nothing now, and what the kernel says of the source; `InvalidInput` where the kernel cannot
+    /// take bytes of such a source into a pipe.
+    pub(super) fn fill(&mut self, from: &TcpStream, most: usize) -> io::Result<usize> {
+        let most = most.min(self.capacity());
+        match self {
+            Self::Pipe(pipe) => {
+                let taken = from.try_io(Interest::READABLE, || {
+                    let entrance = pipe.entrance().ok_or(io::ErrorKind::InvalidInput)?;
+                    retried(|| splice(from, None, entrance, None, most, FLAGS))
+                })?;
+                pipe.held += taken;
+                Ok(taken)
+            }
+            Self::Memory(bytes, sent) => {
+                bytes.clear();
+                *sent = 0;
+                bytes.reserve_exact(most);
+                from.try_read_buf(&mut bytes.limit(most))
+            }
+        }
+    }
+
+    /// Gives the sink what it takes. `more` says that more follows at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the sink takes nothing now, and what the kernel says of the sink.
+    pub(super) fn empty(&mut self, to: &TcpStream, more: bool) -> io::Result<usize> {
+        let held = self.held();
+        match self {
+            Self::Pipe(pipe) => {
+                let flags = if more { FLAGS | SpliceFlags::MORE } else { FLAGS };
+                let given = to.try_io(Interest::WRITABLE, || {
+                    let exit = pipe.exit().ok_or(io::ErrorKind::InvalidInput)?;
+                    retried(|| splice(exit, None, to, None, held, flags))
+                })?;
+                pipe.held -= given;
+                Ok(given)
+            }
+            Self::Memory(bytes, sent) => {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                let flags = if more { flags | SendFlags::MORE } else { flags };
+                let given = to.try_io(Interest::WRITABLE, || retried(|| send(to, &bytes[*sent..], flags)))?;
+                *sent += given;
+                Ok(given)
+            }
+        }
+    }
+}
+
+fn retried(call: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(call)?)
+}
+
+const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
