@@ -17,6 +17,7 @@ pub(crate) mod cookies;
 mod cors;
 mod custom_errors;
 mod decision;
+mod direct;
 mod downstream_header;
 mod exchange;
 mod failure;
@@ -85,13 +86,16 @@ pub(crate) struct HttpService {
     shared: Arc<Shared>,
     /// For connections that Pingora's proxy does not make.
     connector: TransportConnector,
+    /// For plain exchanges with pods.
+    direct: direct::Direct,
     compressing: Arc<Semaphore>,
 }
 
 impl HttpService {
     /// On top of the shared parts.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, connector: TransportConnector::new(None), compressing: gzip::room() }
+        let connector = TransportConnector::new(None);
+        Self { shared, connector, direct: direct::Direct::default(), compressing: gzip::room() }
     }
 
     /// A pod is connected, TLS included.
@@ -223,7 +227,7 @@ impl ProxyHttp for HttpService {
             }
             None => {
                 ctx.complete = ctx.upgrade || body::gather(session, self.shared.timeouts().client).await?;
-                Ok(false)
+                direct::serve(self, session, ctx).await
             }
         }
     }
@@ -245,6 +249,9 @@ impl ProxyHttp for HttpService {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
+        if let Some(peer) = ctx.peer.take() {
+            return Ok(peer);
+        }
         if let (Some(relay), Some(route)) = (&ctx.relay, &ctx.route) {
             let timeouts = timeouts::relayed(self.shared.timeouts(), &route.policy.timeouts, ctx.upgrade);
             ctx.timers.asked(Duration::ZERO);

@@ -115,6 +115,9 @@ pub(crate) const H2_UPSTREAM_STREAMS: usize = 100;
 
 /// Endpoints that are tried for one request or connection.
 pub(crate) const CONNECT_ATTEMPTS: usize = 3;
+/// How often endpoints are asked for one request: attempts to connect, and repetitions on another connection where a kept one turned
+/// out to be dead.
+pub(crate) const CONNECT_TRIES: usize = 8;
 /// For a connection attempt while another endpoint is left to try; the last one gets the whole `--connect-timeout`.
 pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 /// Requests that wait for room at one pod (`pod-concurrent-connections`). More: 503.
@@ -139,6 +142,8 @@ pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const EXCHANGE_IDLE: Duration = Duration::from_millis(1);
 /// Idle connections to pods, over all pods.
 pub(crate) const UPSTREAM_POOL: usize = 1024;
+/// Between two looks for idle connections that pods have closed or that are too old.
+pub(crate) const UPSTREAM_SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections of requests of the proxy's own, over all servers.
 pub(crate) const SUBREQUEST_POOL: usize = 128;
 /// Bytes of all names and values of an answer to a request of the proxy's own. More: it is none.

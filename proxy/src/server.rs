@@ -11,7 +11,7 @@ use crate::http::HttpService;
 use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
 use crate::lifecycle::Lifecycle;
-use crate::limits::{EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
+use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
 use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
@@ -216,7 +216,7 @@ impl Server {
         let conf = ServerConf {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             upstream_keepalive_pool_size: UPSTREAM_POOL,
-            max_retries: MAX_TRIES,
+            max_retries: CONNECT_TRIES,
             ..ServerConf::default()
         };
         let mut http = http_proxy(&Arc::new(conf), HttpService::new(Arc::clone(&shared)));
@@ -244,7 +244,3 @@ impl Deref for Server {
         &self.shared
     }
 }
-
-/// How often Pingora asks for an endpoint for one request: attempts to connect, and repetitions on another connection
-/// where a pooled one turned out to be dead.
-const MAX_TRIES: usize = 8;

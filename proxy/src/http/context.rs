@@ -16,6 +16,7 @@ use crate::trace::RequestTrace;
 use crate::trailers::Trailers;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
+use pingora::upstreams::peer::HttpPeer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +58,8 @@ pub(crate) struct RequestContext {
     pub(crate) replaced: Option<u16>,
     /// Endpoints that could not be reached.
     pub(crate) tried: Vec<SocketAddr>,
+    /// How the endpoint is asked, where that is known but nobody has done it yet.
+    pub(super) peer: Option<Box<HttpPeer>>,
     /// When the present attempt to connect began.
     pub(crate) connecting: Option<Instant>,
     /// When the pod was connected to, until it answers.
@@ -127,6 +130,7 @@ impl RequestContext {
             refused: false,
             replaced: None,
             tried: Vec::new(),
+            peer: None,
             connecting: None,
             asked: None,
             pod_target: None,

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use http::header::TRANSFER_ENCODING;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::any::Any;
 use std::io::{self, Write};
@@ -34,6 +35,11 @@ impl GzipBuilder {
 /// Room for as many responses as are compressed at the same time.
 pub(super) fn room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(COMPRESSED_AT_A_TIME))
+}
+
+/// Whether the response whose header went out is compressed.
+pub(super) fn is_compressing(session: &Session) -> bool {
+    session.downstream_modules_ctx.get::<Gzip>().is_some_and(|gzip| gzip.encoder.is_some())
 }
 
 impl HttpModuleBuilder for GzipBuilder {

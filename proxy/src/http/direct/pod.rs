@@ -1,0 +1,136 @@
+//! A plain connection to a pod: its description flows in, a socket flows out that Pingora's reader of HTTP/1 takes and that is
+//! still ours. One of the few modules that name Pingora types.
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A pod's socket.
+#[derive(Debug)]
+pub(super) struct PodSocket {
+    socket: TcpStream,
+}
+
+/// Connects to the pod that a description names.
+///
+/// # Errors
+/// The pod does not accept, or not in time.
+pub(super) async fn connect(peer: &HttpPeer) -> Result<PodSocket> {
+    let address = peer.address().as_inet();
+    let Some(address) = address else {
+        return Error::e_explain(ErrorType::InternalError, "a pod has an IP address");
+    };
+    let connecting = TcpStream::connect(address);
+    let connected = match peer.options.connection_timeout {
+        Some(limit) => match timeout(limit, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, format!("no answer within {limit:?}")),
+        },
+        None => connecting.await,
+    };
+    let socket = connected.map_err(|error| Error::because(kind(&error), format!("connecting to {address}"), error))?;
+    socket.set_nodelay(true).map_err(|error| Error::because(ErrorType::ConnectError, "on a socket to a pod", error))?;
+    Ok(PodSocket { socket })
+}
+
+fn kind(error: &io::Error) -> ErrorType {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
+        // Nothing about the pod: no local port, or no leave.
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied => ErrorType::InternalError,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+impl PodSocket {
+    /// Whether the pod has neither closed it nor said anything since the last answer.
+    pub(super) fn is_usable(&self) -> bool {
+        let mut byte = [0];
+        matches!(recv(&self.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+    }
+}
+
+impl AsyncRead for PodSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PodSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for PodSocket {
+    async fn shutdown(&mut self) {
+        // A pod that is gone needs no goodbye.
+        drop(AsyncWriteExt::shutdown(self).await);
+    }
+}
+
+impl UniqueID for PodSocket {
+    fn id(&self) -> UniqueIDType {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Ssl for PodSocket {}
+
+impl Peek for PodSocket {}
+
+impl GetTimingDigest for PodSocket {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for PodSocket {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for PodSocket {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
