@@ -4,6 +4,7 @@
 
 pub mod exchange;
 mod octets;
+mod plain;
 pub mod rdata;
 pub mod tsig;
 
@@ -16,6 +17,7 @@ use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query as W
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, NS};
 use hickory_proto::rr::{Name as WireName, RData, Record};
+use hickory_proto::serialize::binary::BinDecodable as _;
 
 /// What a received message asks for.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Query {
     question: Option<Question>,
     metadata: Metadata,
     asked: Option<WireQuery>,
+    /// The question as the client wrote it, where the query is [`plain`] and `asked` was not made.
+    plain: Option<Vec<u8>>,
     edns: Option<ReceivedEdns>,
     is_signed: bool,
     serial: Option<u32>,
@@ -60,6 +64,25 @@ impl Query {
     /// The question, if one could be read.
     pub fn question(&self) -> Option<&Question> {
         self.question.as_ref()
+    }
+
+    /// What of it stands in an answer that is written without the library, if it was read without it.
+    fn as_plain(&self) -> Option<plain::Asked<'_>> {
+        let (octets, question) = (self.plain.as_ref()?, self.question.as_ref()?);
+        let edns = self.edns.as_ref();
+        Some(plain::Asked {
+            id: self.metadata.id,
+            recursion_desired: self.metadata.recursion_desired,
+            name: &question.name,
+            octets,
+            edns: edns.map(|edns| plain::PlainEdns { max_payload: edns.max_payload, dnssec_ok: edns.dnssec_ok }),
+        })
+    }
+
+    /// The question in the library's form.
+    fn asked(&self) -> Option<WireQuery> {
+        let read = || WireQuery::from_bytes(self.plain.as_ref()?).ok();
+        self.asked.clone().or_else(read)
     }
 
     /// How many octets an answer over UDP may have (RFC 6891 §6.2.3, clamped).
@@ -100,6 +123,16 @@ pub fn decode(octets: &[u8]) -> Received {
     if is_query && !header.counts_are_of_a_query() {
         return Received::Reject(Box::new(header.query()), Rcode::FormErr);
     }
+    if is_query && let Some(plain) = plain::read(octets) {
+        let mut query = header.query();
+        query.question = Some(plain.question);
+        query.plain = Some(plain.asked);
+        query.edns = plain.edns.map(|edns| {
+            let plain::PlainEdns { max_payload, dnssec_ok } = edns;
+            ReceivedEdns { max_payload, dnssec_ok, subnet: None }
+        });
+        return Received::Query(Box::new(query));
+    }
     let Ok(message) = Message::from_vec(octets) else {
         let rcode = if is_query { Rcode::FormErr } else { refusal(header.opcode()) };
         return Received::Reject(Box::new(header.query()), rcode);
@@ -128,9 +161,18 @@ pub fn decode(octets: &[u8]) -> Received {
 /// Writes an answer of at most `limit` octets. One that does not fit is replaced by an empty one with TC set, the
 /// question and OPT kept (RFC 6891 §7, RFC 2181 §9), so that the client asks again over TCP.
 pub fn encode(query: &Query, answer: &Answer<'_>, limit: usize) -> Encoded {
+    let written = query.as_plain().and_then(|asked| plain::write(asked, answer, limit));
+    match written {
+        Some(octets) => Encoded { octets, truncated: false },
+        None => encode_by_library(query, answer, limit),
+    }
+}
+
+/// The same for any answer.
+fn encode_by_library(query: &Query, answer: &Answer<'_>, limit: usize) -> Encoded {
     let mut message = skeleton(query, answer.rcode);
     message.metadata.authoritative = answer.authoritative;
-    let asked = query.asked.as_ref().map_or_else(WireName::root, |asked| asked.name().clone());
+    let asked = query.asked().map_or_else(WireName::root, |asked| asked.name().clone());
     for (placed, section) in [
         (&answer.answers, &mut message.answers),
         (&answer.authorities, &mut message.authorities),
@@ -182,7 +224,7 @@ impl<'o> Header<'o> {
         let id = u16::from_be_bytes([self.0[0], self.0[1]]);
         let mut metadata = Metadata::new(id, MessageType::Response, OpCode::from_u8(self.opcode()));
         metadata.recursion_desired = self.0[2] & 0x01 != 0;
-        Query { question: None, metadata, asked: None, edns: None, is_signed: false, serial: None }
+        Query { question: None, metadata, asked: None, plain: None, edns: None, is_signed: false, serial: None }
     }
 }
 
@@ -209,7 +251,7 @@ fn skeleton(query: &Query, rcode: Rcode) -> Message {
     let mut message = Message::response(query.metadata.id, query.metadata.op_code);
     message.metadata = query.metadata;
     message.metadata.response_code = response_code(rcode);
-    message.queries.extend(query.asked.clone());
+    message.queries.extend(query.asked());
     message.edns = query.edns.as_ref().map(|received| {
         let mut edns = Edns::new();
         edns.set_max_payload(MAX_UDP_OCTETS).set_dnssec_ok(received.dnssec_ok);

@@ -23,10 +23,17 @@ pub(super) async fn serve(socket: DatagramSocket, responder: Arc<Responder>, mut
                 }
             },
         }
+        // What came meanwhile is answered without another look at timers and signals.
+        answer_waiting(&socket, &responder, &mut buffer, BATCH).await;
     }
-    for _ in 0..LAST_DATAGRAMS {
-        match socket.try_receive(&mut buffer) {
-            Ok((length, peer)) => reply(&socket, &responder, &buffer[..length], peer).await,
+    answer_waiting(&socket, &responder, &mut buffer, LAST_DATAGRAMS).await;
+}
+
+/// Answers what the socket already holds, at most so many.
+async fn answer_waiting(socket: &DatagramSocket, responder: &Responder, buffer: &mut [u8], most: usize) {
+    for _ in 0..most {
+        match socket.try_receive(buffer) {
+            Ok((length, peer)) => reply(socket, responder, &buffer[..length], peer).await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(_) => {}
         }
@@ -48,6 +55,9 @@ async fn reply(socket: &DatagramSocket, responder: &Responder, octets: &[u8], pe
 
 /// One more than the largest query, so that a larger one is seen to be too large.
 const BUFFER: usize = MAX_QUERY_OCTETS + 1;
+
+/// Datagrams that are answered in a row, so that shutdown is noticed under any load.
+const BATCH: usize = 64;
 
 /// Datagrams that are answered after shutdown was asked for: what the socket already holds, bounded.
 const LAST_DATAGRAMS: usize = 4096;

@@ -12,7 +12,7 @@ use hickory_proto::rr::RecordType as WireType;
 use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use proptest::prelude::*;
 
-fn zones(addresses: usize) -> Zones {
+pub(super) fn zones(addresses: usize) -> Zones {
     let endpoints = vec![
         DesiredEndpoint {
             dns_name: "*.z.test".into(),
@@ -47,14 +47,14 @@ fn zones(addresses: usize) -> Zones {
     Zones::new(drafts.into_iter().map(|draft| draft.finish(7)))
 }
 
-fn query(qname: &str, record_type: WireType) -> Message {
+pub(super) fn query(qname: &str, record_type: WireType) -> Message {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(WireQuery::query(WireName::from_ascii(qname).unwrap(), record_type));
     message
 }
 
-fn with_edns(mut message: Message, max_payload: u16) -> Message {
+pub(super) fn with_edns(mut message: Message, max_payload: u16) -> Message {
     let mut edns = Edns::new();
     edns.set_max_payload(max_payload);
     message.set_edns(edns);
