@@ -4,7 +4,7 @@
 
 use crate::limits::{MAX_ANSWER_RECORDS, MAX_CNAME_CHAIN};
 use crate::name::Name;
-use crate::record::{RecordType, Rrset, RrsetData, Ttl};
+use crate::record::{Https, RecordType, Rrset, RrsetData, Ttl};
 use crate::zone::shares::{Selection, Shares};
 use crate::zone::{Found, Node, Zone, Zones};
 
@@ -56,7 +56,7 @@ pub struct Answer<'z> {
     pub answers: Vec<Placed<'z>>,
     /// The authority section: the SOA of a negative answer (RFC 2308 §2).
     pub authorities: Vec<Placed<'z>>,
-    /// The additional section, OPT aside: addresses of name servers.
+    /// The additional section, OPT aside: addresses of name servers, and of what HTTPS records point to.
     pub additionals: Vec<Placed<'z>>,
     /// Which other answers this one is like.
     pub scope: Scope<'z>,
@@ -236,11 +236,57 @@ fn add_data<'z>(
         }
         None => Placed::whole(owner, rrset),
     });
-    if let RrsetData::Ns(servers) = &rrset.data {
-        for server in servers {
-            let Some(node) = zone.exact(server) else { continue };
-            let addresses = [RecordType::A, RecordType::Aaaa].into_iter().filter_map(|kind| node.rrset(kind));
-            answer.additionals.extend(addresses.map(|rrset| Placed::whole(Owner::Name(server), rrset)));
+    match &rrset.data {
+        RrsetData::Ns(servers) => {
+            for server in servers {
+                let Some(node) = zone.exact(server) else { continue };
+                let addresses = [RecordType::A, RecordType::Aaaa].into_iter().filter_map(|kind| node.rrset(kind));
+                answer.additionals.extend(addresses.map(|rrset| Placed::whole(Owner::Name(server), rrset)));
+            }
+        }
+        RrsetData::Https(services) => add_targets(answer, zone, owner, node, services, room),
+        _ => {}
+    }
+}
+
+/// The addresses of what HTTPS records point to, so far as they fit beside them (RFC 9460 §4.2). A client that gets them need not
+/// ask for them.
+fn add_targets<'z>(
+    answer: &mut Answer<'z>,
+    zone: &'z Zone,
+    owner: Owner<'z>,
+    node: &'z Node,
+    services: &'z [Https],
+    room: &Room,
+) {
+    let records: usize = services.iter().map(|service| RECORD_OCTETS + service.octets()).sum();
+    let mut left = room.octets.saturating_sub(records);
+    for (place, service) in services.iter().enumerate() {
+        let target = service.target();
+        if services[..place].iter().any(|earlier| earlier.target() == target) {
+            continue;
+        }
+        let (owner, node) = match (target.label_count(), service.priority()) {
+            // There is no such service (§2.5.1).
+            (0, 0) => continue,
+            (0, _) => (owner, node),
+            _ if !target.is_within(zone.origin()) => continue,
+            _ => match zone.lookup(target) {
+                Found::Exact(node) | Found::Wildcard(node) => (Owner::Name(target), node),
+                Found::Nothing => continue,
+            },
+        };
+        // The name may stand there whole each time.
+        let name = if let Owner::Name(name) = owner { name.as_wire().len() } else { 0 };
+        for record_type in [RecordType::A, RecordType::Aaaa] {
+            let (Some(rrset), Some(octets)) = (node.rrset(record_type), address_octets(record_type)) else { continue };
+            let each = RECORD_OCTETS + name + octets;
+            let most = (left / each).min(room.addresses).min(MAX_ANSWER_RECORDS);
+            if most > 0 {
+                left -= each * most.min(rrset.data.count());
+                let shares = node.shares(record_type);
+                answer.additionals.push(Placed::chosen(owner, rrset, shares, most, room.rotation));
+            }
         }
     }
 }

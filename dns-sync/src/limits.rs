@@ -40,6 +40,13 @@ pub const MAX_UDP_OCTETS: u16 = 1232;
 /// Octets of a UDP answer to a client without EDNS (RFC 1035 §2.3.4), and the least an advertised size means.
 pub const MIN_UDP_OCTETS: u16 = 512;
 
+/// Datagrams that are received and answered together: with that many, what a system call costs is divided well, and
+/// shutdown is still noticed under any load.
+pub const DATAGRAMS_AT_ONCE: usize = 32;
+
+/// Datagrams that are answered after shutdown was asked for: what the socket already holds, bounded.
+pub const LAST_DATAGRAMS: usize = 4096;
+
 /// TCP connections open at once.
 pub const MAX_TCP_CONNECTIONS: usize = 256;
 

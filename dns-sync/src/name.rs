@@ -57,6 +57,12 @@ impl Name {
         }
     }
 
+    /// A name from octets of which it is known that they are labels up to the root label. `None` beyond 255 octets.
+    pub(crate) fn from_whole_wire(wire: &[u8]) -> Option<Self> {
+        // The lengths of labels are below 64, and so no letters.
+        (wire.len() <= MAX_WIRE).then(|| Self(wire.to_ascii_lowercase().into()))
+    }
+
     /// The wire form: length-prefixed labels, the root label last.
     pub fn as_wire(&self) -> &[u8] {
         &self.0

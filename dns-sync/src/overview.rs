@@ -1,5 +1,7 @@
 //! The page `/publication` as data: how far each name has come on each name server. The publisher fills it in, its admin port
-//! shows it as JSON, and `nearside-dns-sync status` reads that again.
+//! shows it as JSON, and `nearside-dns-sync status` reads that again; [`html`] makes a page for browsers of it.
+
+pub mod html;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,6 +2,7 @@
 //! asked for. `main` binds after the first full sync and then runs this; `udp` and `tcp` hold the loops.
 
 mod connections;
+mod cookie;
 mod datagram;
 mod keys;
 mod notify_secondaries;
@@ -16,7 +17,7 @@ pub use notify_secondaries::notify;
 pub use respond::{Answering, Client, Protocol, Reply, Responder, TransferKeys};
 pub use transfer::Transfer;
 
-use datagram::DatagramSocket;
+use datagram::BoundSocket;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: Vec<(DatagramSocket, TcpListener)>,
+    sockets: Vec<(BoundSocket, TcpListener)>,
 }
 
 /// An address could not be bound.
@@ -84,7 +85,8 @@ pub async fn serve(
     let connections = connections::Connections::new(responder.metrics().tcp_connections.clone());
     let mut loops = JoinSet::new();
     for (udp, tcp) in listeners.sockets {
-        loops.spawn(udp::serve(udp, Arc::clone(&responder), shutdown.clone()));
+        let (responder_of_udp, stop) = (Arc::clone(&responder), shutdown.clone());
+        loops.spawn_blocking(move || udp::serve(udp, &responder_of_udp, stop));
         loops.spawn(tcp::serve(tcp, Arc::clone(&responder), Arc::clone(&connections), shutdown.clone()));
     }
     while loops.join_next().await.is_some() {
@@ -106,14 +108,14 @@ fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn bind(address: SocketAddr, only_v6: bool) -> Result<(DatagramSocket, TcpListener), BindError> {
+fn bind(address: SocketAddr, only_v6: bool) -> Result<(BoundSocket, TcpListener), BindError> {
     let failed = |protocol, source| BindError { address, protocol, source };
     let mut attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
         let tcp = listen(address, only_v6).map_err(|source| failed("TCP", source))?;
         let bound = tcp.local_addr().map_err(|source| failed("TCP", source))?;
-        match DatagramSocket::bind(bound, only_v6) {
+        match BoundSocket::bind(bound, only_v6) {
             Ok(udp) => return Ok((udp, tcp)),
             Err(source) if attempts == 0 => return Err(failed("UDP", source)),
             Err(_) => {}

@@ -44,11 +44,35 @@ pub struct Query {
     serial: Option<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct ReceivedEdns {
     max_payload: u16,
     dnssec_ok: bool,
     subnet: Option<ClientSubnet>,
+    cookie: Option<Cookie>,
+}
+
+/// What a query brings as its cookie (RFC 7873 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// What the client made; it goes back as it came.
+    pub client: [u8; 8],
+    /// What a server made, if it has the length of those that are made here (RFC 9018 §4).
+    pub server: Option<[u8; 16]>,
+}
+
+impl Cookie {
+    /// Reads the data of the option; `None` where its length is wrong (RFC 7873 §5.2.2).
+    fn read(octets: &[u8]) -> Option<Self> {
+        let (client, server) = octets.split_first_chunk::<8>()?;
+        let is_whole = server.is_empty() || (8..=32).contains(&server.len());
+        is_whole.then_some(Self { client: *client, server: server.try_into().ok() })
+    }
+
+    /// The data of the option.
+    fn octets(&self) -> Vec<u8> {
+        [&self.client[..], self.server.as_ref().map_or(&[], |server| &server[..])].concat()
+    }
 }
 
 /// Encoded octets of an answer.
@@ -75,7 +99,10 @@ impl Query {
             recursion_desired: self.metadata.recursion_desired,
             name: &question.name,
             octets,
-            edns: edns.map(|edns| plain::PlainEdns { max_payload: edns.max_payload, dnssec_ok: edns.dnssec_ok }),
+            edns: edns.map(|edns| {
+                let ReceivedEdns { max_payload, dnssec_ok, cookie, .. } = *edns;
+                plain::PlainEdns { max_payload, dnssec_ok, cookie }
+            }),
         })
     }
 
@@ -91,6 +118,18 @@ impl Query {
         usize::from(advertised.clamp(MIN_UDP_OCTETS, MAX_UDP_OCTETS))
     }
 
+    /// The cookie that came with it.
+    pub fn cookie(&self) -> Option<Cookie> {
+        self.edns.as_ref()?.cookie
+    }
+
+    /// Puts what the server makes in the place of what came, for the answer (RFC 7873 §5.2).
+    pub fn renew_cookie(&mut self, server: [u8; 16]) {
+        if let Some(cookie) = self.edns.as_mut().and_then(|edns| edns.cookie.as_mut()) {
+            cookie.server = Some(server);
+        }
+    }
+
     /// Whether there is a TSIG record. What it is worth is for [`tsig::replies`] to say.
     pub fn is_signed(&self) -> bool {
         self.is_signed
@@ -104,7 +143,9 @@ impl Query {
     /// What of `limit` octets is left for records, beside the header, the question and OPT.
     pub fn room(&self, limit: usize) -> usize {
         let question = self.question.as_ref().map_or(0, |question| question.name.as_wire().len() + 4);
-        let edns = self.edns.as_ref().map_or(0, |edns| OPT_OCTETS + edns.subnet.map_or(0, |_| SUBNET_OCTETS));
+        let edns = self.edns.as_ref().map_or(0, |edns| {
+            OPT_OCTETS + edns.subnet.map_or(0, |_| SUBNET_OCTETS) + edns.cookie.map_or(0, |_| COOKIE_OCTETS)
+        });
         limit.saturating_sub(HEADER_OCTETS + question + edns)
     }
 }
@@ -118,20 +159,27 @@ pub fn decode(octets: &[u8]) -> Received {
     if octets.len() > MAX_QUERY_OCTETS {
         return Received::Reject(Box::new(header.query()), Rcode::FormErr);
     }
-    // The counts come first: a message that cannot be a query is not worth parsing.
-    let is_query = header.opcode() == OPCODE_QUERY;
-    if is_query && !header.counts_are_of_a_query() {
-        return Received::Reject(Box::new(header.query()), Rcode::FormErr);
-    }
-    if is_query && let Some(plain) = plain::read(octets) {
+    if header.opcode() == OPCODE_QUERY
+        && let Some(plain) = plain::read(octets)
+    {
         let mut query = header.query();
         query.question = Some(plain.question);
         query.plain = Some(plain.asked);
         query.edns = plain.edns.map(|edns| {
-            let plain::PlainEdns { max_payload, dnssec_ok } = edns;
-            ReceivedEdns { max_payload, dnssec_ok, subnet: None }
+            let plain::PlainEdns { max_payload, dnssec_ok, cookie } = edns;
+            ReceivedEdns { max_payload, dnssec_ok, subnet: None, cookie }
         });
         return Received::Query(Box::new(query));
+    }
+    decode_by_library(&header, octets)
+}
+
+/// The same for any message that is no response.
+fn decode_by_library(header: &Header<'_>, octets: &[u8]) -> Received {
+    // The counts come first: a message that cannot be a query is not worth parsing.
+    let is_query = header.opcode() == OPCODE_QUERY;
+    if is_query && !header.counts_are_of_a_query() {
+        return Received::Reject(Box::new(header.query()), Rcode::FormErr);
     }
     let Ok(message) = Message::from_vec(octets) else {
         let rcode = if is_query { Rcode::FormErr } else { refusal(header.opcode()) };
@@ -149,8 +197,12 @@ pub fn decode(octets: &[u8]) -> Received {
     if !is_query {
         return Received::Reject(Box::new(query), refusal(header.opcode()));
     }
-    if message.edns.is_some_and(|edns| edns.version() != 0) {
+    if message.edns.as_ref().is_some_and(|edns| edns.version() != 0) {
         return Received::Reject(Box::new(query), Rcode::BadVers);
+    }
+    // RFC 7873 §5.2.2.
+    if query.cookie().is_none() && message.edns.as_ref().is_some_and(|edns| edns.option(EdnsCode::Cookie).is_some()) {
+        return Received::Reject(Box::new(query), Rcode::FormErr);
     }
     match query.question {
         Some(_) => Received::Query(Box::new(query)),
@@ -188,6 +240,11 @@ fn encode_by_library(query: &Query, answer: &Answer<'_>, limit: usize) -> Encode
 
 /// Writes an empty answer with TC set, whether or not all of it would fit.
 pub fn truncated(query: &Query, answer: &Answer<'_>) -> Vec<u8> {
+    let empty = Answer { authoritative: answer.authoritative, ..Answer::error(answer.rcode) };
+    if let Some(mut octets) = query.as_plain().and_then(|asked| plain::write(asked, &empty, usize::MAX)) {
+        octets[2] |= TRUNCATED;
+        return octets;
+    }
     let mut message = skeleton(query, answer.rcode);
     message.metadata.authoritative = answer.authoritative;
     message.metadata.truncation = true;
@@ -238,7 +295,11 @@ fn received_edns(edns: &Edns) -> ReceivedEdns {
         Some(EdnsOption::Subnet(subnet)) => Some(ClientSubnet::new(subnet.addr(), subnet.source_prefix(), 0)),
         _ => None,
     };
-    ReceivedEdns { max_payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok, subnet }
+    let cookie = match edns.option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(_, octets)) => Cookie::read(octets),
+        _ => None,
+    };
+    ReceivedEdns { max_payload: edns.max_payload(), dnssec_ok: edns.flags().dnssec_ok, subnet, cookie }
 }
 
 fn question(asked: &WireQuery) -> Option<Question> {
@@ -257,6 +318,9 @@ fn skeleton(query: &Query, rcode: Rcode) -> Message {
         edns.set_max_payload(MAX_UDP_OCTETS).set_dnssec_ok(received.dnssec_ok);
         if let Some(subnet) = received.subnet {
             edns.options_mut().insert(EdnsOption::Subnet(subnet));
+        }
+        if let Some(cookie) = received.cookie {
+            edns.options_mut().insert(EdnsOption::Unknown(EdnsCode::Cookie.into(), cookie.octets()));
         }
         edns
     });
@@ -307,8 +371,11 @@ fn response_code(rcode: Rcode) -> ResponseCode {
 
 /// Whether TC is set, as the library does when a message outgrows 64 KiB.
 fn is_truncated(octets: &[u8]) -> bool {
-    octets.get(2).is_some_and(|flags| flags & 0x02 != 0)
+    octets.get(2).is_some_and(|flags| flags & TRUNCATED != 0)
 }
+
+/// TC, in the third octet (RFC 1035 §4.1.1).
+const TRUNCATED: u8 = 0x02;
 
 /// RFC 1035 §4.1.1.
 const HEADER_OCTETS: usize = 12;
@@ -318,6 +385,9 @@ const OPT_OCTETS: usize = 11;
 
 /// The longest client subnet option: its head, family and lengths, an IPv6 address (RFC 7871 §6).
 const SUBNET_OCTETS: usize = 24;
+
+/// A cookie option of an answer (RFC 9018 §4).
+const COOKIE_OCTETS: usize = 28;
 
 const OPCODE_QUERY: u8 = 0;
 const OPCODE_UPDATE: u8 = 5;

@@ -166,6 +166,57 @@ fn any_is_answered_with_hinfo_where_there_is_data() {
     assert_eq!(ask(&zones, "c.z.test", RecordType::Any), Seen::nxdomain());
 }
 
+/// The additional section for the HTTPS records of a name, each set with the number of its records in the answer.
+fn beside_https(zones: &Zones, qname: &str, room: &Room) -> Vec<(String, RecordType, usize)> {
+    let question = Question { name: name(qname), record_type: RecordType::Https, class: 1 };
+    let answer = answer(zones, &question, room);
+    let set = |placed: &Placed<'_>| {
+        let Data::Rrset { records, selection } = &placed.data else { panic!("a set") };
+        let owner = if let Owner::Name(name) = placed.owner { name.to_string() } else { "?".to_owned() };
+        let given = match selection {
+            Selection::All { .. } => records.count(),
+            Selection::Some(places) => places.len(),
+        };
+        (owner, records.record_type(), given)
+    };
+    answer.additionals.iter().map(set).collect()
+}
+
+#[test]
+fn https_records_bring_the_addresses_of_their_targets_as_far_as_they_fit() {
+    let zones = zones(&[
+        ("a.z.test", "A", &["192.0.2.1", "192.0.2.2"]),
+        ("a.z.test", "AAAA", &["2001:db8::1"]),
+        ("a.z.test", "HTTPS", &["1 . alpn=h2"]),
+        ("other.z.test", "A", &["192.0.2.3"]),
+        (
+            "many.z.test",
+            "HTTPS",
+            &["1 other.z.test.", "2 other.z.test. port=8443", "3 a.z.test.", "4 www.example.com."],
+        ),
+        ("none.z.test", "HTTPS", &["0 ."]),
+        ("alias.z.test", "HTTPS", &["0 a.z.test."]),
+        ("*.wild.z.test", "A", &["192.0.2.4"]),
+        ("*.wild.z.test", "HTTPS", &["1 . alpn=h2"]),
+        ("lost.z.test", "HTTPS", &["1 nowhere.z.test."]),
+    ]);
+    let set = |owner: &str, record_type, count| (owner.to_owned(), record_type, count);
+    let beside = |qname| beside_https(&zones, qname, &ROOM);
+    assert_eq!(beside("a.z.test"), [set("?", RecordType::A, 2), set("?", RecordType::Aaaa, 1)]);
+    let of_a = [set("a.z.test", RecordType::A, 2), set("a.z.test", RecordType::Aaaa, 1)];
+    assert_eq!(beside("many.z.test"), [&[set("other.z.test", RecordType::A, 1)], &of_a[..]].concat());
+    assert_eq!(beside("alias.z.test"), of_a);
+    assert_eq!(beside("x.wild.z.test"), [set("?", RecordType::A, 1)]);
+    assert_eq!(beside("none.z.test"), []);
+    assert_eq!(beside("lost.z.test"), []);
+    // 22 octets for the record itself, 16 for each IPv4 address and 28 for the other.
+    let fitting = |octets| beside_https(&zones, "a.z.test", &Room { octets, ..ROOM });
+    assert_eq!(fitting(22), []);
+    assert_eq!(fitting(22 + 16), [set("?", RecordType::A, 1)]);
+    assert_eq!(fitting(22 + 32 + 27), [set("?", RecordType::A, 2)]);
+    assert_eq!(fitting(22 + 32 + 28), beside("a.z.test"));
+}
+
 #[test]
 fn an_alias_is_followed_inside_the_zone_and_loops_end() {
     let zones = zones(&[

@@ -3,6 +3,7 @@
 use super::RunError;
 use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::PublishConfig;
+use nearside_dns_sync::overview::html;
 use nearside_dns_sync::publish::Publisher;
 use nearside_dns_sync::publish::account::Account;
 use nearside_dns_sync::publish::fact::Facts;
@@ -35,9 +36,12 @@ pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
         let server = server.secured(program.admin_security.clone(), token_reviews(&source))?;
         let page = account.page();
         let server = server.page("/sources", move || Page::json(sources.page().to_string()));
+        let (of_browsers, style) = (page.clone(), "text/css; charset=utf-8");
         // What is serialised is plain data, which cannot fail.
         server
             .page("/publication", move || Page::json(serde_json::to_vec(&page.overview()).unwrap_or_default()))
+            .page("/", move || Page::html(html::page(&of_browsers.overview())))
+            .page("/page.css", move || Page { content_type: style, ..Page::html(html::STYLE) })
             .spawn();
     }
     info!("publishing: {}", config.publication.summary());

@@ -17,6 +17,14 @@ pub struct StatusArgs {
     #[arg(long, env = "NEARSIDE_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
+    /// The name that lets in there, where one is needed (`--admin-username` of the publisher); with --password-file
+    #[arg(long, env = "NEARSIDE_ADMIN_USERNAME", value_name = "NAME")]
+    pub username: Option<String>,
+
+    /// A file with its password
+    #[arg(long, env = "NEARSIDE_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+
     /// Only this host
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
@@ -65,21 +73,26 @@ impl TryFrom<StatusArgs> for StatusConfig {
         if let Err(error) = &place {
             mistakes.push(format!("--admin {error}"));
         }
-        let token = args.token_file.and_then(|file| match std::fs::read_to_string(&file) {
-            Ok(token) => Some(token.trim().to_owned()),
+        let mut content = |flag: &str, file: Option<PathBuf>| match std::fs::read_to_string(file.as_ref()?) {
+            Ok(content) => Some(content.trim().to_owned()),
             Err(error) => {
-                mistakes.push(format!("--token-file {}: {error}", file.display()));
+                mistakes.push(format!("{flag} {}: {error}", file.unwrap_or_default().display()));
                 None
             }
-        });
+        };
+        let (token, password) =
+            (content("--token-file", args.token_file), content("--password-file", args.password_file));
         if token.as_ref().is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
             mistakes.push("--token-file: what is in it is no token".to_owned());
         }
+        let access = match (token, args.username, password) {
+            (Some(token), _, _) => Access::Token(token),
+            (None, Some(name), Some(password)) => Access::Password { name, password },
+            _ => Access::Open,
+        };
         let wait = args.wait.map(Duration::from_secs);
         match place {
-            Ok(place) if mistakes.is_empty() => {
-                Ok(Self { place, access: Access { token }, host: args.host, output: args.output, wait })
-            }
+            Ok(place) if mistakes.is_empty() => Ok(Self { place, access, host: args.host, output: args.output, wait }),
             _ => Err(UsageError(mistakes)),
         }
     }

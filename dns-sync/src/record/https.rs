@@ -74,6 +74,17 @@ impl Https {
     /// The octets of the record on the wire; the target is never compressed (§2.2).
     pub fn to_wire(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(64);
+        self.write(&mut wire);
+        wire
+    }
+
+    /// Number of those octets.
+    pub fn octets(&self) -> usize {
+        2 + self.target.as_wire().len() + self.params.iter().map(|(_, value)| 4 + value.len()).sum::<usize>()
+    }
+
+    /// Writes the same behind what is there.
+    pub(crate) fn write(&self, wire: &mut Vec<u8>) {
         wire.extend(self.priority.to_be_bytes());
         wire.extend(self.target.as_wire());
         for (key, value) in &self.params {
@@ -82,7 +93,6 @@ impl Https {
             wire.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
             wire.extend(&**value);
         }
-        wire
     }
 
     /// Reads the octets of a record.

@@ -3,7 +3,7 @@
 //!
 //! A source address of a datagram may be forged, to aim large answers at somebody else. So what a network gets of one kind of
 //! answer is bounded. Every second answer beyond the bound is an empty one with TC, which is no larger than its query: a
-//! client that really is there asks again over TCP and is served.
+//! client that really is there asks again over TCP and is served. Who shows a cookie of this server is not judged at all.
 
 mod buckets;
 mod network;

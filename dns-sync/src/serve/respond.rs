@@ -1,10 +1,12 @@
 //! One message in, at most one message out, or a whole zone: reads it, answers it from the zones of the moment, counts it. Called
 //! by the UDP and the TCP loop; does no IO but for reading clocks.
 
+use super::cookie::Cookies;
 use super::rate_limit::{RateLimit, RateLimiter, Verdict};
 use super::transfer::Transfer;
 use super::unix_time;
 use crate::answer::{Answer, Rcode, Room, answer, start_of_authority};
+use crate::chance::secret;
 use crate::limits::{MAX_ANSWER_RECORDS, MAX_TRANSFERS};
 use crate::metrics::Metrics;
 use crate::record::RecordType;
@@ -73,6 +75,7 @@ pub struct Responder {
     metrics: Arc<Metrics>,
     addresses: usize,
     limiter: Option<RateLimiter>,
+    cookies: Cookies,
     keys: TransferKeys,
     transfers: Arc<Semaphore>,
     queries: AtomicU32,
@@ -87,6 +90,7 @@ impl Responder {
             metrics,
             addresses: answering.addresses,
             limiter: answering.rate_limit.as_ref().map(RateLimiter::new),
+            cookies: Cookies::new(secret()),
             keys,
             transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             queries: AtomicU32::new(0),
@@ -100,7 +104,7 @@ impl Responder {
 
     /// The reply to a message. Never panics, whatever the octets.
     pub fn respond(&self, octets: &[u8], client: Client) -> Reply {
-        let (query, mut refused) = match wire::decode(octets) {
+        let (mut query, mut refused) = match wire::decode(octets) {
             Received::Drop => {
                 self.metrics.dropped.inc();
                 return Reply::Nothing;
@@ -108,6 +112,12 @@ impl Responder {
             Received::Reject(query, rcode) => (query, Some(rcode)),
             Received::Query(query) => (query, None),
         };
+        let mut is_known = false;
+        if let Some(cookie) = query.cookie() {
+            let now = unix_time();
+            is_known = self.cookies.is_known(&cookie, client.address, now);
+            query.renew_cookie(self.cookies.make(cookie.client, client.address, now));
+        }
         let mut signing = Signing::None;
         if query.is_signed() {
             match replies::verify(octets, self.keys.load().iter(), unix_time()) {
@@ -134,7 +144,8 @@ impl Responder {
                     (Signing::Accepted(..), Asked::Soa) => start_of_authority(&zones, &question.name),
                     (Signing::Accepted(..), Asked::Zone) => {
                         let Ok(place) = Arc::clone(&self.transfers).try_acquire_owned() else {
-                            return self.finish(&query, &Answer::error(Rcode::Refused), limit, signing, client);
+                            let refused = Answer::error(Rcode::Refused);
+                            return self.finish(&query, &refused, limit, signing, client, is_known);
                         };
                         self.metrics.count_query(client.protocol, question.record_type, Rcode::NoError);
                         let origin = question.name.clone();
@@ -151,7 +162,7 @@ impl Responder {
                 answer(&zones, question, &Room { octets, addresses: self.addresses, rotation: self.rotation() })
             }
         };
-        self.finish(&query, &answer, limit, signing, client)
+        self.finish(&query, &answer, limit, signing, client, is_known)
     }
 
     /// What a transfer that is allowed would be.
@@ -170,9 +181,17 @@ impl Responder {
         }
     }
 
-    fn finish(&self, query: &Query, answer: &Answer<'_>, limit: usize, signing: Signing, client: Client) -> Reply {
+    fn finish(
+        &self,
+        query: &Query,
+        answer: &Answer<'_>,
+        limit: usize,
+        signing: Signing,
+        client: Client,
+        is_known: bool,
+    ) -> Reply {
         let verdict = match (&self.limiter, &signing, client.protocol) {
-            (Some(limiter), Signing::None | Signing::Refused(_), Protocol::Udp) => {
+            (Some(limiter), Signing::None | Signing::Refused(_), Protocol::Udp) if !is_known => {
                 limiter.judge(client.address, query.question(), answer.scope, answer.rcode, self.started.elapsed())
             }
             _ => Verdict::Answer,

@@ -3,6 +3,8 @@
 
 use crate::limits::{PAGE_OCTETS, PAGE_TIMEOUT};
 use crate::overview::Overview;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -14,9 +16,32 @@ pub struct Place(String);
 
 /// What lets in; never shown.
 #[derive(Clone, Default)]
-pub struct Access {
+pub enum Access {
+    /// Nothing: it is open.
+    #[default]
+    Open,
     /// A token of the cluster (RFC 6750).
-    pub token: Option<String>,
+    Token(String),
+    /// A name and its password (RFC 7617).
+    Password {
+        /// The name.
+        name: String,
+        /// The password.
+        password: String,
+    },
+}
+
+impl Access {
+    /// The header line, where there is one.
+    fn header(&self) -> String {
+        match self {
+            Self::Open => String::new(),
+            Self::Token(token) => format!("Authorization: Bearer {token}\r\n"),
+            Self::Password { name, password } => {
+                format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{name}:{password}")))
+            }
+        }
+    }
 }
 
 /// Why there is no page.
@@ -107,8 +132,8 @@ fn exchange(authority: &str, access: &Access) -> io::Result<Vec<u8>> {
 
 fn ask(mut stream: TcpStream, authority: &str, access: &Access) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PAGE_TIMEOUT))?;
-    let token = access.token.as_deref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    write!(stream, "GET /publication HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{token}\r\n")?;
+    let access = access.header();
+    write!(stream, "GET /publication HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{access}\r\n")?;
     let mut answer = Vec::new();
     stream.take(PAGE_OCTETS).read_to_end(&mut answer)?;
     Ok(answer)
@@ -116,7 +141,7 @@ fn ask(mut stream: TcpStream, authority: &str, access: &Access) -> io::Result<Ve
 
 fn hint(status: &str) -> &'static str {
     match status.get(..3) {
-        Some("401" | "403") => "; --token-file names what lets in",
+        Some("401" | "403") => "; --token-file, or --username and --password-file, name what lets in",
         Some("404") => "; only `publish` has this page",
         _ => "",
     }

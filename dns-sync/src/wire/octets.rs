@@ -71,6 +71,20 @@ impl<'m> Reader<'m> {
         self.take(usize::from(count))
     }
 
+    /// A name that is not compressed.
+    pub(super) fn whole_name(&mut self) -> Option<Name> {
+        let rest = self.message.get(self.at..)?;
+        let mut end = 0;
+        loop {
+            match usize::from(*rest.get(end)?) {
+                0 => break,
+                length @ 1..=63 => end += 1 + length,
+                _ => return None,
+            }
+        }
+        Name::from_whole_wire(self.take(end + 1)?)
+    }
+
     /// A question: name, type, class.
     pub(super) fn question(&mut self) -> Option<(Name, u16, u16)> {
         Some((self.name()?, self.u16()?, self.u16()?))

@@ -1,14 +1,15 @@
-//! The messages that nearly all queries and answers are, octet by octet: a question with or without a bare OPT flows in, addresses or
-//! a denial flow out. Whatever is anything else is left to the library, and so is every message that would not fit. Called by `wire`
-//! before the library; the tests hold that both write messages of the same meaning.
+//! The messages that nearly all queries and answers are, octet by octet: a question with or without OPT, which may hold a cookie,
+//! flows in, addresses, HTTPS records, a denial or an error flow out. Whatever is anything else is left to the library, and so is every message that would
+//! not fit. Called by `wire` before the library; the tests hold that both read and write the same.
 
+use super::Cookie;
 use super::octets::Reader;
 use crate::answer::{Answer, Data, Owner, Placed, Question, Rcode};
 use crate::limits::MAX_UDP_OCTETS;
 use crate::name::Name;
 use crate::record::{RecordType, RrsetData, Soa};
 
-/// A query with a question, no other record than an OPT of version 0 without options, and nothing behind it.
+/// A query with a question, no other record than an OPT of version 0 without options or with a cookie, and nothing behind it.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) question: Question,
@@ -17,24 +18,25 @@ pub(super) struct Plain {
     pub(super) edns: Option<PlainEdns>,
 }
 
-/// What a bare OPT says (RFC 6891 §6.1.3).
+/// What such an OPT says (RFC 6891 §6.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlainEdns {
     pub(super) max_payload: u16,
     pub(super) dnssec_ok: bool,
+    pub(super) cookie: Option<Cookie>,
 }
 
-/// Reads a query whose header has been looked at: opcode QUERY, one question.
+/// Reads a message whose header says that it is a query.
 pub(super) fn read(octets: &[u8]) -> Option<Plain> {
     let mut reader = Reader::new(octets, 0);
     let counts = reader.counts()?;
-    if counts.authorities != 0 || counts.additionals > 1 {
+    if (counts.questions, counts.answers, counts.authorities) != (1, 0, 0) || counts.additionals > 1 {
         return None;
     }
-    reader.at = HEADER;
-    let (name, record_type, class) = reader.question()?;
-    // A compressed or otherwise unusual name is not worth another thought here.
-    let asked = octets.get(HEADER..reader.at).filter(|asked| asked.len() == name.as_wire().len() + 4)?.to_vec();
+    // A name that is compressed is not worth another thought here.
+    let name = reader.whole_name()?;
+    let (record_type, class) = (reader.u16()?, reader.u16()?);
+    let asked = octets.get(HEADER..reader.at)?.to_vec();
     let edns = if counts.additionals == 1 { Some(read_edns(&mut reader)?) } else { None };
     if !reader.is_at_end() {
         return None;
@@ -44,13 +46,23 @@ pub(super) fn read(octets: &[u8]) -> Option<Plain> {
 }
 
 fn read_edns(reader: &mut Reader<'_>) -> Option<PlainEdns> {
-    let (root, rest) = reader.take(OPT_OCTETS)?.split_first()?;
-    let field =
-        |at: usize| rest.get(at..at + 2).and_then(|octets| octets.first_chunk()).map(|o| u16::from_be_bytes(*o));
-    let (kind, max_payload, extended, flags, options) = (field(0)?, field(2)?, field(4)?, field(6)?, field(8)?);
+    let root = reader.take(1)?;
+    let (kind, max_payload, extended, flags) = (reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?);
+    let options = reader.counted()?;
     // The extended response code and the version are 0 in a plain query.
-    let is_bare = *root == 0 && kind == OPT && extended == 0 && options == 0;
-    is_bare.then_some(PlainEdns { max_payload, dnssec_ok: flags & DNSSEC_OK != 0 })
+    if root != [0] || kind != OPT || extended != 0 {
+        return None;
+    }
+    let cookie = match options.split_first_chunk::<4>() {
+        None if options.is_empty() => None,
+        Some((&[a, b, c, d], cookie)) => {
+            let is_alone =
+                u16::from_be_bytes([a, b]) == COOKIE && usize::from(u16::from_be_bytes([c, d])) == cookie.len();
+            Some(Cookie::read(cookie).filter(|_| is_alone)?)
+        }
+        None => return None,
+    };
+    Some(PlainEdns { max_payload, dnssec_ok: flags & DNSSEC_OK != 0, cookie })
 }
 
 /// What of a query stands in its answer.
@@ -64,12 +76,9 @@ pub(super) struct Asked<'q> {
     pub(super) edns: Option<PlainEdns>,
 }
 
-/// Writes an answer of addresses, or of none with the SOA of its zone. `None` when it holds anything else or does not fit.
+/// Writes an answer of addresses or HTTPS records, or of none. `None` when it holds anything else or does not fit.
 pub(super) fn write(asked: Asked<'_>, answer: &Answer<'_>, limit: usize) -> Option<Vec<u8>> {
-    if !answer.additionals.is_empty() {
-        return None;
-    }
-    let mut message = Vec::with_capacity(limit.min(usize::from(MAX_UDP_OCTETS)));
+    let mut message = Vec::with_capacity(COMMON_OCTETS);
     message.extend_from_slice(&asked.id.to_be_bytes());
     message.push(RESPONSE | if answer.authoritative { AUTHORITATIVE } else { 0 } | u8::from(asked.recursion_desired));
     message.push(code(answer.rcode)?);
@@ -78,14 +87,23 @@ pub(super) fn write(asked: Asked<'_>, answer: &Answer<'_>, limit: usize) -> Opti
     message.extend_from_slice(asked.octets);
     let answers = section(&mut message, &answer.answers, asked.name)?;
     let authorities = section(&mut message, &answer.authorities, asked.name)?;
+    let additionals = section(&mut message, &answer.additionals, asked.name)? + u16::from(asked.edns.is_some());
     if let Some(edns) = asked.edns {
         let flags = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
         message.push(0);
-        for field in [OPT, MAX_UDP_OCTETS, 0, flags, 0] {
+        let cookie = edns.cookie.map(|cookie| cookie.octets()).unwrap_or_default();
+        let length = u16::try_from(cookie.len()).ok()?;
+        let option = if cookie.is_empty() { 0 } else { 4 + length };
+        for field in [OPT, MAX_UDP_OCTETS, 0, flags, option] {
             message.extend_from_slice(&field.to_be_bytes());
         }
+        if option > 0 {
+            message.extend_from_slice(&COOKIE.to_be_bytes());
+            message.extend_from_slice(&length.to_be_bytes());
+            message.extend_from_slice(&cookie);
+        }
     }
-    for (at, count) in [(4, 1), (6, answers), (8, authorities), (10, u16::from(asked.edns.is_some()))] {
+    for (at, count) in [(4, 1), (6, answers), (8, authorities), (10, additionals)] {
         message.get_mut(at..at + 2)?.copy_from_slice(&count.to_be_bytes());
     }
     (message.len() <= limit).then_some(message)
@@ -118,8 +136,9 @@ fn section(message: &mut Vec<u8>, placed: &[Placed<'_>], asked: &Name) -> Option
             RrsetData::Aaaa(all) => super::chosen(all, selection, |address| {
                 record(&mut |message| message.extend_from_slice(&address.octets()));
             }),
+            RrsetData::Https(all) => super::chosen(all, selection, |https| record(&mut |message| https.write(message))),
             RrsetData::Soa(soa) => record(&mut |message| write_soa(message, soa, asked)),
-            RrsetData::Txt(_) | RrsetData::Https(_) | RrsetData::Cname(_) | RrsetData::Ns(_) => return None,
+            RrsetData::Txt(_) | RrsetData::Cname(_) | RrsetData::Ns(_) => return None,
         }
     }
     Some(count)
@@ -153,18 +172,26 @@ fn pointer(into_question: usize) -> [u8; 2] {
     (POINTER | at).to_be_bytes()
 }
 
-/// The response code, where the header alone holds it.
+/// The response code, where the header alone holds it (RFC 1035 §4.1.1, RFC 2136 §2.2).
 fn code(rcode: Rcode) -> Option<u8> {
     match rcode {
         Rcode::NoError => Some(0),
+        Rcode::FormErr => Some(1),
+        Rcode::ServFail => Some(2),
         Rcode::NxDomain => Some(3),
-        _ => None,
+        Rcode::NotImp => Some(4),
+        Rcode::Refused => Some(5),
+        Rcode::NotAuth => Some(9),
+        Rcode::BadVers => None,
     }
 }
 
+/// Few answers are longer; the others take more room when they need it.
+const COMMON_OCTETS: usize = 512;
 const HEADER: usize = 12;
-const OPT_OCTETS: usize = 11;
 const OPT: u16 = 41;
+/// The option (RFC 7873 §4).
+const COOKIE: u16 = 10;
 const CLASS_IN: u16 = 1;
 const DNSSEC_OK: u16 = 0x8000;
 const RESPONSE: u8 = 0x80;

@@ -38,6 +38,12 @@ pub(super) fn zones(addresses: usize) -> Zones {
             targets: vec!["1 . alpn=\"h2,http/1.1\" port=8443".into(), "2 text.z.test. key667=\"x\"".into()],
             record_ttl: None,
         },
+        DesiredEndpoint {
+            dns_name: "web.z.test".into(),
+            record_type: "HTTPS".into(),
+            targets: vec!["1 other.z.test. alpn=h2".into(), "2 ns1.z.test.".into()],
+            record_ttl: None,
+        },
     ];
     let key = ObjectKey { namespace: "router".into(), name: "all".into() };
     let desired = parse(&DesiredObject { key, endpoints, ..DesiredObject::default() });
@@ -200,7 +206,7 @@ fn a_client_subnet_is_answered_with_scope_zero_and_dnssec_ok_is_copied() {
     let edns = message.edns.as_mut().unwrap();
     edns.set_dnssec_ok(true);
     edns.options_mut().insert(EdnsOption::Subnet(ClientSubnet::new("198.51.100.0".parse().unwrap(), 24, 0)));
-    edns.options_mut().insert(EdnsOption::Unknown(10, vec![1; 8]));
+    edns.options_mut().insert(EdnsOption::Unknown(65_001, vec![1; 8]));
     let edns = udp(&zones(1), &message).0.edns.unwrap();
     let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) else { panic!("no subnet") };
     assert_eq!((subnet.source_prefix(), subnet.scope_prefix()), (24, 0));

@@ -1,9 +1,10 @@
 //! Floods: a network that wants too much of one answer gets it over TCP, and nobody else notices.
 
-use crate::client::{addresses, ips, query, tcp, udp};
+use crate::client::{addresses, dig, ips, query, tcp, udp};
 use crate::server::{Server, object, zone};
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use nearside_dns_sync::serve::rate_limit::RateLimit;
 use nearside_dns_sync::serve::{Answering, TransferKeys};
 use std::net::{SocketAddr, UdpSocket};
@@ -53,6 +54,47 @@ fn a_flood_is_answered_within_its_rate_and_others_as_ever() {
     let random = (0..500).map(|index| query(&format!("n{index}.apps.test."), RecordType::A, None));
     let denied = flood(server.address, "127.0.3.1", random);
     assert!(denied.iter().filter(|answer| !answer.metadata.truncation).count() < 200);
+}
+
+#[test]
+fn who_shows_a_cookie_of_this_server_is_not_limited() {
+    let answering =
+        Answering { rate_limit: Some(RateLimit { per_second: 1, exempt: Vec::new() }), ..Answering::default() };
+    let objects = vec![object("all", &[("video.apps.test", "A", &["192.0.2.1"][..])])];
+    let server =
+        Server::start_with("127.0.0.1:0", vec![zone("apps.test")], objects, &answering, TransferKeys::default());
+    let with_cookie = |cookie: &[u8]| {
+        let mut message = query("video.apps.test.", RecordType::A, Some(1232));
+        let option = EdnsOption::Unknown(EdnsCode::Cookie.into(), cookie.to_vec());
+        message.edns.as_mut().unwrap().options_mut().insert(option);
+        message
+    };
+    let cookie_of = |answer: &Message| match answer.edns.as_ref().unwrap().option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(_, octets)) => octets.clone(),
+        other => panic!("a cookie in {other:?}"),
+    };
+    let first = udp(server.address, &with_cookie(b"8 octets"));
+    let cookie = cookie_of(&first);
+    assert!(cookie.starts_with(b"8 octets") && cookie.len() == 24, "{cookie:?}");
+    for _ in 0..50 {
+        let answer = udp(server.address, &with_cookie(&cookie));
+        assert!(!answer.metadata.truncation);
+        assert_eq!(addresses(&answer), ips(["192.0.2.1"]));
+    }
+    assert!(server.metric("nearside_dns_rate_limited_total") < 0.5);
+    // A cookie that somebody made up, and one that another address was given, are worth nothing.
+    let mut forged = cookie.clone();
+    forged[23] ^= 1;
+    let made_up = flood(server.address, "127.0.1.1", (0..100).map(|_| with_cookie(&forged)));
+    let stolen = flood(server.address, "127.0.2.1", (0..100).map(|_| with_cookie(&cookie)));
+    for answers in [made_up, stolen] {
+        assert!(answers.len() < 80, "{} of 100 are answered", answers.len());
+        // Each is told a cookie of its own all the same.
+        assert!(answers.iter().all(|answer| cookie_of(answer)[8..] != cookie[8..]));
+    }
+    assert_eq!(udp(server.address, &with_cookie(b"short")).metadata.response_code, ResponseCode::FormErr);
+    let seen = dig(server.address, &["+cookie", "video.apps.test", "A"]);
+    assert!(seen.contains("(good)"), "{seen}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Program {
     }
 
     /// The address after `address=` in the first log line with the text.
-    fn address(&self, text: &str) -> SocketAddr {
+    pub(crate) fn address(&self, text: &str) -> SocketAddr {
         eventually(text, || self.logged(text).is_some());
         let line = self.logged(text).unwrap();
         line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()

@@ -4,6 +4,7 @@
 mod guards;
 mod names;
 mod ownership;
+mod pages;
 mod replicas;
 mod servers;
 
