@@ -76,7 +76,7 @@ impl Program {
     }
 
     /// The status line and body of an admin page.
-    fn page(&self, path: &str) -> String {
+    pub(crate) fn page(&self, path: &str) -> String {
         let mut stream = TcpStream::connect_timeout(&self.address("admin port open"), PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();

@@ -1,12 +1,15 @@
 //! `publish` on real name servers: BIND, Knot and PowerDNS, each with the same zones, and the program itself with a directory of
 //! manifests. What somebody else does there is done with `nsupdate`. One module a topic.
 
+mod between;
+mod census;
 mod guards;
 mod names;
 mod ownership;
 mod pages;
 mod replicas;
 mod servers;
+mod slow;
 
 use crate::client::eventually;
 use crate::program::{Program, command, put};
@@ -17,6 +20,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A directory for all files of a test, and the key that all servers know.
@@ -156,4 +160,13 @@ pub(crate) fn set(records: &[&str]) -> BTreeSet<String> {
 pub(crate) fn await_records(server: &NameServer, name: &str, record_type: &str, wanted: &[&str]) {
     let what = format!("{}: {name} {record_type} {wanted:?}", server.software());
     eventually(&what, || records(server, name, record_type) == set(wanted));
+}
+
+/// Longer than a scan of a few names, or the first reading of a whole zone, takes.
+pub(crate) fn within_a_scan(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    while !condition() {
+        assert!(Instant::now() < deadline, "no scan has found it: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -131,6 +131,24 @@ fn of_more_addresses_than_fit_each_answer_has_some_and_all_are_reached() {
     assert_eq!(addresses(&tcp(server.address, &query("many.apps.test.", RecordType::A, None))).len(), 60);
 }
 
+/// What the controller publishes at most by default (`--max-addresses`), under the longest name that there is.
+#[test]
+fn as_many_addresses_as_a_host_has_by_default_fit_into_an_answer() {
+    let addresses: Vec<String> = (0..24).map(|number| format!("2001:db8::{number:x}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let long = format!("{0}.{0}.{0}.{1}.apps.test", "x".repeat(63), "y".repeat(51));
+    let records: [(&str, &str, &[&str]); 2] = [(&long, "AAAA", &addresses), ("video.apps.test", "AAAA", &addresses)];
+    let server = Server::start("127.0.0.1:0", vec![zone("apps.test")], vec![object("all", &records)]);
+    let count = |name: &str, edns| {
+        let answer = udp(server.address, &query(&format!("{name}."), RecordType::AAAA, edns));
+        (answer.metadata.truncation, answer.answers.len())
+    };
+    assert_eq!(count(&long, Some(1232)), (false, 24));
+    assert_eq!(count("video.apps.test", Some(1232)), (false, 24));
+    let (truncated, without_edns) = count("video.apps.test", None);
+    assert!(!truncated && without_edns >= 16, "{without_edns}");
+}
+
 #[test]
 fn pipelined_queries_are_answered_in_order() {
     let server = server();

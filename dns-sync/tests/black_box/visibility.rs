@@ -4,6 +4,7 @@
 mod objects;
 mod restart;
 mod seen;
+mod silence;
 
 use crate::client::{PATIENCE, eventually};
 use nearside_loadtest::api::{ApiServer, ObjectRef, Options};
@@ -54,20 +55,20 @@ impl Publisher {
             json!({"cluster": "prod-1", "stateDir": path("state"), "zones": [{"zone": ZONE, "servers": servers}]});
         std::fs::write(path("config.yaml"), config.to_string()).unwrap();
         let admin = free_address(&Place::host(), IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
-        let process = Self::spawn(directory.path(), admin);
+        let process = Self::command(directory.path(), admin).spawn().unwrap();
         Self { process, directory, admin }
     }
 
-    fn spawn(directory: &Path, admin: SocketAddr) -> Child {
-        Command::new(PROGRAM)
+    fn command(directory: &Path, admin: SocketAddr) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
             .env_clear()
             .env("KUBECONFIG", directory.join("kubeconfig"))
             .args(["publish", "--config", directory.join("config.yaml").to_str().unwrap()])
             .args(["--admin-listen", &admin.to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stdout(Stdio::null());
+        command
     }
 
     /// Ends it in order.
@@ -77,7 +78,7 @@ impl Publisher {
 
     /// Starts it again with what it has on disk.
     fn start_again(&mut self) {
-        self.process = Self::spawn(self.directory.path(), self.admin);
+        self.process = Self::command(self.directory.path(), self.admin).spawn().unwrap();
     }
 
     /// `status` with more arguments.

@@ -112,6 +112,23 @@ async fn many_names_are_read_through_one_connection() {
 }
 
 #[tokio::test]
+async fn the_order_of_an_answer_makes_no_difference() {
+    let addresses: Vec<String> = (1..=20).map(|i| format!("192.0.2.{i}")).collect();
+    let mut lines = String::new();
+    addresses.iter().for_each(|address| writeln!(lines, "www A {address}").unwrap());
+    let wanted = a(30, &addresses.iter().map(String::as_str).collect::<Vec<_>>());
+    for software in Software::ALL {
+        let server = server(software, &lines);
+        let mut connection = connect(server.address()).await;
+        for _ in 0..10 {
+            let observation = connection.observe(&name(ZONE), &[name("www.z.test")]).await.unwrap();
+            let seen = &observation.names[&name("www.z.test")].sets;
+            assert_eq!(seen, &[(RecordType::A, wanted.clone())].into(), "{software}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_large_zone_is_transferred_whole() {
     for software in Software::ALL {
         let mut lines = String::from("mail MX 10 www\nwww A 192.0.2.1\n");

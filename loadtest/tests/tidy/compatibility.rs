@@ -1,4 +1,5 @@
-//! Rules for docs/compatibility.md: every row says what holds, and a row that claims something names a test that exists.
+//! Rules for docs/compatibility.md: every row says what holds, and a row that claims something names a test that exists. And for the
+//! tables about name servers in docs/testing.md: every row names tests that exist.
 
 use crate::tree;
 use std::collections::BTreeMap;
@@ -12,6 +13,22 @@ fn every_row_of_the_compatibility_says_what_holds_and_which_test_holds_it() {
     assert!(rows.len() > 100, "the rows were not found");
     let mistakes: Vec<String> = rows.iter().flat_map(|row| mistakes(row, &sources)).collect();
     assert!(mistakes.is_empty(), "{DOCUMENT}:\n{}", mistakes.join("\n"));
+}
+
+#[test]
+fn every_row_about_name_servers_names_the_tests_that_hold_it() {
+    let sources: BTreeMap<String, String> = tree::sources().into_iter().collect();
+    let document = tree::text("docs/testing.md").unwrap();
+    let part = document.split("\n## ").find(|part| part.starts_with("Real name servers")).unwrap_or_default();
+    let rows = rows(part);
+    assert!(rows.len() > 20, "the rows were not found");
+    for row in &rows {
+        let tests: Vec<&str> = row.cells.last().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "docs/testing.md: {:?} names no test", row.cells[0]);
+        for test in tests {
+            assert!(exists(test, &sources), "docs/testing.md: {test}, of {:?}, is no test", row.cells[0]);
+        }
+    }
 }
 
 /// A row of a table: the number of its line, and its cells.

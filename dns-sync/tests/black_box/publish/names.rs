@@ -39,11 +39,15 @@ fn names_come_change_and_go_on_every_server_with_their_markers() {
         await_records(server, "video--k3x7a._nearside.apps.test", "TXT", &[]);
     }
     stage.remove("video");
+    eventually("the deletion is told", || {
+        program.logged_with(&["INFO", "name=video.apps.test", "its object is deleted"])
+    });
     for server in &servers {
         await_records(server, "video.apps.test", "A", &["192.0.2.99"]);
         await_records(server, "video._nearside.apps.test", "TXT", &[]);
         assert_eq!(records(server, "other.apps.test", "A"), set(&["192.0.2.9"]));
     }
+    assert!(!program.logged_with(&["WARN", "name=video.apps.test"]), "what goes as it should is no warning");
     assert_eq!(program.terminate(), Some(0));
 }
 
@@ -79,37 +83,55 @@ fn each_zone_is_published_on_its_own_servers_and_the_longest_takes_a_name() {
 }
 
 #[test]
-fn whoever_asks_sees_the_old_or_the_new_addresses_and_never_none() {
+fn whoever_asks_sees_the_old_or_the_new_addresses_and_never_none_in_a_hundred_swaps() {
     let stage = Stage::new();
-    let server = stage.server(Software::Bind, "");
-    let publication = stage.apps(&[&server]);
+    let servers = stage.servers("");
+    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
     let of = |round: usize| [format!("192.0.2.{}", 1 + round % 2 * 2), format!("192.0.2.{}", 2 + round % 2 * 2)];
     let put = |round: usize| {
         let addresses = of(round);
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         stage.object("video", round as u64 + 1, &[("video.apps.test", "A", &addresses)]);
     };
+    let await_round = |round: usize| {
+        let addresses = of(round);
+        servers
+            .iter()
+            .for_each(|server| await_records(server, "video.apps.test", "A", &[&addresses[0], &addresses[1]]));
+    };
     put(0);
     let _program = stage.publish(&publication);
-    await_records(&server, "video.apps.test", "A", &["192.0.2.1", "192.0.2.2"]);
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    await_round(0);
+    let stop = AtomicBool::new(false);
+    let asked: Vec<AtomicUsize> = servers.iter().map(|_| AtomicUsize::new(0)).collect();
+    let whole = [set(&["192.0.2.1", "192.0.2.2"]), set(&["192.0.2.3", "192.0.2.4"])];
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let seen = server.ask("video.apps.test", "A").unwrap().records;
-                let whole = [set(&["192.0.2.1", "192.0.2.2"]), set(&["192.0.2.3", "192.0.2.4"])];
-                assert!(whole.contains(&seen), "{seen:?}");
-                asked.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        for round in 1..30 {
-            put(round);
-            let addresses = of(round);
-            await_records(&server, "video.apps.test", "A", &[&addresses[0], &addresses[1]]);
+        for (server, asked) in servers.iter().zip(&asked) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seen = server.ask("video.apps.test", "A").unwrap().records;
+                    assert!(whole.contains(&seen), "{}: {seen:?}", server.software());
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-        stop.store(true, Ordering::Relaxed);
+        // The scope waits for those who ask: they stop also where a round fails.
+        let _stop = Stop(&stop);
+        for round in 1..=100 {
+            put(round);
+            await_round(round);
+        }
     });
-    assert!(asked.load(Ordering::Relaxed) > 100);
+    assert!(asked.iter().all(|asked| asked.load(Ordering::Relaxed) > 100));
+}
+
+/// Sets a flag when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! What is somebody else's stays as it is and is told; what is ours is kept as it should be.
 
-use super::{Stage, await_records, records, set};
+use super::{Stage, await_records, records, set, within_a_scan};
 use crate::client::eventually;
 use nearside_loadtest::name_servers::Software;
-use std::time::Duration;
 
 #[test]
 fn what_is_not_ours_is_not_touched_and_is_told() {
@@ -55,7 +54,9 @@ fn a_listed_name_is_taken_over_and_a_freed_one_is_published() {
     servers.iter().for_each(|server| stage.nsupdate(server, "update delete freed.apps.test A"));
     // Seen by the next scan, so within half a minute.
     for server in &servers {
-        within_a_scan(|| records(server, "freed.apps.test", "A") == set(&["192.0.2.1"]));
+        within_a_scan(&server.software().to_string(), || {
+            records(server, "freed.apps.test", "A") == set(&["192.0.2.1"])
+        });
     }
 }
 
@@ -71,7 +72,28 @@ fn what_somebody_changes_under_our_marker_is_put_right() {
         stage.nsupdate(server, "update delete video.apps.test A\nupdate add video.apps.test 60 A 192.0.2.66");
     }
     for server in &servers {
-        within_a_scan(|| records(server, "video.apps.test", "A") == set(&["192.0.2.1"]));
+        within_a_scan(&server.software().to_string(), || {
+            records(server, "video.apps.test", "A") == set(&["192.0.2.1"])
+        });
+    }
+}
+
+#[test]
+fn what_somebody_empties_is_filled_again_with_its_marker() {
+    let stage = Stage::new();
+    let servers = stage.servers("");
+    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
+    let _program = stage.publish(&publication);
+    for server in &servers {
+        await_records(server, "video.apps.test", "A", &["192.0.2.1"]);
+        stage.nsupdate(server, "update delete video.apps.test A\nupdate delete video._nearside.apps.test TXT");
+    }
+    for server in &servers {
+        within_a_scan(&server.software().to_string(), || {
+            records(server, "video.apps.test", "A") == set(&["192.0.2.1"])
+        });
+        assert_eq!(records(server, "video._nearside.apps.test", "TXT").len(), 1, "{}", server.software());
     }
 }
 
@@ -108,13 +130,4 @@ fn of_more_addresses_than_resolvers_take_a_hundred_are_published() {
     stage.object("many", 1, &[("many.apps.test", "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>())]);
     let _program = stage.publish(&publication);
     eventually("published", || records(&server, "many.apps.test", "A").len() == 100);
-}
-
-/// Longer than a scan of a few names takes.
-fn within_a_scan(mut condition: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(120);
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "no scan has found it");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -55,6 +55,36 @@ fn a_changed_secret_is_taken_up_at_once() {
 }
 
 #[test]
+fn a_file_of_keys_that_is_spoiled_or_gone_stops_nobody_and_is_told() {
+    let stage = Stage::new();
+    let servers = stage.servers("");
+    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
+    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
+    let mut command = stage.command("publish", &publication, "objects");
+    command.args(["--admin-listen", "127.0.0.1:0"]);
+    let program = crate::program::Program::spawn(command);
+    servers.iter().for_each(|server| await_records(server, "video.apps.test", "A", &["192.0.2.1"]));
+    crate::program::put(stage.directory.path(), "key.conf", "key nearside {");
+    stage.object("video", 2, &[("video.apps.test", "A", &["192.0.2.2"])]);
+    servers.iter().for_each(|server| await_records(server, "video.apps.test", "A", &["192.0.2.2"]));
+    std::fs::remove_file(stage.path("key.conf")).unwrap();
+    stage.object("video", 3, &[("video.apps.test", "A", &["192.0.2.3"])]);
+    for server in &servers {
+        await_records(server, "video.apps.test", "A", &["192.0.2.3"]);
+        let place = format!("place=apps.test at {}", server.address());
+        eventually("it is told", || program.logged_with(&["WARN", &place, "a file of keys is of no use", "key.conf"]));
+        let series = format!("nearside_dns_unusable_key_files{{server=\"{}\",zone=\"apps.test\"}}", server.address());
+        eventually("it is counted", || program.page("/metrics").contains(&format!("{series} 1\n")));
+    }
+    crate::program::put(stage.directory.path(), "key.conf", &stage.key.clause());
+    stage.object("video", 4, &[("video.apps.test", "A", &["192.0.2.4"])]);
+    for server in &servers {
+        await_records(server, "video.apps.test", "A", &["192.0.2.4"]);
+    }
+    eventually("it is well again", || program.logged("all files of keys can be read").is_some());
+}
+
+#[test]
 fn a_zone_that_is_not_served_delays_no_other_zone_of_the_server() {
     let stage = Stage::new();
     let servers = stage.servers("");
