@@ -61,8 +61,8 @@ async fn collected(software: Software, dedicated: bool) -> BTreeMap<String, BTre
     let names: Vec<Name> = intents.keys().cloned().collect();
     let observation = connection.observe(&zone, &names).await.unwrap();
     let plan = plan(&policy, &intents, &observation.names, &Lapsed::new());
-    let mut round = Round::new(plan.writes, &Isolation::default(), start);
-    while let Some(batch) = round.next() {
+    let round = Round::new(plan.writes, &Isolation::default(), start);
+    for batch in round {
         connection.update(&batch.update(&zone)).await.unwrap();
     }
     let after = connect(server.address()).await.transfer(&zone).await.unwrap();
