@@ -13,8 +13,8 @@ pub enum Failure {
     /// REFUSED: no right to do this; or, from PowerDNS, anything about the key.
     #[error("REFUSED: the key may not do this here, or the server does not know it")]
     Refused,
-    /// NOTAUTH without a TSIG error: the zone is not served there.
-    #[error("NOTAUTH: the server is not authoritative for the zone")]
+    /// NOTAUTH without a TSIG error: the zone is not served there; or, from PowerDNS, anything about the key of a question.
+    #[error("NOTAUTH: the server is not authoritative for the zone, or does not know the key")]
     NotAuthoritative,
     /// NOTZONE: a name of the message is outside of the zone.
     #[error("NOTZONE: a name is outside of the zone")]

@@ -65,3 +65,38 @@ async fn of_two_objects_that_ask_for_one_name_the_second_is_told_which_is_the_fi
         assert_eq!(records(server, "both.apps.test"), ["192.0.2.2".to_owned()].into(), "{}", server.software());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_each_server_says_to_a_wrong_key_is_told_and_what_stood_there_stays() {
+    let key = TsigKey::new("nearside", "hmac-sha256", "right");
+    let servers = all_three(&key);
+    let api = cluster(DEFINITION).await;
+    ask(&api, "a", &[("a.apps.test", "A", &["192.0.2.1"])]);
+    let mut publisher = Publisher::start(&api, &key, &updated(&servers));
+    eventually("it is visible", || condition_of(&api, "a", "Visible").0 == "True Visible");
+    publisher.stop();
+    for (wrong, said) in [
+        (TsigKey::new("nearside", "hmac-sha256", "wrong"), "BADSIG"),
+        (TsigKey::new("nobody", "hmac-sha256", "right"), "BADKEY"),
+    ] {
+        std::fs::write(publisher.directory.path().join("key"), wrong.clause()).unwrap();
+        ask(&api, "a", &[("a.apps.test", "A", &["192.0.2.2"])]);
+        publisher.start_again();
+        let message = || condition_of(&api, "a", "Applied").1;
+        eventually(said, || condition_of(&api, "a", "Applied").0 == "False AuthFailed" && message().contains(said));
+        // PowerDNS does not say what is wrong.
+        for (server, said) in servers.iter().zip([said, said, "NOTAUTH"]) {
+            let of_server = || {
+                message().split("; ").any(|part| part.contains(&server.address().to_string()) && part.contains(said))
+            };
+            eventually(&format!("{} says {said}", server.software()), of_server);
+            assert_eq!(records(server, "a.apps.test"), ["192.0.2.1".to_owned()].into(), "{}", server.software());
+        }
+        publisher.stop();
+    }
+    std::fs::write(publisher.directory.path().join("key"), key.clause()).unwrap();
+    publisher.start_again();
+    eventually("it goes on", || {
+        servers.iter().all(|server| records(server, "a.apps.test") == ["192.0.2.2".to_owned()].into())
+    });
+}
