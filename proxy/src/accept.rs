@@ -10,6 +10,7 @@ mod listener;
 mod passthrough;
 mod preface;
 mod proxy_header;
+mod requests;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
@@ -86,16 +87,39 @@ async fn accept_one(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>
     }
 }
 
-async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
+async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, server: Arc<Server>, _busy: Busy) {
     let arrival = Arrival::now();
-    let Ok(local) = socket.local_addr() else { return };
     // Fails only on a socket that is gone already, and then the next read says so.
     drop(socket.set_nodelay(true));
     let _open = server.metrics().connection(scheme);
-    let direct = Addresses { source: client, destination: local };
-    let addresses = match proxied(&mut socket, direct.source.ip().to_canonical(), &server).await {
+    // In a box of its own, so that an idle connection does not keep the room that its handshake took.
+    let Some(ready) = Box::pin(prepare(socket, client, scheme, arrival, &server)).await else { return };
+    let Ready { stream, parting } = ready;
+    serve_http(stream, &server).await;
+    Box::pin(parting.linger()).await;
+}
+
+/// A connection that HTTP can be spoken on.
+struct Ready {
+    stream: Stream,
+    parting: Parting,
+}
+
+/// All that comes before HTTP; nothing is left to be done for what was passed through or refused.
+async fn prepare(
+    mut socket: TcpStream,
+    client: SocketAddr,
+    scheme: Scheme,
+    arrival: Arrival,
+    server: &Server,
+) -> Option<Ready> {
+    let direct = Addresses { source: client, destination: socket.local_addr().ok()? };
+    let addresses = match proxied(&mut socket, direct.source.ip().to_canonical(), server).await {
         Ok(told) => told.unwrap_or(direct),
-        Err(refused) => return server.metrics().proxy_header_refused(&refused),
+        Err(refused) => {
+            server.metrics().proxy_header_refused(&refused);
+            return None;
+        }
     };
     let connection = Connection {
         client: canonical(addresses.source),
@@ -109,13 +133,19 @@ async fn connection(mut socket: TcpStream, client: SocketAddr, scheme: Scheme, s
         presented: OnceLock::new(),
     };
     match scheme {
-        Scheme::Http => plain(socket, connection, &server).await,
-        Scheme::Https => tls(socket, connection, &server).await,
+        Scheme::Http => plain(socket, connection, server).await,
+        Scheme::Https => match tls(socket, connection, server).await {
+            Ok(ready) => ready,
+            Err(failure) => {
+                server.metrics().tls_failure(failure);
+                None
+            }
+        },
     }
 }
 
 /// Plain HTTP: HTTP/1 or, by prior knowledge (RFC 9113 §3.3), HTTP/2.
-async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
+async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Option<Ready> {
     let mut bytes = BytesMut::new();
     connection.arrival.ready();
     let first = async {
@@ -131,17 +161,17 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) {
             if bytes.is_empty() && !*server.lifecycle().draining().borrow() {
                 empty(&socket, &connection, ended.is_err(), server);
             }
-            return;
+            return None;
         }
     };
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
     let parting = stream.parting();
-    serve_http(with_trailers(stream, connection), parting, server).await;
+    Some(Ready { stream: with_trailers(stream, connection), parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
-async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server) {
+async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server) -> Result<Option<Ready>, TlsFailure> {
     let mut bytes = BytesMut::new();
     let first = async {
         if begins(&socket, server).await {
@@ -157,27 +187,26 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
             if !*server.lifecycle().draining().borrow() {
                 log_empty(&connection, server);
             }
-            return;
+            return Ok(None);
         }
-        Ok(Err(error)) => return server.metrics().tls_failure(error.failure()),
-        Err(_) => return server.metrics().tls_failure(TlsFailure::Timeout),
+        Ok(Err(error)) => return Err(error.failure()),
+        Err(_) => return Err(TlsFailure::Timeout),
     };
     connection.server_name = hello.server_name.map(Into::into);
     let state = server.state();
     let name = connection.server_name.as_deref();
     if let Some(route) = name.and_then(|name| state.routes().passthrough(name)) {
         let route = Arc::clone(route);
-        return passthrough::serve(socket, bytes.freeze(), &connection, &route, &state, server).await;
+        passthrough::serve(socket, bytes.freeze(), &connection, &route, &state, server).await;
+        return Ok(None);
     }
     if server.strict_sni() && !name.is_some_and(|name| state.routes().knows(name)) {
         server.metrics().tls_failure(TlsFailure::UnknownName);
         // The client may be gone; there is nobody else to tell.
         drop(socket.write_all(&client_hello::UNRECOGNIZED_NAME).await);
-        return;
+        return Ok(None);
     }
-    let Some(certificate) = state.certificates.serving(state.routes(), name) else {
-        return server.metrics().tls_failure(TlsFailure::Handshake);
-    };
+    let certificate = state.certificates.serving(state.routes(), name).ok_or(TlsFailure::Handshake)?;
     let config = Arc::clone(&certificate.config);
     // A host's own rules come in the place of what the router would like to see, and on top of what it demands.
     let asks = certificate.asks;
@@ -188,27 +217,24 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
     let parting = stream.parting();
-    match timeout(TLS_HANDSHAKE_TIME, Acceptor::from_server_config(config).tls_handshake(stream)).await {
-        Ok(Ok(stream)) => {
-            let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
-            if asks {
-                // Nothing else sets it.
-                drop(connection.presented.set(Presented::new(chain)));
-            }
-            if let Some(clients) = clients {
-                let Some(shown) = clients.verified(chain) else {
-                    return server.metrics().tls_failure(TlsFailure::Handshake);
-                };
-                // Nothing else sets it.
-                drop(connection.certificate.set(shown));
-            }
-            connection.arrival.ready();
-            connection.header.set(Awaited::Header);
-            serve_http(with_trailers(stream, connection), parting, server).await;
-        }
-        Ok(Err(_)) => server.metrics().tls_failure(TlsFailure::Handshake),
-        Err(_) => server.metrics().tls_failure(TlsFailure::Timeout),
+    let acceptor = Acceptor::from_server_config(config);
+    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, acceptor.tls_handshake(stream)).await else {
+        return Err(TlsFailure::Timeout);
+    };
+    let stream = shaken.map_err(|_| TlsFailure::Handshake)?;
+    let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
+    if asks {
+        // Nothing else sets it.
+        drop(connection.presented.set(Presented::new(chain)));
     }
+    if let Some(clients) = clients {
+        let shown = clients.verified(chain).ok_or(TlsFailure::Handshake)?;
+        // Nothing else sets it.
+        drop(connection.certificate.set(shown));
+    }
+    connection.arrival.ready();
+    connection.header.set(Awaited::Header);
+    Ok(Some(Ready { stream: with_trailers(stream, connection), parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.
@@ -257,15 +283,19 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
     }
 }
 
-async fn serve_http(stream: Stream, parting: Parting, server: &Server) {
+async fn serve_http(stream: Stream, server: &Server) {
     let mut draining = server.lifecycle().draining();
-    if *draining.borrow() {
-        // Pingora waits for a change, and for who comes this late it has been.
-        draining.mark_changed();
+    match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => {
+            if *draining.borrow() {
+                // Pingora waits for a change, and for who comes this late it has been.
+                draining.mark_changed();
+            }
+            // Pingora hands a stream back that could serve on; it never does for HTTP.
+            drop(server.http().process_new(stream, &draining).await);
+        }
+        _ => requests::serve(stream, &draining, server).await,
     }
-    // Pingora hands a stream back that could serve on; it never does for HTTP.
-    drop(server.http().process_new(stream, &draining).await);
-    parting.linger().await;
 }
 
 /// On HTTP/1, trailers are carried by the stream.

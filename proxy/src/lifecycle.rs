@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub(crate) struct Lifecycle {
     leaving: Arc<AtomicBool>,
     draining: Arc<watch::Sender<bool>>,
+    idle_closed: Arc<watch::Sender<bool>>,
     connections: Arc<Semaphore>,
     most: u32,
 }
@@ -24,6 +25,7 @@ impl Lifecycle {
         Self {
             leaving: Arc::default(),
             draining: Arc::new(watch::Sender::new(false)),
+            idle_closed: Arc::new(watch::Sender::new(false)),
             connections: Arc::new(Semaphore::new(most as usize)),
             most,
         }
@@ -49,6 +51,17 @@ impl Lifecycle {
     /// Turns true when the drain begins.
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.draining.subscribe()
+    }
+
+    /// Connections over HTTP/1 that wait for another request are closed from now on.
+    pub(crate) fn close_idle(&self) {
+        self.idle_closed.send_replace(true);
+    }
+
+    /// Waits for [`Self::close_idle`].
+    pub(crate) async fn idle_closed(&self) {
+        // The sender lives as long as this value.
+        drop(self.idle_closed.subscribe().wait_for(|closed| *closed).await);
     }
 
     /// Waits for room for one more connection.

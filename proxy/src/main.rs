@@ -259,7 +259,8 @@ async fn drain(server: &Server, lifecycle: &Lifecycle, mut accepting: JoinSet<()
         // From the clean-up on a connection may be closed unread; those that the listeners took last have their requests first.
         tokio::time::sleep(limits::LAST_HANDSHAKES).await;
     }
-    // Wakes connections that wait for another request.
+    lifecycle.close_idle();
+    // Wakes connections that wait for the rest of a header.
     server.http().cleanup().await;
     tracing::info!(connections = lifecycle.connections(), timeout = ?timeout, "draining");
     match lifecycle.drained(timeout).await {

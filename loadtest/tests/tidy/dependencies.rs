@@ -26,6 +26,7 @@ const DOORS: [(&str, &[&str]); 6] = [
             "proxy/src/accept.rs",
             "proxy/src/accept/client_stream.rs",
             "proxy/src/accept/http1_stream.rs",
+            "proxy/src/accept/requests.rs",
             "proxy/src/health/probe.rs",
             "proxy/src/http.rs",
             "proxy/src/http/body.rs",

@@ -27,6 +27,7 @@ mod health;
 mod hops;
 mod host_certificates;
 mod hostile;
+mod idle;
 mod ingress_fields;
 mod ingress_termination;
 mod interim;

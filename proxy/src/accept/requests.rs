@@ -1,0 +1,71 @@
+//! The requests of a connection over HTTP/1, one after another: a stream flows in and is handed to Pingora for one request at a
+//! time. In between nothing is kept but the stream itself: an idle connection holds no session and no buffer. Called by `accept`.
+//! One of the few modules that name Pingora types.
+
+use crate::server::Server;
+use bytes::BytesMut;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::timeout;
+
+/// Serves requests until either side wants no more.
+pub(super) async fn serve(mut stream: Stream, draining: &ShutdownWatch, server: &Server) {
+    let keep_alive = server.timeouts().keep_alive;
+    let mut next = Next { begun: BytesMut::new(), settings: None };
+    while let Some(reused) = request(stream, next, draining, server).await {
+        let settings;
+        (stream, settings) = reused.consume();
+        let begun = tokio::select! {
+            biased;
+            begun = timeout(keep_alive, poll_fn(|cx| poll_begin(&mut stream, cx))) => begun,
+            () = server.lifecycle().idle_closed() => return,
+        };
+        // Otherwise the client has closed, or has nothing to ask for.
+        let Ok(Some(begun)) = begun else { return };
+        next = Next { begun, settings };
+    }
+}
+
+/// What is known of the next request before it is read.
+struct Next {
+    begun: BytesMut,
+    /// Of the requests before it.
+    settings: Option<HttpPersistentSettings>,
+}
+
+/// One request and its answer; gives the stream back if there may be another.
+fn request<'s>(
+    stream: Stream,
+    next: Next,
+    draining: &'s ShutdownWatch,
+    server: &'s Server,
+) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<'s> {
+    let mut session = ServerSession::new_http1(stream);
+    match next.settings {
+        Some(settings) => settings.apply_to_session(&mut session),
+        // How long is said by the phases of `http`.
+        None => session.set_keepalive((!*draining.borrow()).then_some(HEADER_SECONDS)),
+    }
+    session.set_pipelined_prefix(next.begun);
+    server.http().process_new_http(session, draining)
+}
+
+/// The first bytes of the next request; `None` is the end of the connection.
+fn poll_begin(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Option<BytesMut>> {
+    let mut space = [const { MaybeUninit::uninit() }; USUAL_HEADER];
+    let mut buffer = ReadBuf::uninit(&mut space);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+    Poll::Ready((read.is_ok() && !buffer.filled().is_empty()).then(|| BytesMut::from(buffer.filled())))
+}
+
+/// What the header of a request rarely exceeds; a longer one is read in parts.
+const USUAL_HEADER: usize = 4096;
+/// Longer than any header may take.
+const HEADER_SECONDS: u64 = 3600;
