@@ -9,10 +9,12 @@ DENY := $(shell command -v cargo-deny 2>/dev/null || echo .tools/bin/cargo-deny)
 # What the demo is started with, such as: make demo DEMO_FLAGS="--nodes 5 --keep"
 DEMO_FLAGS ?=
 
-# What the benchmark is started with, such as: make bench-scale BENCH_FLAGS="--report DIR"
+# What the benchmark is started with, such as: make bench BENCH_FLAGS="--report DIR"
 BENCH_FLAGS ?=
+# How the programs of `make bench` are built: like what the image ships, or exactly so (release), which takes much longer.
+BENCH_PROFILE ?= bench-like
 
-.PHONY: help demo bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
+.PHONY: help demo bench bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +23,11 @@ demo: ## install what is missing, build, and show the whole path on an embedded 
 	@scripts/setup demo
 	cargo build --locked --workspace --bins
 	@$(TARGET_DIR)/debug/nearside-loadtest demo $(DEMO_FLAGS)
+
+bench: ## install what is missing, build optimised programs and measure the proxy beside HAProxy, nginx and Traefik
+	@scripts/setup bench-proxy
+	cargo build --locked --profile $(BENCH_PROFILE) -p nearside-proxy -p nearside-loadtest --bins
+	@$(TARGET_DIR)/$(BENCH_PROFILE)/nearside-loadtest bench proxy $(BENCH_FLAGS)
 
 bench-scale: ## build optimised programs and measure proxy and controller in a cluster of 1,000 nodes and 100,000 pods
 	@scripts/setup check

@@ -2,7 +2,9 @@
 //! is a module of its own.
 
 pub mod dns;
+pub mod proxy;
 pub mod scale;
+mod statistics;
 
 use std::fs;
 

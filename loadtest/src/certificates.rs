@@ -69,16 +69,24 @@ impl TestCa {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
+    /// What a client trusts that trusts this authority alone.
+    ///
+    /// # Errors
+    /// When rustls refuses the authority.
+    pub fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone())?;
+        Ok(roots)
+    }
+
     /// A client that trusts this authority alone and offers `alpn`.
     ///
     /// # Errors
     /// When rustls refuses the authority.
     pub fn client(&self, alpn: &[&str]) -> Result<Arc<ClientConfig>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone())?;
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots()?)
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))

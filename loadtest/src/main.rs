@@ -53,6 +53,9 @@ enum Bench {
     /// The embedded name server beside BIND and Knot: queries per processor second, and the time until a change is answered
     #[command(long_about = BENCH_DNS_ABOUT)]
     Dns(bench::dns::Options),
+    /// Nearside beside HAProxy, nginx and Traefik: processor time, latencies and memory
+    #[command(long_about = BENCH_PROXY_ABOUT)]
+    Proxy(bench::proxy::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Clean(options) => cluster_commands::clean(options).map(|()| true),
         Command::Bench(Bench::Scale(options)) => runtime.block_on(bench::scale::run(options)).map(|()| true),
         Command::Bench(Bench::Dns(options)) => runtime.block_on(bench::dns::run(options)).map(|()| true),
+        Command::Bench(Bench::Proxy(options)) => runtime.block_on(bench::proxy::run(options)).map(|()| true),
     }
 }
 
@@ -133,3 +137,9 @@ const BENCH_DNS_ABOUT: &str = "The embedded name server beside BIND and Knot: qu
 Starts each server with the same zone on a port of 127.0.0.1 and asks all of them the same queries in turn, round after round: once at a steady rate, once as many as are answered. The processor time is that of the server's process, as the scheduler counts it. Then writes DNSEndpoints to a fake API, for one host and for many at once, and asks the name server until it answers with the new addresses.
 
 The figures are printed, and left as dns.json and dns.md in the report directory. How each server is configured, and why that is fair, is in loadtest/README.md. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench-dns`).";
+
+const BENCH_PROXY_ABOUT: &str = "Nearside beside HAProxy, nginx and Traefik: processor time, latencies and memory.
+
+Starts each proxy as a process with the same backend, the same certificate and the same host, bound to one processor; backend and clients run on another. Fetches some objects through each over every transport and compares their bytes. Then measures all of them in turn, round after round: the processor time of each GB, small answers and new TLS connections for a second of processor time, latencies at a steady rate, and the memory of idle connections, stalled downloads and routes. At the end Nearside alone is measured with a large table whose endpoints change a thousand times a second.
+
+A proxy that is not installed is left out and named. The figures are printed, and left as report.json, report.md and plots in the report directory. How each proxy is configured, and why that is fair, is in loadtest/README.md. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench`).";

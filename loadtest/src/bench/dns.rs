@@ -8,7 +8,6 @@ mod processor;
 mod publishers;
 mod report;
 mod sight;
-mod statistics;
 mod tap;
 mod throughput;
 mod zone;

@@ -97,7 +97,7 @@ impl Body for Media {
 }
 
 /// Up to `most` bytes of the content from `offset` on, never across the pattern's end.
-fn piece(offset: u64, most: usize) -> Bytes {
+pub(crate) fn piece(offset: u64, most: usize) -> Bytes {
     let pattern = pattern();
     let start = usize::try_from(offset % PATTERN as u64).unwrap_or(0);
     pattern.slice(start..pattern.len().min(start.saturating_add(most)))

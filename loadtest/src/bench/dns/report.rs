@@ -1,8 +1,8 @@
 //! The figures: samples come in as they are measured, lines on the terminal, `dns.json` and `dns.md` go out.
 
 use super::Options;
-use super::statistics::Samples;
 use crate::bench::machine;
+use crate::bench::statistics::Samples;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

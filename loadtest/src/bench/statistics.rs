@@ -2,33 +2,33 @@
 
 /// Samples in order of size.
 #[derive(Clone, Debug)]
-pub(super) struct Samples(Vec<f64>);
+pub(in crate::bench) struct Samples(Vec<f64>);
 
 impl Samples {
-    pub(super) fn new(mut values: Vec<f64>) -> Self {
+    pub(in crate::bench) fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self(values)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::bench) fn count(&self) -> usize {
         self.0.len()
     }
 
     /// The smallest value that is not less than `share` of all; 0 when there is none.
-    pub(super) fn quantile(&self, share: f64) -> f64 {
+    pub(in crate::bench) fn quantile(&self, share: f64) -> f64 {
         let place = ((self.0.len() as f64 * share).ceil() as usize).clamp(1, self.0.len().max(1)) - 1;
         self.0.get(place).copied().unwrap_or_default()
     }
 
-    pub(super) fn median(&self) -> f64 {
+    pub(in crate::bench) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    pub(super) fn least(&self) -> f64 {
+    pub(in crate::bench) fn least(&self) -> f64 {
         self.quantile(0.0)
     }
 
-    pub(super) fn most(&self) -> f64 {
+    pub(in crate::bench) fn most(&self) -> f64 {
         self.quantile(1.0)
     }
 }
