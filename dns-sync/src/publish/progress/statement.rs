@@ -77,10 +77,11 @@ impl Progress {
         let visible = whole && asked.iter().all(|known| known.everywhere(&self.places, now) >= Stage::Visible);
         // What is to go is still there, and is of no matter for what is asked for.
         let settled = visible && asked.len() == names.len() && asked.iter().all(|known| known.is_settled(now));
-        let omitted = left_out.first().filter(|_| asked.is_empty());
-        let trouble = match faults.first().or(omitted) {
-            Some(first) => Some((Reason::Rejected, format!("{}: {}", first.field, first.problem))),
-            None => names.iter().filter_map(|(name, known)| self.trouble(name, known, now)).min_by_key(|(why, _)| *why),
+        // Where nothing else is asked for, what is left out is all there is.
+        let rejected = if faults.is_empty() && asked.is_empty() { left_out } else { faults };
+        let trouble = match rejected.is_empty() {
+            false => Some((Reason::Rejected, noted(rejected))),
+            true => names.iter().filter_map(|(name, known)| self.trouble(name, known, now)).min_by_key(|(why, _)| *why),
         };
         let down: Vec<String> = names
             .iter()
@@ -172,7 +173,7 @@ impl Progress {
     }
 }
 
-/// What is left out, where everything else is as it should be.
+/// The first of what is left out, in the words that the embedded server has for it: where both run they must not take turns.
 fn noted(left_out: &[Rejection]) -> String {
     let Some(first) = left_out.first() else { return String::new() };
     let more = match left_out.len() - 1 {
