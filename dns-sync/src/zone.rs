@@ -86,11 +86,17 @@ impl Zone {
     ///
     /// Walks from the apex down, so the cost follows the depth of what exists, not of what was asked.
     pub fn lookup(&self, name: &Name) -> Found<'_> {
-        let suffixes: Vec<&[u8]> = name.suffixes().collect();
-        let Some(below_apex) = suffixes.len().checked_sub(self.origin_labels) else { return Found::Nothing };
+        // Where each label begins: a name has at most 127, and this is made for every query.
+        let (mut starts, mut count) = ([0_u8; 128], 0);
+        for suffix in name.suffixes() {
+            starts[count] = u8::try_from(name.as_wire().len() - suffix.len()).unwrap_or(0);
+            count += 1;
+        }
+        let Some(below_apex) = count.checked_sub(self.origin_labels) else { return Found::Nothing };
         let mut encloser: Option<(&Node, &[u8])> = None;
-        for suffix in suffixes[..=below_apex.min(suffixes.len() - 1)].iter().rev() {
-            match self.nodes.get(*suffix) {
+        for start in starts[..count.min(below_apex + 1)].iter().rev() {
+            let suffix = &name.as_wire()[usize::from(*start)..];
+            match self.nodes.get(suffix) {
                 Some(node) => encloser = Some((node, suffix)),
                 None => break,
             }
