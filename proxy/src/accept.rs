@@ -4,7 +4,7 @@
 
 mod client_hello;
 pub(crate) mod client_stream;
-mod http1_stream;
+pub(crate) mod http1_stream;
 mod linger;
 mod listener;
 mod passthrough;
@@ -14,7 +14,7 @@ mod requests;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
-use crate::connection::{Arrival, Awaited, Connection, HeaderWatch};
+use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold};
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
@@ -128,6 +128,7 @@ async fn prepare(
         server_name: None,
         arrival,
         header: HeaderWatch::default(),
+        hold: Hold::default(),
         trailers: TrailerWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),

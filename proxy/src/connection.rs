@@ -11,7 +11,7 @@ use crate::trailers::TrailerWatch;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// One client connection.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) arrival: Arrival,
     /// Whether the client is in the middle of a request header.
     pub(crate) header: HeaderWatch,
+    /// Whether the answer waits for more of itself, over HTTP/1.
+    pub(crate) hold: Hold,
     /// The trailers of the present request and its response, over HTTP/1.
     pub(crate) trailers: TrailerWatch,
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
@@ -79,5 +81,27 @@ impl HeaderWatch {
             Awaited::Other => 2,
         };
         self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Whether what the client is sent waits for what follows at once, so that both go out together. The phases of `http` write it,
+/// `accept::http1_stream` reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Hold(AtomicBool);
+
+impl Hold {
+    /// More follows, unless the next thing that happens is that something is awaited.
+    pub(crate) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing waits any longer.
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether more follows.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }

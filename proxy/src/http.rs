@@ -299,10 +299,12 @@ impl ProxyHttp for HttpService {
         let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts, last);
         let trailers = ctx.trailers.clone().filter(|_| !peer::is_only_http2(target, route, ctx.origin.scheme));
         ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers);
+        // Who asks without Pingora sees itself whose silence counts.
+        let seen = ctx.direct && peer::is_plain(target, route, ctx.origin.scheme);
         let request = peer::Request {
             upgrade: ctx.upgrade,
             grpc: grpc::is_grpc(session.req_header()),
-            exchange: ctx.exchange.clone(),
+            exchange: ctx.exchange.clone().filter(|_| !seen),
             scheme: ctx.origin.scheme,
             http2: self.shared.config.tls.http2,
             client: route.policy.proxy_protocol.and(ctx.connection.as_deref()).map(Connection::addresses),
@@ -563,7 +565,7 @@ impl ProxyHttp for HttpService {
         }
         let written = session.response_written().map_or(0, |response| response.status.as_u16());
         let status = ctx.status.filter(|_| written != 0).unwrap_or(written);
-        let sent = session.body_bytes_sent() as u64;
+        let sent = session.body_bytes_sent() as u64 + ctx.spliced;
         let received = session.body_bytes_read() as u64;
         let header = session.req_header();
         match (&ctx.relay, self.shared.relays()) {

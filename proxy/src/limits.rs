@@ -128,6 +128,11 @@ pub(crate) const EJECTION_AFTER: u32 = 3;
 pub(crate) const EJECTION_SHORTEST: Duration = Duration::from_secs(5);
 /// At most for this long.
 pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
+/// Bytes of an answer that is worth to be moved in the kernel; shorter ones are copied. More than what may be read of it before that is
+/// decided.
+pub(crate) const SPLICED_LEAST: u64 = 128 * 1024;
+/// Bytes of an answer that wait for what follows at once, so that both leave together.
+pub(crate) const HELD_BYTES: usize = 16 * 1024;
 /// For a whole check of a pod. Longer: it failed.
 pub(crate) const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Between two checks of a pod, whatever an annotation says.

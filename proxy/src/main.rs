@@ -123,7 +123,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         &registry,
     )?;
     let access_log = access_log(&config, &registry)?;
-    let pipes = PipePool::new(SpliceCounts::new(&registry)?);
+    let pipes = PipePool::new(SpliceCounts::new(&registry)?, config.byte_path.splice);
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
     let not_synced = readiness.block("the objects are not read completely yet");

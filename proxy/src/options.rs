@@ -3,6 +3,7 @@
 
 mod access_log;
 mod balance;
+mod byte_path;
 mod clients;
 mod duration;
 mod error_pages;
@@ -25,6 +26,8 @@ use crate::relay::RelayConfig;
 use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
 use balance::BalanceArguments;
+use byte_path::BytePathArguments;
+pub(crate) use byte_path::BytePathConfig;
 use clap::Parser;
 use clients::{ClientArguments, ClientConfig};
 use duration::parse_duration;
@@ -120,6 +123,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "NEARSIDE_THREADS", value_name = "NUMBER")]
     threads: Option<String>,
     #[command(flatten)]
+    byte_path: BytePathArguments,
+    #[command(flatten)]
     proxy_protocol: ProxyProtocolArguments,
     #[command(flatten)]
     trusted_proxies: TrustedProxyArguments,
@@ -183,6 +188,7 @@ pub(crate) struct Config {
     pub(crate) public_health_path: Option<Box<str>>,
     /// Threads that work on connections; one for each CPU where the operator says nothing.
     pub(crate) threads: Option<NonZeroUsize>,
+    pub(crate) byte_path: BytePathConfig,
     pub(crate) proxy_protocol: ProxyProtocol,
     /// Whose `X-Forwarded-*` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -260,6 +266,7 @@ impl Arguments {
             error_pages: self.error_pages.check(&mut mistakes),
             public_health_path: self.public_health_path(&mut mistakes),
             threads: self.threads(&mut mistakes),
+            byte_path: self.byte_path.check(&mut mistakes),
             proxy_protocol: self.proxy_protocol.check(&mut mistakes),
             trusted_proxies: self.trusted_proxies.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),

@@ -85,6 +85,11 @@ impl ClientStream {
         self.parting.clone()
     }
 
+    /// The socket itself.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
     /// Tells the client that its header took too long, where nothing but HTTP/1 without TLS can be on its way to it; `false`
     /// where that cannot be.
     fn told_header_timeout(&self) -> bool {
@@ -243,7 +248,7 @@ pub(super) const HEADER_TIMEOUT: &[u8] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::{Arrival, HeaderWatch};
+    use crate::connection::{Arrival, HeaderWatch, Hold};
     use crate::trailers::TrailerWatch;
     use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
@@ -272,6 +277,7 @@ mod tests {
             server_name: None,
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
+            hold: Hold::default(),
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

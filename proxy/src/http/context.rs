@@ -60,6 +60,8 @@ pub(crate) struct RequestContext {
     pub(crate) tried: Vec<SocketAddr>,
     /// How the endpoint is asked, where that is known but nobody has done it yet.
     pub(super) peer: Option<Box<HttpPeer>>,
+    /// Whether it is asked without Pingora's pipeline, where it is asked over plain HTTP/1.
+    pub(super) direct: bool,
     /// When the present attempt to connect began.
     pub(crate) connecting: Option<Instant>,
     /// When the pod was connected to, until it answers.
@@ -100,6 +102,8 @@ pub(crate) struct RequestContext {
     pub(crate) relay: Option<Relay>,
     /// Whether it came from the proxy of another node, or says so.
     pub(crate) relayed: bool,
+    /// Bytes of the answer's body that Pingora has not sent.
+    pub(super) spliced: u64,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -131,6 +135,7 @@ impl RequestContext {
             replaced: None,
             tried: Vec::new(),
             peer: None,
+            direct: false,
             connecting: None,
             asked: None,
             pod_target: None,
@@ -151,6 +156,7 @@ impl RequestContext {
             captured: None,
             relay: None,
             relayed: false,
+            spliced: 0,
             reason: None,
             random: Random::fresh(),
         }

@@ -3,18 +3,20 @@
 //! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades, trailers, TLS to the pod,
 //! relayed requests. One of the few modules that name Pingora types.
 //!
-//! `request` makes the header for the pod, `exchange` is one request and its answer, `pod` a connection and `pool` those that
-//! are idle.
+//! `request` makes the header for the pod, `exchange` is one request and its answer, `streaming` one whose body still comes and
+//! `upload` that body, `spliced` a large answer; `pod` is a connection, and `pool` has those that are idle.
 
 mod exchange;
 mod pod;
 mod pool;
 mod request;
+mod spliced;
+mod streaming;
+mod upload;
 
 use super::HttpService;
 use super::context::RequestContext;
 use crate::limits::{CONNECT_TRIES, UPSTREAM_IDLE};
-use exchange::exchange;
 use http::Version;
 use pingora::Result;
 use pingora::protocols::ALPN;
@@ -56,14 +58,15 @@ impl Direct {
 /// # Errors
 /// As Pingora's pipeline would give them after its last attempt.
 pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {
-    if !is_plain(session, ctx) {
+    if !is_plain(service, session, ctx) {
         return Ok(false);
     }
+    ctx.direct = true;
     let mut tries = CONNECT_TRIES;
     loop {
         let peer = service.upstream_peer(session, ctx).await?;
         if peer.is_tls() || peer.options.custom_l4.is_some() || !matches!(peer.options.alpn, ALPN::H1) {
-            ctx.peer = Some(peer);
+            (ctx.peer, ctx.direct) = (Some(peer), false);
             return Ok(false);
         }
         tries -= 1;
@@ -74,12 +77,12 @@ pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mu
     }
 }
 
-fn is_plain(session: &Session, ctx: &RequestContext) -> bool {
+fn is_plain(service: &HttpService, session: &Session, ctx: &RequestContext) -> bool {
     let header = session.req_header();
-    matches!(session.as_downstream(), ServerSession::H1(_))
+    service.shared.config.byte_path.fast
+        && matches!(session.as_downstream(), ServerSession::H1(_))
         && header.version == Version::HTTP_11
         && header.raw_path().starts_with(b"/")
-        && ctx.complete
         && !ctx.upgrade
         && ctx.trailers.is_none()
         && ctx.relay.is_none()
@@ -99,7 +102,11 @@ async fn attempt(
     service.connected(reused, ctx);
     let mut pod = HttpSession::new_with_options(socket, peer);
     (pod.read_timeout, pod.write_timeout) = (peer.options.read_timeout, peer.options.write_timeout);
-    match exchange(service, pod, session, ctx).await {
+    let exchanged = match ctx.complete {
+        true => exchange::exchange(service, pod, session, ctx).await,
+        false => Box::pin(streaming::exchange(service, pod, session, ctx)).await,
+    };
+    match exchanged {
         Ok(kept) => {
             if let Some(socket) = kept {
                 service.direct.keep(peer, socket);

@@ -90,7 +90,7 @@ const HTTPS_PORT: u16 = 443;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::{Arrival, HeaderWatch};
+    use crate::connection::{Arrival, HeaderWatch, Hold};
     use crate::trailers::TrailerWatch;
     use proptest::prelude::*;
     use std::sync::OnceLock;
@@ -103,6 +103,7 @@ mod tests {
             server_name: None,
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
+            hold: Hold::default(),
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

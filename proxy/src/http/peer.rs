@@ -137,6 +137,13 @@ pub(super) fn is_only_http2(target: &Target, route: &CompiledRoute, scheme: Sche
     protocol.is_some_and(BackendProtocol::only_http2) || (target.h2c && !is_tls(route, scheme))
 }
 
+/// Whether the pod is asked over HTTP/1 without TLS, without words before it, and answers as fast as it can.
+pub(super) fn is_plain(target: &Target, route: &CompiledRoute, scheme: Scheme) -> bool {
+    let policy = &route.policy;
+    let free = policy.proxy_protocol.is_none() && policy.bandwidth.is_none();
+    free && !is_tls(route, scheme) && !is_only_http2(target, route, scheme)
+}
+
 /// Whether the pod is asked over TLS.
 fn is_tls(route: &CompiledRoute, scheme: Scheme) -> bool {
     let asked = route.policy.backend.protocol.is_some_and(|protocol| protocol.tls(scheme));

@@ -46,9 +46,9 @@ pub(super) struct Pipe {
 }
 
 impl PipePool {
-    /// Without any pipe yet.
-    pub(crate) fn new(counts: SpliceCounts) -> Self {
-        Self::with_budget(counts, PIPE_BUDGET)
+    /// Without any pipe yet; for good where bytes are to be copied (not `wanted`).
+    pub(crate) fn new(counts: SpliceCounts, wanted: bool) -> Self {
+        Self::with_budget(counts, if wanted { PIPE_BUDGET } else { 0 })
     }
 
     pub(super) fn with_budget(counts: SpliceCounts, budget: usize) -> Self {

@@ -31,7 +31,6 @@ pub(crate) struct Terms<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
     /// So many bytes; what follows them stays in the source.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tunnels have no length; bodies do"))]
     Exactly(u64),
     /// All until the source ends.
     UntilEnd,

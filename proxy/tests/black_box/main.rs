@@ -11,6 +11,7 @@ mod alt_svc;
 mod authentication;
 mod backend_protocol;
 mod balance;
+mod byte_path;
 mod canary;
 mod certificates;
 mod client_certificates;

@@ -211,7 +211,7 @@ mod tests {
     async fn lasts(prepare: impl AsyncFnOnce(&mut TcpStream, &mut TcpStream)) -> (Duration, Result<(), RelayError>) {
         let ((proxy_client, mut client), (proxy_pod, mut pod)) = (pair().await, pair().await);
         let mut moved = Moved::default();
-        let pipes = PipePool::new(SpliceCounts::new(&Registry::new()).unwrap());
+        let pipes = PipePool::new(SpliceCounts::new(&Registry::new()).unwrap(), true);
         let relaying = relay(&proxy_client, &proxy_pod, &PATIENCE, &pipes, &mut moved);
         tokio::pin!(relaying);
         tokio::select! {

@@ -1,9 +1,12 @@
-//! One request and its answer on a connection to a pod: the client's session and the pod's flow in, the connection flows out if
-//! it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`; one of the few
-//! modules that name Pingora types.
+//! One request that is complete and its answer on a connection to a pod: the client's session and the pod's flow in, the connection
+//! flows out if it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`,
+//! and step by step by `streaming`; one of the few modules that name Pingora types.
 
 use super::pod::PodSocket;
 use super::request;
+use super::spliced;
+use super::upload::Framing;
+use crate::connection::Hold;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
 use crate::http::gzip;
@@ -14,7 +17,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::{ProxyHttp, Session};
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use std::future::{pending, ready};
 
 /// Asks the pod, and gives the client what it answers.
 ///
@@ -26,33 +30,39 @@ pub(super) async fn exchange(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
-    let unsent = ask(service, &mut pod, session, ctx).await?;
-    let sent = unsent.is_none();
+    write_header(service, &mut pod, session, ctx).await?;
+    let unsent = write_body(service, &mut pod, session, ctx).await?;
     let response = match final_response(service, &mut pod, session, ctx).await {
         // A pod that does not take the request may have said why; if not, the first fault is the cause.
-        Err(error) if *error.esource() == pingora::ErrorSource::Upstream => return Err(unsent.unwrap_or(error)),
+        Err(error) if *error.esource() == ErrorSource::Upstream => return Err(unsent.unwrap_or(error)),
         response => response?,
     };
-    answer(service, &mut pod, response, session, ctx).await?;
-    pod.respect_keepalive();
-    if !sent {
-        return Ok(None);
-    }
-    let kept = pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok());
-    Ok(kept)
+    let kept = answer(service, pod, response, session, ctx).await?;
+    Ok(kept.filter(|_| unsent.is_none()))
 }
 
-/// Sends the request. Gives the fault of a pod that does not take the body.
-async fn ask(
+/// Sends the request's header. Gives the framing of what follows it.
+pub(super) async fn write_header(
+    service: &HttpService,
+    pod: &mut HttpSession,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Framing> {
+    let mut request = request::of_client(session.req_header()).map_err(Error::into_down)?;
+    service.upstream_request_filter(session, &mut request, ctx).await?;
+    request::settle(&mut request, !session.as_downstream_mut().is_body_empty())?;
+    let framing = Framing::of(&request.headers);
+    pod.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+    Ok(framing)
+}
+
+/// Sends the body, which is there. Gives the fault of a pod that does not take it.
+async fn write_body(
     service: &HttpService,
     pod: &mut HttpSession,
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Error>>> {
-    let mut request = request::of_client(session.req_header()).map_err(Error::into_down)?;
-    service.upstream_request_filter(session, &mut request, ctx).await?;
-    request::settle(&mut request, !session.as_downstream_mut().is_body_empty())?;
-    pod.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
     let mut body = session.as_downstream().get_retry_buffer();
     service.request_body_filter(session, &mut body, true, ctx).await?;
     let sent = match &body {
@@ -66,7 +76,7 @@ async fn ask(
     Ok(finished.err().map(Error::into_up))
 }
 
-/// The answer's header, after the interim ones, which the client has got by then.
+/// The answer's header as the client is to get it, after the interim ones, which it has got by then.
 async fn final_response(
     service: &HttpService,
     pod: &mut HttpSession,
@@ -74,33 +84,36 @@ async fn final_response(
     ctx: &mut RequestContext,
 ) -> Result<Box<ResponseHeader>> {
     loop {
-        let mut response = tokio::select! {
+        let response = tokio::select! {
             biased;
             read = pod.read_resp_header_parts() => read.map_err(Error::into_up)?,
             error = gone(session.as_downstream_mut()) => return Err(error),
         };
-        service.upstream_response_filter(session, &mut response, ctx).await?;
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let fault = "the pod switches to what was not asked for";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
-        }
-        if !response.status.is_informational() {
+        let empty = pod.is_body_done();
+        if let Some(response) = prepare(service, response, empty, session, ctx).await? {
             return Ok(response);
         }
-        service.response_filter(session, &mut response, ctx).await?;
-        session.write_response_header(response, false).await.map_err(Error::into_down)?;
     }
 }
 
-/// Gives the client the answer, whole.
-async fn answer(
+/// Makes the header of an answer what the client is to get. An interim one is sent.
+pub(super) async fn prepare(
     service: &HttpService,
-    pod: &mut HttpSession,
     mut response: Box<ResponseHeader>,
+    empty: bool,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<()> {
-    let empty = pod.is_body_done();
+) -> Result<Option<Box<ResponseHeader>>> {
+    service.upstream_response_filter(session, &mut response, ctx).await?;
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        let fault = "the pod switches to what was not asked for";
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
+    }
+    if response.status.is_informational() {
+        service.response_filter(session, &mut response, ctx).await?;
+        session.write_response_header(response, false).await.map_err(Error::into_down)?;
+        return Ok(None);
+    }
     let bodiless = session.req_header().method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framed = response.headers.contains_key(TRANSFER_ENCODING) || response.headers.contains_key(CONTENT_LENGTH);
@@ -110,33 +123,82 @@ async fn answer(
         response.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     service.response_filter(session, &mut response, ctx).await?;
-    session.write_response_header(response, empty).await.map_err(Error::into_down)?;
-    if !empty {
-        copy(pod, session).await?;
+    session.downstream_modules_ctx.response_header_filter(&mut response, empty).await?;
+    Ok(Some(response))
+}
+
+/// Gives the client the answer, whole.
+async fn answer(
+    service: &HttpService,
+    mut pod: HttpSession,
+    response: Box<ResponseHeader>,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<PodSocket>>> {
+    if let Some(length) = spliced::length(service, &pod, &response, session) {
+        return spliced::answer(service, pod, response, length, session, ctx).await;
     }
-    session.as_downstream_mut().finish_body().await.map_err(Error::into_down)
+    let empty = pod.is_body_done();
+    let hold = ctx.connection.as_ref().map(|connection| &connection.hold);
+    // Where nothing is read of the client any more nothing would end a hold.
+    if let (Some(hold), Some(client), false) = (hold, session.as_http1(), empty)
+        && !client.is_half_closed()
+    {
+        hold.begin();
+    }
+    let sent = match session.as_downstream_mut().write_response_header(response).await {
+        Ok(()) if empty => Ok(()),
+        Ok(()) => copy(&mut pod, session).await,
+        Err(error) => Err(error.into_down()),
+    };
+    hold.into_iter().for_each(Hold::end);
+    if let Err(error) = sent {
+        // What the pod said before it broke off is the client's.
+        tokio::select! {
+            biased;
+            _ = gone(session.as_downstream_mut()) => {}
+            () = ready(()) => {}
+        }
+        return Err(error);
+    }
+    end(session, empty).await?;
+    pod.respect_keepalive();
+    Ok(pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok()))
 }
 
 /// Passes the body on, part by part.
 async fn copy(pod: &mut HttpSession, session: &mut Session) -> Result<()> {
-    let changed = gzip::is_compressing(session);
     while !pod.is_body_done() {
+        // While the pod has more to say nothing is asked of the client, and what waits for more goes on waiting.
         let part = tokio::select! {
             biased;
             read = pod.read_body_ref() => read.map_err(Error::into_up)?,
             error = gone(session.as_downstream_mut()) => return Err(error),
         };
         let Some(part) = part else { break };
-        if changed {
-            session.write_response_body(Some(Bytes::copy_from_slice(part)), false).await.map_err(Error::into_down)?;
-        } else if let (ServerSession::H1(client), false) = (session.as_downstream_mut(), part.is_empty()) {
-            client.write_body(part).await.map_err(Error::into_down)?;
-        }
-    }
-    if changed {
-        session.write_response_body(None, true).await.map_err(Error::into_down)?;
+        pass(part, session).await?;
     }
     Ok(())
+}
+
+/// Passes on a part of a body.
+pub(super) async fn pass(part: &[u8], session: &mut Session) -> Result<()> {
+    if gzip::is_compressing(session) {
+        let part = Some(Bytes::copy_from_slice(part));
+        return session.write_response_body(part, false).await.map_err(Error::into_down);
+    }
+    if let (ServerSession::H1(client), false) = (session.as_downstream_mut(), part.is_empty()) {
+        client.write_body(part).await.map_err(Error::into_down)?;
+    }
+    Ok(())
+}
+
+/// Ends an answer.
+pub(super) async fn end(session: &mut Session, empty: bool) -> Result<()> {
+    if !empty && gzip::is_compressing(session) {
+        session.write_response_body(None, true).await.map_err(Error::into_down)?;
+    }
+    session.as_downstream_mut().finish_body().await.map_err(Error::into_down)
 }
 
 /// Returns when the client has left, or says something that nobody asked for.
@@ -144,6 +206,6 @@ async fn gone(client: &mut ServerSession) -> Box<Error> {
     match client.read_body_or_idle(true).await {
         Err(error) => error.into_down(),
         // Only a request that has a body left to be read says anything here.
-        Ok(_) => std::future::pending().await,
+        Ok(_) => pending().await,
     }
 }

@@ -11,19 +11,20 @@ use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
+use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A pod's socket.
 #[derive(Debug)]
 pub(super) struct PodSocket {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
 }
 
 /// Connects to the pod that a description names.
@@ -45,7 +46,7 @@ pub(super) async fn connect(peer: &HttpPeer) -> Result<PodSocket> {
     };
     let socket = connected.map_err(|error| Error::because(kind(&error), format!("connecting to {address}"), error))?;
     socket.set_nodelay(true).map_err(|error| Error::because(ErrorType::ConnectError, "on a socket to a pod", error))?;
-    Ok(PodSocket { socket })
+    Ok(PodSocket { socket: Arc::new(socket) })
 }
 
 fn kind(error: &io::Error) -> ErrorType {
@@ -60,42 +61,71 @@ fn kind(error: &io::Error) -> ErrorType {
 }
 
 impl PodSocket {
+    /// The socket, for what needs no reader of HTTP.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// The same beside such a reader.
+    pub(super) fn shared(&self) -> Arc<TcpStream> {
+        Arc::clone(&self.socket)
+    }
+
     /// Whether the pod has neither closed it nor said anything since the last answer.
     pub(super) fn is_usable(&self) -> bool {
         let mut byte = [0];
-        matches!(recv(&self.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+        matches!(recv(&*self.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
     }
 }
 
 impl AsyncRead for PodSocket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buf.remaining();
+        loop {
+            let mut read = None;
+            let tried = self.socket.try_io(Interest::READABLE, || {
+                let count = self.socket.try_read_buf(buf)?;
+                read = Some(count);
+                // Less than there is room for means that nothing is left: the kernel need not be asked to say so.
+                if count > 0 && count < room { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match tried {
+                _ if read.is_some() => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.socket.poll_read_ready(cx))?,
+                tried => return Poll::Ready(tried),
+            }
+        }
     }
 }
 
 impl AsyncWrite for PodSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        loop {
+            match self.socket.try_write_vectored(bufs) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.socket.poll_write_ready(cx))?,
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write))
     }
 }
 

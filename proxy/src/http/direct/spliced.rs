@@ -1,0 +1,130 @@
+//! Answers of known length that are large and plain on both sides: their header flows out as that of any answer, their body from
+//! socket to socket without passing through this process. Called by `exchange`; one of the few modules that name Pingora types.
+
+use super::pod::PodSocket;
+use crate::accept::http1_stream::plain_socket;
+use crate::http::HttpService;
+use crate::http::context::RequestContext;
+use crate::http::gzip;
+use crate::limits::SPLICED_LEAST;
+use crate::splice::{Length, RelayError, Side, Terms, relay};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+use std::future::ready;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The length of an answer that is to be moved in the kernel. What is done to a body, and a client whose silence is to be
+/// watched, needs the other way.
+pub(super) fn length(
+    service: &HttpService,
+    pod: &HttpSession,
+    response: &ResponseHeader,
+    session: &Session,
+) -> Option<u64> {
+    let config = &service.shared.config;
+    let length = announced(&response.headers).filter(|length| *length >= SPLICED_LEAST)?;
+    let bodiless = session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
+    // Only what the pod says is what it sends.
+    let said = pod.resp_header().and_then(|header| announced(&header.headers));
+    let plain = session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some());
+    let wanted = config.byte_path.splice && !config.clients.abort_on_close;
+    (wanted && plain && !bodiless && said == Some(length) && !gzip::is_compressing(session)).then_some(length)
+}
+
+/// Gives the client the answer, whole.
+///
+/// # Errors
+/// What failed, marked with the side that did.
+pub(super) async fn answer(
+    service: &HttpService,
+    mut pod: HttpSession,
+    response: Box<ResponseHeader>,
+    length: u64,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<PodSocket>>> {
+    write_header(session, response).await?;
+    let Some(client) = session.as_downstream().stream().and_then(plain_socket) else {
+        return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
+    };
+    let stall = service.shared.timeouts().client_stall;
+    let silence = pod.read_timeout;
+    // What came with the header is not in the socket any more.
+    let early = tokio::select! {
+        biased;
+        read = pod.read_body_ref() => read.map_err(Error::into_up)?.unwrap_or_default(),
+        () = ready(()) => &[],
+    };
+    write_all(client, early, stall).await?;
+    ctx.spliced += early.len() as u64;
+    pod.respect_keepalive();
+    let serves_on = pod.will_keepalive();
+    let left = length.saturating_sub(pod.body_bytes_received() as u64);
+    let Ok(pod) = pod.into_inner().into_any().downcast::<PodSocket>() else {
+        return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
+    };
+    let terms = Terms { length: Length::Exactly(left), silence, stall: Some(stall), pace: None };
+    let moved = relay(pod.socket(), client, terms, service.shared.pipes(), |bytes| ctx.spliced += bytes).await;
+    moved.map_err(fault)?;
+    Ok(serves_on.then_some(pod))
+}
+
+/// Sends the header as that of an answer to HEAD, whose body Pingora does not expect: dates, connection and what becomes of it stay
+/// Pingora's business.
+async fn write_header(session: &mut Session, response: Box<ResponseHeader>) -> Result<()> {
+    let ServerSession::H1(client) = session.as_downstream_mut() else {
+        return Error::e_explain(ErrorType::InternalError, "HTTP/2 has no socket of its own");
+    };
+    let method = client.req_header().method.clone();
+    client.req_header_mut().set_method(Method::HEAD);
+    let written = client.write_response_header(response).await;
+    client.req_header_mut().set_method(method);
+    written.map_err(Error::into_down)
+}
+
+async fn write_all(client: &TcpStream, mut bytes: &[u8], stall: Duration) -> Result<()> {
+    let failed = |error: io::Error| Error::because(ErrorType::WriteError, "to a client", error).into_down();
+    while !bytes.is_empty() {
+        match client.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout(stall, client.writable()).await {
+                Ok(ready) => ready.map_err(failed)?,
+                Err(_) => return Err(fault(RelayError::Stalled(stall))),
+            },
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+fn fault(error: RelayError) -> Box<Error> {
+    let kind = match (error.side(), error.is_timeout()) {
+        (Side::Source, true) => ErrorType::ReadTimedout,
+        (Side::Source, false) => ErrorType::ReadError,
+        (Side::Sink, true) => ErrorType::WriteTimedout,
+        (Side::Sink, false) => ErrorType::WriteError,
+    };
+    let side = error.side();
+    let error = Error::because(kind, "while a body is moved", error);
+    match side {
+        Side::Source => error.into_up(),
+        Side::Sink => error.into_down(),
+    }
+}
+
+/// `Content-Length` of a body that has no other framing.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(length), None, false) = (lengths.next(), lengths.next(), headers.contains_key(TRANSFER_ENCODING)) else {
+        return None;
+    };
+    length.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,174 @@
+//! Exchanges whose request is still on its way when the pod is asked: what the client still sends and what the pod answers flow past
+//! each other, and each side's silence is judged by how far both are. Called by `direct`; one of the few modules that name
+//! Pingora types.
+
+use super::exchange;
+use super::pod::PodSocket;
+use super::upload::Upload;
+use crate::http::HttpService;
+use crate::http::context::RequestContext;
+use bytes::Bytes;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::{Error, ErrorType, Result};
+use std::io;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Asks the pod, and gives the client what it answers.
+///
+/// # Errors
+/// What failed, marked with the side that did.
+pub(super) async fn exchange(
+    service: &HttpService,
+    mut pod: HttpSession,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<PodSocket>>> {
+    // Its own is for pods that have the whole request.
+    pod.read_timeout = None;
+    let patience = pod.write_timeout;
+    let framing = exchange::write_header(service, &mut pod, session, ctx).await?;
+    let Some(socket) = (**pod.stream()).as_any().downcast_ref::<PodSocket>().map(PodSocket::shared) else {
+        return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
+    };
+    let upload = Upload::new(socket, framing);
+    let mut streaming = Streaming { upload, read: false, answered: false, empty: false, fault: None };
+    session.as_downstream_mut().enable_retry_buffering();
+    if let Some(begun) = session.as_downstream().get_retry_buffer().filter(|begun| !begun.is_empty()) {
+        let last = session.as_downstream_mut().is_body_done();
+        streaming.take(service, Some(begun), last, session, ctx).await?;
+    }
+    while !streaming.is_over() {
+        streaming.step(service, &mut pod, patience, session, ctx).await?;
+    }
+    pod.respect_keepalive();
+    if !streaming.upload.is_sent() {
+        return Ok(None);
+    }
+    drop(streaming);
+    Ok(pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok()))
+}
+
+/// How far both sides are.
+struct Streaming {
+    upload: Upload,
+    /// The client has sent everything.
+    read: bool,
+    /// The pod has.
+    answered: bool,
+    /// Its answer has no body.
+    empty: bool,
+    /// The pod takes no more of the request.
+    fault: Option<Box<Error>>,
+}
+
+/// What happened.
+enum Event {
+    Answer(HttpTask),
+    Sent(io::Result<()>),
+    Part(Option<Bytes>),
+    Silence,
+}
+
+impl Streaming {
+    /// Whether nothing is left to be done: after its answer a pod may still take the rest of the request.
+    fn is_over(&self) -> bool {
+        self.answered && (self.fault.is_some() || (self.read && !self.upload.is_pending()))
+    }
+
+    async fn step(
+        &mut self,
+        service: &HttpService,
+        pod: &mut HttpSession,
+        patience: Option<Duration>,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let pending = self.upload.is_pending() && self.fault.is_none();
+        let awaited = ctx.exchange.as_ref().map(|exchange| exchange.awaited());
+        let limit = awaited.map(|(_, limit)| limit).into_iter().chain(patience.filter(|_| pending)).min();
+        let event = tokio::select! {
+            biased;
+            read = pod.read_response_task(), if !self.answered => Event::Answer(read.map_err(|error| self.cause(error))?),
+            sent = self.upload.send(), if pending => Event::Sent(sent),
+            part = session.as_downstream_mut().read_body_or_idle(self.read), if !pending && self.fault.is_none() => {
+                Event::Part(part.map_err(Error::into_down)?)
+            }
+            () = sleep(limit.unwrap_or_default()), if limit.is_some() => Event::Silence,
+        };
+        match event {
+            Event::Answer(task) => self.answer(service, task, session, ctx).await,
+            Event::Sent(Ok(())) => Ok(()),
+            Event::Sent(Err(error)) => {
+                // It may have said why.
+                self.fault = Some(Error::because(ErrorType::WriteError, "a request body to a pod", error).into_up());
+                Ok(())
+            }
+            Event::Part(part) => {
+                let last = session.as_downstream_mut().is_body_done();
+                self.take(service, part, last, session, ctx).await
+            }
+            Event::Silence => {
+                let Some((silence, limit)) = awaited else { return Ok(()) };
+                if patience.is_some_and(|patience| pending && patience < limit) {
+                    return Err(Error::explain(ErrorType::WriteTimedout, "a request body to a pod").into_up());
+                }
+                if let Some(exchange) = &ctx.exchange {
+                    exchange.expire(silence);
+                }
+                Err(Error::explain(ErrorType::ReadError, "nothing moved for too long").into_up())
+            }
+        }
+    }
+
+    /// A part of the request came.
+    async fn take(
+        &mut self,
+        service: &HttpService,
+        mut part: Option<Bytes>,
+        last: bool,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let last = last || part.is_none();
+        service.request_body_filter(session, &mut part, last, ctx).await?;
+        self.read = last;
+        self.upload.put(part, last);
+        Ok(())
+    }
+
+    /// A part of the answer came.
+    async fn answer(
+        &mut self,
+        service: &HttpService,
+        task: HttpTask,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        match task {
+            HttpTask::Header(response, empty) => {
+                let Some(response) = exchange::prepare(service, response, empty, session, ctx).await? else {
+                    return Ok(());
+                };
+                session.as_downstream_mut().write_response_header(response).await.map_err(Error::into_down)?;
+                (self.answered, self.empty) = (empty, empty);
+            }
+            HttpTask::Body(part, last) => {
+                exchange::pass(&part.unwrap_or_default(), session).await?;
+                self.answered = last;
+            }
+            _ => self.answered = true,
+        }
+        if self.answered {
+            exchange::end(session, self.empty).await?;
+        }
+        Ok(())
+    }
+
+    /// The pod broke off; if it had taken no more before that, this is why.
+    fn cause(&mut self, error: Box<Error>) -> Box<Error> {
+        self.fault.take().unwrap_or_else(|| error.into_up())
+    }
+}

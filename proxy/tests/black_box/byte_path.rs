@@ -1,0 +1,483 @@
+//! The bytes themselves: what a pod sends is what its client gets, and the other way round, whatever way they take through the
+//! proxy, at every length around the thresholds, and whoever breaks off. The ways differ in nothing that can be seen.
+
+use super::support::client::connect_tls;
+use super::support::manifests::{annotated, pod, route, service};
+use super::support::pods::{Scripted, read_header};
+use super::support::{Manifests, PATIENCE, Proxy, eventually, get};
+use nearside_loadtest::certificates::TestCa;
+use serde_json::{Value, json};
+use socket2::SockRef;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+const HOST: &str = "web.example.com";
+
+/// The ways that bytes can take.
+const WAYS: [&[&str]; 3] = [&[], &["--splice=false"], &["--fast-path=false"]];
+
+/// Where something changes: buffers of parsers, of a hold, of TLS records, of bodies, of what is spliced, and of pipes.
+const THRESHOLDS: [usize; 9] = [1, 1024, 4096, 16 << 10, 64 << 10, 128 << 10, 192 << 10, 1 << 20, 3 << 20];
+
+/// Numbers that look random and are the same each time (a linear congruential generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    /// Around a threshold, or anywhere below one.
+    fn size(&mut self) -> usize {
+        let threshold = THRESHOLDS[self.next() as usize % THRESHOLDS.len()];
+        let random = self.next() as usize;
+        match random % 3 {
+            0 => (threshold + random % 9).saturating_sub(4),
+            1 => threshold + random % 600,
+            _ => random % threshold,
+        }
+    }
+}
+
+/// The bytes of a body: each differs from its neighbours, and no part repeats at the lengths of buffers.
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 ^ (at >> 16) as u8).collect()
+}
+
+/// A pod that answers `GET /FRAMING/LENGTH/PIECE` with so many bytes, the first of them together with the header where the length is
+/// odd, in pieces of this size; and that answers anything else with what it was sent.
+async fn bytes_pod() -> Scripted {
+    Scripted::start(|mut stream| async move {
+        loop {
+            let header = read_header(&mut stream).await;
+            if header.is_empty() {
+                return;
+            }
+            let done = match header.split(' ').next() {
+                Some("GET") => give(&mut stream, &header).await,
+                _ => mirror(&mut stream, &header).await,
+            };
+            if done.is_none() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+async fn give(stream: &mut TcpStream, header: &str) -> Option<()> {
+    let mut path = header.split(' ').nth(1)?.split('/').skip(1);
+    let framing = path.next()?;
+    let (length, piece): (usize, usize) = (path.next()?.parse().ok()?, path.next()?.parse().ok()?);
+    let body = bytes(length);
+    let head = match framing {
+        "length" => format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"),
+        "chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        _ => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(),
+    };
+    let mut pieces: Vec<Vec<u8>> = body.chunks(piece).map(<[u8]>::to_vec).collect();
+    if framing == "chunked" {
+        for piece in &mut pieces {
+            *piece = [format!("{:X}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        }
+        pieces.push(b"0\r\n\r\n".to_vec());
+    }
+    match pieces.first_mut().filter(|_| length % 2 == 1) {
+        Some(first) => *first = [head.as_bytes(), first].concat(),
+        None => stream.write_all(head.as_bytes()).await.ok()?,
+    }
+    for piece in pieces {
+        stream.write_all(&piece).await.ok()?;
+    }
+    (framing != "close").then_some(())
+}
+
+async fn mirror(stream: &mut TcpStream, header: &str) -> Option<()> {
+    let body = read_body(stream, header, Vec::new()).await?;
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[answer.as_bytes(), &body].concat()).await.ok()
+}
+
+/// Reads a body as its header frames it; of it, `read` is there.
+async fn read_body(stream: &mut (impl AsyncRead + Unpin), header: &str, mut read: Vec<u8>) -> Option<Vec<u8>> {
+    let field = |name: &str| {
+        let mut lines = header.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    };
+    if field("transfer-encoding").is_some() {
+        let mut body = Vec::new();
+        loop {
+            while !read.windows(2).any(|end| end == b"\r\n") {
+                stream.read_buf(&mut read).await.ok().filter(|count| *count > 0)?;
+            }
+            let line = read.windows(2).position(|end| end == b"\r\n")?;
+            let size = usize::from_str_radix(std::str::from_utf8(&read[..line]).ok()?.trim(), 16).ok()?;
+            while read.len() < line + 2 + size + 2 {
+                stream.read_buf(&mut read).await.ok().filter(|count| *count > 0)?;
+            }
+            body.extend_from_slice(&read[line + 2..line + 2 + size]);
+            read.drain(..line + 2 + size + 2);
+            if size == 0 {
+                assert!(read.is_empty(), "nothing follows the last chunk");
+                return Some(body);
+            }
+        }
+    }
+    let length: usize = field("content-length").map_or(0, |length| length.parse().unwrap());
+    while read.len() < length {
+        stream.read_buf(&mut read).await.ok().filter(|count| *count > 0)?;
+    }
+    assert_eq!(read.len(), length, "nothing follows the body");
+    Some(read)
+}
+
+/// Reads a header, and what came with it.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Vec<u8>)> {
+    let mut read = Vec::new();
+    loop {
+        stream.read_buf(&mut read).await.ok().filter(|count| *count > 0)?;
+        if let Some(end) = read.windows(4).position(|end| end == b"\r\n\r\n") {
+            let rest = read.split_off(end + 4);
+            return Some((String::from_utf8(read).unwrap(), rest));
+        }
+    }
+}
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// One exchange on a connection that lives on: header and body of the answer.
+async fn ask(client: &mut Box<dyn Wire>, request: &[u8]) -> (String, Vec<u8>) {
+    let exchange = async {
+        client.write_all(request).await.unwrap();
+        let (header, rest) = read_head(client).await.expect("a header comes");
+        let body = read_body(client, &header, rest).await.expect("the whole body comes");
+        (header, body)
+    };
+    timeout(PATIENCE, exchange).await.expect("an answer comes")
+}
+
+/// A Route that is served with and without TLS, and a pod behind it.
+fn objects(ca: &TestCa, scripted: &Scripted) -> [Value; 3] {
+    let identity = ca.identity(&[HOST]).unwrap();
+    let tls = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
+                      "insecureEdgeTerminationPolicy": "Allow" });
+    [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", scripted.address)]
+}
+
+async fn connect(proxy: &Proxy, ca: &TestCa, over_tls: bool) -> Box<dyn Wire> {
+    match over_tls {
+        true => Box::new(connect_tls(proxy.https, ca, HOST, &["http/1.1"]).await.unwrap()),
+        false => Box::new(TcpStream::connect(proxy.http).await.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_every_size_and_framing_arrive_as_they_were_sent() {
+    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
+    let manifests = Manifests::with(&objects(&ca, &scripted));
+    for flags in WAYS {
+        let proxy = Proxy::start(&manifests, flags);
+        for over_tls in [false, true] {
+            let mut client = connect(&proxy, &ca, over_tls).await;
+            let mut numbers = Numbers(7);
+            for turn in 0..if over_tls { 30 } else { 90 } {
+                let (size, piece) = (numbers.size(), numbers.size().max(200));
+                let framing = ["length", "length", "chunked", "close"][turn % 4];
+                let request = format!("GET /{framing}/{size}/{piece} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+                let (header, body) = ask(&mut client, request.as_bytes()).await;
+                assert!(body == bytes(size), "{flags:?} {framing} {size} in {piece}: {} came, {header}", body.len());
+            }
+        }
+        eventually("the log tells the bytes", || async {
+            let lines = proxy.access_log();
+            (lines.len() == 120).then(|| assert!(lines.iter().all(|line| line["status"] == 200)))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn requests_of_every_size_and_framing_arrive_as_they_were_sent() {
+    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
+    let manifests = Manifests::with(&objects(&ca, &scripted));
+    for flags in WAYS {
+        let proxy = Proxy::start(&manifests, flags);
+        for over_tls in [false, true] {
+            let mut client = connect(&proxy, &ca, over_tls).await;
+            let mut numbers = Numbers(11);
+            for turn in 0..if over_tls { 20 } else { 50 } {
+                let (size, piece) = (numbers.size() / 2, numbers.size().max(200));
+                let body = bytes(size);
+                let request = if turn % 2 == 0 {
+                    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {size}\r\n\r\n");
+                    [head.as_bytes(), &body].concat()
+                } else {
+                    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
+                    let chunks = body.chunks(piece);
+                    let chunks =
+                        chunks.map(|part| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
+                    [head.into_bytes(), chunks.collect::<Vec<_>>().concat(), b"0\r\n\r\n".to_vec()].concat()
+                };
+                let (_, mirrored) = ask(&mut client, &request).await;
+                assert!(mirrored == body, "{flags:?} {size} in {piece}: {} came", mirrored.len());
+            }
+        }
+    }
+}
+
+/// A pod that promises so many bytes, sends so many, and closes.
+async fn promising_pod(promised: usize, sent: usize) -> Scripted {
+    Scripted::start(move |mut stream| async move {
+        read_header(&mut stream).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {promised}\r\n\r\n");
+        drop(stream.write_all(&[head.as_bytes(), &bytes(sent)].concat()).await);
+    })
+    .await
+}
+
+/// Everything until the end of the connection.
+async fn to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    // A reset is an end too.
+    drop(timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("the proxy closes"));
+    read
+}
+
+#[tokio::test]
+async fn a_body_that_a_pod_breaks_off_ends_there_and_nothing_is_put_in_its_place() {
+    for (promised, sent) in [(2000, 1000), (100_000, 70_000), (1 << 20, 10), (1 << 20, 500_000)] {
+        let scripted = promising_pod(promised, sent).await;
+        let ca = TestCa::new("test").unwrap();
+        let manifests = Manifests::with(&objects(&ca, &scripted));
+        for flags in WAYS {
+            let proxy = Proxy::start(&manifests, flags);
+            let mut client = TcpStream::connect(proxy.http).await.unwrap();
+            client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+            let answer = to_end(&mut client).await;
+            let end = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+            assert!(answer.starts_with(b"HTTP/1.1 200 "));
+            assert!(answer[end..] == bytes(sent), "{flags:?} {sent} of {promised}: {}", answer.len() - end);
+            assert_eq!(proxy.access_line(HOST).await["reason"], "pod_failed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_pod_sends_beyond_its_answer_reaches_nobody() {
+    for length in [1000, 300_000] {
+        let scripted = Scripted::start(move |mut stream| async move {
+            while !read_header(&mut stream).await.is_empty() {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                let smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+                if stream.write_all(&[head.as_bytes(), &bytes(length), smuggled].concat()).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+        let ca = TestCa::new("test").unwrap();
+        let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+        let mut client = connect(&proxy, &ca, false).await;
+        for _ in 0..5 {
+            let (_, body) = ask(&mut client, format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
+            assert!(body == bytes(length));
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_that_leave_in_the_middle_leave_nothing_behind() {
+    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
+    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", proxy.process())).unwrap().count();
+    let mut client = connect(&proxy, &ca, false).await;
+    let small = format!("GET /length/10/10 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    ask(&mut client, small.as_bytes()).await;
+    let before = descriptors();
+    for turn in 0..20 {
+        let mut leaving = TcpStream::connect(proxy.http).await.unwrap();
+        let request = format!("GET /length/{}/100000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n", 40 << 20);
+        leaving.write_all(request.as_bytes()).await.unwrap();
+        let mut some = vec![0; 1 + turn * 20_000];
+        timeout(PATIENCE, leaving.read_exact(&mut some)).await.unwrap().unwrap();
+        if turn % 2 == 0 {
+            SockRef::from(&leaving).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    ask(&mut client, small.as_bytes()).await;
+    // Pipes and connections to pods may be kept for the next ones, but not for each that left.
+    eventually("their connections are closed", || async { (descriptors() <= before + 8).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte() {
+    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
+    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(proxy.http).await.unwrap();
+    let length = 6 << 20;
+    let request = format!("GET /length/{length}/1000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (_, mut read) = read_head(&mut client).await.unwrap();
+    let mut part = vec![0; 3000];
+    while read.len() < length {
+        tokio::task::yield_now().await;
+        let count = timeout(PATIENCE, client.read(&mut part)).await.unwrap().unwrap();
+        assert!(count > 0, "ended after {}", read.len());
+        read.extend_from_slice(&part[..count]);
+    }
+    assert!(read == bytes(length));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_request_is_sent_reaches_the_client() {
+    let scripted = Scripted::start(|mut stream| async move {
+        read_header(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nmuch").await.unwrap();
+        // Goes on reading, as servers do that want their answer to be read.
+        let mut buffer = vec![0; 64 << 10];
+        while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    })
+    .await;
+    let ca = TestCa::new("test").unwrap();
+    let manifests = Manifests::with(&objects(&ca, &scripted));
+    for flags in WAYS {
+        let proxy = Proxy::start(&manifests, flags);
+        let mut client = TcpStream::connect(proxy.http).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n", 1 << 30);
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&bytes(100_000)).await.unwrap();
+        let (header, rest) = timeout(PATIENCE, read_head(&mut client)).await.unwrap().expect("an answer comes");
+        assert!(header.starts_with("HTTP/1.1 413 "), "{flags:?} {header}");
+        let body = timeout(PATIENCE, read_body(&mut client, &header, rest)).await.unwrap().unwrap();
+        assert_eq!(body, b"much");
+    }
+}
+
+/// What a client sees of an answer, interim ones included, without what differs from moment to moment or from proxy to proxy.
+fn seen(answer: &[u8]) -> Vec<Vec<u8>> {
+    let differs = |line: &[u8]| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with(b"date:") || line.starts_with(b"set-cookie:")
+    };
+    answer.split(|byte| *byte == b'\n').filter(|line| !differs(line)).map(<[u8]>::to_vec).collect()
+}
+
+/// A pod that says in its answer what it was asked, with fields for every rule on answers.
+async fn telling_pod() -> Scripted {
+    Scripted::start(|mut stream| async move {
+        let header = read_header(&mut stream).await;
+        let body = read_body(&mut stream, &header, Vec::new()).await.unwrap_or_default();
+        let mut lines: Vec<&str> = header.lines().collect();
+        // Ports of the moment.
+        let differs = ["forwarded:", "x-forwarded-port:"];
+        lines.retain(|line| !differs.iter().any(|name| line.to_ascii_lowercase().starts_with(name)));
+        let told = [lines.join("\n").as_bytes(), &body].concat();
+        let path = header.split(' ').nth(1).unwrap_or_default();
+        let fields = "X-Secret: of the pod\r\nX-Kept: yes\r\nContent-Type: text/plain\r\nETag: \"a\"";
+        let answer = match path.rsplit('/').next() {
+            Some("none") => format!("HTTP/1.1 204 No Content\r\n{fields}\r\n\r\n").into_bytes(),
+            Some("same") => format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n\r\n").into_bytes(),
+            Some("missing") => format!("HTTP/1.1 404 Not Found\r\n{fields}\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+            Some("hints") => {
+                format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: 2\r\n\r\nok")
+                    .into_bytes()
+            }
+            Some("old") => [format!("HTTP/1.0 200 OK\r\n{fields}\r\n\r\n").as_bytes(), &told].concat(),
+            Some("large") => {
+                [format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: 300000\r\n\r\n").as_bytes(), &bytes(300_000)].concat()
+            }
+            Some("broken") => b"HTTP/1.1 two hundred\r\n\r\n".to_vec(),
+            Some("silent") => Vec::new(),
+            _ if header.starts_with("HEAD") => {
+                format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: 300000\r\n\r\n").into_bytes()
+            }
+            _ => [format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {}\r\n\r\n", told.len()).as_bytes(), &told].concat(),
+        };
+        drop(stream.write_all(&answer).await);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn no_rule_of_a_route_depends_on_the_way_that_bytes_take() {
+    let (ca, scripted) = (TestCa::new("test").unwrap(), telling_pod().await);
+    let [mut web, service, pod] = objects(&ca, &scripted);
+    web["spec"]["path"] = json!("/app");
+    web["spec"]["httpHeaders"] = json!({ "actions": {
+        "request": [{ "name": "X-Asked", "action": { "type": "Set", "set": { "value": "by the route" } } }],
+        "response": [{ "name": "X-Secret", "action": { "type": "Delete" } },
+                     { "name": "X-Added", "action": { "type": "Set", "set": { "value": "by the route" } } }]
+    } });
+    let web = annotated(
+        web,
+        &[
+            ("haproxy.router.openshift.io/rewrite-target", "/inner"),
+            ("haproxy.router.openshift.io/hsts_header", "max-age=60"),
+            ("haproxy.router.openshift.io/disable_cookies", "false"),
+            ("router.openshift.io/cookie_name", "kept"),
+        ],
+    );
+    let manifests = Manifests::with(&[web, service, pod]);
+    let mut requests = Vec::new();
+    for path in ["", "none", "same", "missing", "hints", "old", "large", "broken", "silent", "../up", "x?y=z"] {
+        for method in ["GET", "HEAD", "POST"] {
+            let fields = "X-Client: a\r\nX-Forwarded-For: 192.0.2.1\r\nTE: gzip\r\nKeep-Alive: timeout=5";
+            let body = if method == "POST" { "Content-Length: 5\r\n\r\nhello" } else { "\r\n" };
+            requests.push(format!(
+                "{method} /app/{path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\nConnection: close, X-Client\r\n{body}"
+            ));
+        }
+    }
+    requests.push(format!("GET /app/ HTTP/1.1\r\nHost: {HOST}\r\nConnection: close, X-Forwarded-For\r\n\r\n"));
+    requests.push(format!("GET http://{HOST}/app/a HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"));
+    requests.push(format!("GET /app/ HTTP/1.0\r\nHost: {HOST}\r\n\r\n"));
+    requests.push(format!("GET /app/ HTTP/1.1\r\nHost: {HOST}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"));
+    let mut ways = Vec::new();
+    for flags in WAYS {
+        let proxy = Proxy::start(&manifests, &[flags, &["--compression", "--compression-types=text/html"]].concat());
+        let mut answers = Vec::new();
+        for request in &requests {
+            let mut client = TcpStream::connect(proxy.http).await.unwrap();
+            client.write_all(request.as_bytes()).await.unwrap();
+            answers.push(seen(&to_end(&mut client).await));
+        }
+        let logged = eventually("the log has all", || async {
+            let lines = proxy.access_log();
+            (lines.len() >= requests.len()).then_some(lines)
+        })
+        .await;
+        let logged: Vec<Value> = logged
+            .iter()
+            .map(|line| json!([line["status"], line["reason"], line["sent"], line["received"], line["pod"]]))
+            .collect();
+        ways.push((flags, answers, logged));
+    }
+    let (_, answers, logged) = ways.pop().unwrap();
+    for (flags, others, other_lines) in ways {
+        for (at, request) in requests.iter().enumerate() {
+            let [one, other] =
+                [&others[at], &answers[at]].map(|lines| String::from_utf8_lossy(&lines.join(&b'\n')).into_owned());
+            assert!(one == other, "{flags:?} {request}: {one} instead of {other}");
+            assert_eq!(other_lines[at], logged[at], "{flags:?} {request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_switches_to_what_nobody_asked_for_is_not_followed() {
+    let scripted = Scripted::start(|mut stream| async move {
+        read_header(&mut stream).await;
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+        drop(stream.write_all(switch).await);
+    })
+    .await;
+    let ca = TestCa::new("test").unwrap();
+    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    assert_eq!(get(proxy.http, HOST, "/").await.status, 502);
+}
