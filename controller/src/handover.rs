@@ -90,7 +90,7 @@ pub(crate) fn answers_for(pattern: &HostPattern, node: &str, snapshot: &Snapshot
 struct Host {
     /// The nodes that were given last.
     nodes: BTreeSet<Node>,
-    /// Why they were wanted, the last time that none of them was kept for other reasons.
+    /// Why they were given, the last time that none of them was kept though it is not Ready.
     basis: Option<Basis>,
     /// Since when a node has been among them that was not seen in DNS yet.
     unseen: Option<Duration>,
@@ -124,12 +124,12 @@ impl Handovers {
         if let Some(due) = host.due.take() {
             self.due.remove(&(due, pattern.clone()));
         }
-        let (nodes, due) = host.step(&wanted, &|node| judged(node) == Judged::Answers, sight, now);
+        let (placement, due) = host.step(&wanted, &|node| judged(node) == Judged::Answers, sight, now);
         if let Some(due) = due {
             host.due = Some(due);
             self.due.insert((due, pattern.clone()));
         }
-        HostPlacement { nodes: nodes.into_iter().collect(), basis: wanted.basis }
+        placement
     }
 
     /// Nothing claims the host any more.
@@ -190,7 +190,7 @@ impl Host {
         answers: &impl Fn(&str) -> bool,
         sight: Sight,
         now: Duration,
-    ) -> (BTreeSet<Node>, Option<Duration>) {
+    ) -> (HostPlacement, Option<Duration>) {
         let bound = if sight == Sight::Blind { HANDOVER_BLIND } else { HANDOVER_SEEN };
         if sight == Sight::Seen || self.unseen.is_some_and(|since| now >= since + bound) {
             self.unseen = None;
@@ -209,7 +209,11 @@ impl Host {
         let mut kept: BTreeSet<Node> = able.iter().filter(in_time).cloned().collect();
 
         let nobody_else_answers = wanted.basis == Basis::NoReadyPods && !kept.is_empty();
+        let mut basis = wanted.basis;
         let next: BTreeSet<Node> = if nobody_else_answers {
+            // They hold the pods. Who reads that there are none sends nobody to them.
+            basis = Basis::Terminating;
+            self.basis = Some(basis);
             kept.clone()
         } else {
             let come = self.undamped(&wanted_nodes, now, &mut due);
@@ -227,7 +231,7 @@ impl Host {
             due.extend(self.unseen.map(|since| since + bound));
             due.extend(self.leaving.values().map(|since| *since + HANDOVER_LONGEST));
         }
-        (next, due.into_iter().min())
+        (HostPlacement { nodes: next.into_iter().collect(), basis }, due.into_iter().min())
     }
 
     /// The wanted nodes without those that come back too often, if others remain.

@@ -89,6 +89,8 @@ pub struct Record {
     pub pod: Option<String>,
     /// Redirects followed between nodes, to a node's alias.
     pub redirects: u8,
+    /// The redirects that were followed, in order.
+    pub hops: Vec<Hop>,
     /// Nodes that did not answer, and why the client went on to another address.
     pub retries: Vec<Retry>,
     /// Kept connections that turned out to be closed, after which the client opened another.
@@ -106,6 +108,19 @@ pub struct Record {
     /// The last response's body, unless it is media (which is checked as it comes and dropped).
     #[serde(skip)]
     pub body: Bytes,
+}
+
+/// One redirect that was followed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hop {
+    /// What was asked.
+    pub url: String,
+    /// The node that answered with the redirect.
+    pub node: Option<String>,
+    /// Its status.
+    pub status: u16,
+    /// Where it led.
+    pub location: String,
 }
 
 /// One address that did not answer.

@@ -2,6 +2,7 @@
 //! replaced and restarted, a node is drained and one dies. Options come in from `main`; what happened, a table for each habit and
 //! the verdict go out. Every request must be answered, by the node that was asked, and no name may be without an address.
 
+mod explanation;
 mod load;
 mod name_server;
 mod objects;
@@ -86,13 +87,13 @@ async fn play(options: &Options, directory: &Path) -> Result<bool> {
     let mut stage = Stage::build(options, times, directory, &view).await?;
     stage.settle().await?;
     let watcher = Watcher::start(&stage, view.clone());
-    let load = Load::start(&stage, options.rate);
+    let load = Load::start(&stage, options.rate, view.clone());
     let played = script::play(&mut stage, &load, &watcher, &view).await;
     let tallies = load.stop().await;
     let names = watcher.stop().await;
     let crossings = stage.network.crossings()?;
     // What was seen until something went wrong is what tells why: the report is written in any case.
-    let report = Report::new(&stage, tallies, names, crossings, &view, played.as_ref().err());
+    let report = Report::new(&stage, tallies, names, crossings, &view, played.as_ref().err()).explained(directory);
     view.finish();
     report.write(directory)?;
     view.print(&report.text());

@@ -47,7 +47,7 @@ pub enum Basis {
         /// How many the host has.
         total: usize,
     },
-    /// Nothing is ready; they hold pods that end but still answer.
+    /// Nothing is ready that stays: they hold pods that end but still answer, or are to go themselves and answer until then.
     Terminating,
     /// No node holds anything: every node with a ready router answers, with an error page.
     NoReadyPods,

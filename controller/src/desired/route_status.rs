@@ -177,9 +177,7 @@ fn placed(host: &HostPlacement, held: Option<HoldReason>) -> ConditionIntent {
             condition(false, reason, format!("no node holds pods of all {total} Services; {nodes} hold {held}"))
         }
         Basis::Terminating => condition(false, reason, format!("no pod is ready; {nodes} hold pods that end")),
-        Basis::NoReadyPods => {
-            condition(false, reason, "no node holds a ready pod; every node with a ready router is published".into())
-        }
+        Basis::NoReadyPods => condition(false, reason, NO_READY_PODS.into()),
         Basis::NoReadyRouter => {
             condition(false, reason, "no node has a ready router; the last known records stay".into())
         }
@@ -267,6 +265,8 @@ const HELD: &str = "nearside.dev/DNSHeld";
 const OURS: [&str; 4] = [ADMITTED, PLACED, PUBLISHED, HELD];
 const NODES_NOT_READY: &str = "many nodes at once are not Ready by the API server and all of these answer: they stay published until \
                                they are Ready, do not answer, or are drained (annotation nearside.dev/drain of a Node)";
+const NO_READY_PODS: &str = "no node that is to stay holds a ready pod; nodes that are to go stay published while they answer, else \
+                             every node with a ready router is published";
 /// Why records are not published yet.
 const WAITING: &str = "Waiting";
 /// Why a Route that is rejected is placed nowhere.

@@ -39,6 +39,10 @@ impl Stage {
     }
 
     fn step_on(&mut self, basis: Basis, wanted: &[u8], able: &[u8], sight: Sight) -> BTreeSet<Node> {
+        self.placement(basis, wanted, able, sight).nodes.iter().cloned().collect()
+    }
+
+    fn placement(&mut self, basis: Basis, wanted: &[u8], able: &[u8], sight: Sight) -> HostPlacement {
         let able = names(able);
         let known = names(&self.known);
         let wanted = placed(wanted, basis);
@@ -48,8 +52,7 @@ impl Stage {
             () if able.contains(node) => Judged::Answers,
             () => Judged::Lost,
         };
-        let settled = self.handovers.settle(&pattern(), &wanted, || known, judged, sight, self.now);
-        settled.nodes.iter().cloned().collect()
+        self.handovers.settle(&pattern(), &wanted, || known, judged, sight, self.now)
     }
 
     fn wait(&mut self, time: Duration) {
@@ -116,6 +119,19 @@ fn the_only_node_that_answers_stays_while_others_could_only_refuse() {
     stage.step_on(Basis::NoReadyPods, &[2, 3], &[1], Sight::Seen);
     stage.wait(HANDOVER_LONGEST);
     assert_eq!(stage.step_on(Basis::NoReadyPods, &[2, 3], &[1], Sight::Seen), names(&[2, 3]), "or for too long");
+}
+
+#[test]
+fn nodes_that_stay_because_they_alone_answer_are_not_told_as_nodes_without_pods() {
+    let mut stage = Stage::new(&[1]);
+    stage.step(&[1], &[1], Sight::Seen);
+    let draining = |stage: &mut Stage| stage.placement(Basis::NoReadyPods, &[2, 3], &[1], Sight::Seen);
+    assert_eq!(draining(&mut stage), placed(&[1], Basis::Terminating));
+    assert_eq!(draining(&mut stage), placed(&[1], Basis::Terminating), "for as long as it lasts");
+    let mut restarted = Stage::new(&[1]);
+    assert_eq!(draining(&mut restarted), placed(&[1], Basis::Terminating), "nor by a new process");
+    stage.wait(HANDOVER_LONGEST);
+    assert_eq!(draining(&mut stage), placed(&[2, 3], Basis::NoReadyPods), "those that take over can only refuse");
 }
 
 #[test]
@@ -223,8 +239,12 @@ proptest! {
             let basis = if pods { Basis::AllServices } else { Basis::NoReadyPods };
             let wanted: Vec<u8> = wanted.into_iter().collect();
             let able: Vec<u8> = if pods { wanted.iter().copied().chain(able).collect() } else { able.into_iter().collect() };
-            let given = stage.step_on(basis, &wanted, &able, sight);
+            let placement = stage.placement(basis, &wanted, &able, sight);
+            let given: BTreeSet<Node> = placement.nodes.iter().cloned().collect();
             prop_assert!(!given.is_empty());
+            if placement.basis == Basis::NoReadyPods {
+                prop_assert!(given.is_subset(&names(&wanted)), "a node that stays on account of its pods is told as one without");
+            }
             for node in given.difference(&names(&wanted)) {
                 prop_assert!(names(&able).contains(node), "{node} cannot answer");
                 prop_assert!(before.contains(node), "{node} was not published and is not wanted");

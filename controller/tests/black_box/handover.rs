@@ -73,6 +73,9 @@ async fn a_drained_node_and_one_whose_router_ends_stay_until_others_are_seen() {
     let placed = || cluster.condition("shop", "web", "nearside.dev/Placed").1;
     controller.until("nobody else", json!("NoReadyPods"), placed).await;
     assert_eq!(cluster.published(HOST), addresses(&[1]), "the only one that answers");
+    let basis = || cluster.endpoint(HOST).unwrap()["metadata"]["annotations"]["nearside.dev/basis"].clone();
+    // By it the proxies of other nodes go on sending clients there.
+    controller.until("its pods are told", json!("Terminating"), basis).await;
     cluster.seed([slice("shop", "web", &[1, 2])]);
     controller.until("both", addresses(&[1, 2]), || cluster.published(HOST)).await;
     cluster.take_records();

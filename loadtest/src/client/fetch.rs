@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::kept::Origin;
-use super::{Call, Client, Record, Retry};
+use super::{Call, Client, Hop, Record, Retry};
 use crate::pods::{NODE_HEADER, POD_HEADER, media};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
@@ -26,7 +26,7 @@ pub(super) async fn fetch(client: &Client, call: &Call) -> Record {
 
 /// Follows redirects until something else comes.
 async fn follow(client: &Client, call: &Call, record: &mut Record) -> Result<()> {
-    let mut target = Target::parse(&call.url, client)?;
+    let (mut url, mut target) = (call.url.clone(), Target::parse(&call.url, client)?);
     record.host.clone_from(&target.host);
     let mut redirects = 0;
     loop {
@@ -42,7 +42,9 @@ async fn follow(client: &Client, call: &Call, record: &mut Record) -> Result<()>
         if next.host != target.host {
             record.redirects += 1;
         }
-        target = next;
+        let (node, status) = (record.contacted.clone(), response.status().as_u16());
+        record.hops.push(Hop { url, node, status, location: location.clone() });
+        (url, target) = (location, next);
     }
 }
 

@@ -6,12 +6,13 @@ use super::objects::{HOSTS, Host};
 use super::stage::Stage;
 use super::tally::{self, Manner, Tally, Unreachable, fault};
 use crate::client::{Call, Client, Habit, Kept, Record, Resolver};
+use crate::demo::view::View;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// The running load.
 pub(super) struct Load {
@@ -21,7 +22,8 @@ pub(super) struct Load {
 
 struct Shared {
     stop: AtomicBool,
-    start: Instant,
+    /// Whose clock all times are on.
+    view: Arc<View>,
     state: Mutex<State>,
 }
 
@@ -42,17 +44,19 @@ pub(super) struct Tallies {
 /// A request that went wrong.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Fault {
-    /// Seconds since the load began.
+    /// When it ended, in seconds on the clock of the events.
     pub(super) at: f64,
     /// What the script was doing when the request ended.
     pub(super) phase: &'static str,
     pub(super) manner: Manner,
     pub(super) what: String,
     pub(super) record: Record,
+    /// What the routers have logged of it.
+    pub(super) log: Vec<String>,
 }
 
 impl Load {
-    pub(super) fn start(stage: &Stage, rate: u32) -> Self {
+    pub(super) fn start(stage: &Stage, rate: u32, view: Arc<View>) -> Self {
         let habits = [Habit::NoCache, Habit::Ttl, Habit::AtLeast(stage.times.browser), Habit::Forever];
         let manners: Vec<Manner> = habits
             .into_iter()
@@ -64,7 +68,7 @@ impl Load {
             unreachable: Unreachable::default(),
             tallies: Tallies { clients, faults: Vec::new() },
         };
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), start: Instant::now(), state: Mutex::new(state) });
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), view, state: Mutex::new(state) });
         let mut workers = JoinSet::new();
         for place in 0..stage.network.clients().len() {
             for (index, manner) in manners.iter().enumerate() {
@@ -72,7 +76,8 @@ impl Load {
                 let resolver = Resolver::new(client.place.clone(), stage.dns()).with_habit(manner.habit);
                 let kept = manner.keeps_connections.then(|| Arc::new(Kept::default()));
                 let client = Client { resolver: Arc::new(resolver), kept, ..client };
-                workers.spawn(work(client, shared.clone(), index, rate));
+                let worker = Worker { name: place * manners.len() + index, manner: index };
+                workers.spawn(work(client, shared.clone(), worker, rate));
             }
         }
         Self { shared, workers }
@@ -85,7 +90,13 @@ impl Load {
 
     /// From now on, `node` does not answer anybody.
     pub(super) fn node_dies(&self, node: &str) {
-        self.shared.lock().unreachable.dead.insert(node.to_owned());
+        self.shared.lock().unreachable.dead.insert(node.to_owned(), None);
+    }
+
+    /// From now on, no router sends anybody to the node that died.
+    pub(super) fn death_is_known(&self, node: &str) {
+        let now = self.shared.view.elapsed();
+        self.shared.lock().unreachable.dead.insert(node.to_owned(), Some(now));
     }
 
     /// From now on, `node` is on its way out; only those who never ask DNS again may find it gone.
@@ -123,39 +134,51 @@ impl Shared {
     }
 
     fn add(&self, index: usize, record: Record) {
-        let at = self.start.elapsed().as_secs_f64();
+        let now = self.view.elapsed();
+        let (at, began) = (now.as_secs_f64(), now.saturating_sub(record.duration));
         let mut state = self.lock();
         let phase = state.phase;
         let manner = state.tallies.clients[index].0;
-        let fault = fault(manner, &record, &state.unreachable);
+        let fault = fault(manner, &record, began, &state.unreachable);
         state.tallies.clients[index].1.add(&record, fault.as_ref());
         if let Some(tally::Fault::Failed(what)) = fault
             && state.tallies.faults.len() < MOST_FAULTS
         {
-            state.tallies.faults.push(Fault { at, phase, manner, what, record });
+            state.tallies.faults.push(Fault { at, phase, manner, what, record, log: Vec::new() });
         }
     }
 }
 
-async fn work(client: Client, shared: Arc<Shared>, index: usize, rate: u32) {
+/// One client.
+#[derive(Clone, Copy, Debug)]
+struct Worker {
+    /// No other has it.
+    name: usize,
+    /// Which of the manners it has.
+    manner: usize,
+}
+
+async fn work(client: Client, shared: Arc<Shared>, worker: Worker, rate: u32) {
     let asks: Vec<(&Host, &str)> =
         HOSTS.iter().flat_map(|host| host.paths.iter().map(move |path| (host, *path))).collect();
     let mut clock = interval(Duration::from_secs(1) / rate);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Each begins elsewhere, so that no two walk the hosts in step.
-    for (host, path) in asks.iter().cycle().skip(index * 3) {
+    for (number, (host, path)) in asks.iter().cycle().skip(worker.manner * 3).enumerate() {
         clock.tick().await;
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
         // One look-up, every address of its answer, no second look-up: what a user agent does before it shows an error.
-        let call = Call {
-            protocol: host.protocol,
-            rounds: 0,
-            ..Call::get(&format!("{}://{}{path}", host.scheme, host.name()))
-        };
-        shared.add(index, client.fetch(&call).await);
+        let url = format!("{}://{}{path}?{}", host.scheme, host.name(), mark(worker.name, number));
+        let call = Call { protocol: host.protocol, rounds: 0, ..Call::get(&url) };
+        shared.add(worker.manner, client.fetch(&call).await);
     }
+}
+
+/// What no other request has in its URL, and no mark is the beginning of another: by it a request is found in the logs of the routers.
+fn mark(worker: usize, number: usize) -> String {
+    format!("request={worker:02}-{number:06}")
 }
 
 const LAST_REQUESTS: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! The end of the DNS lab: tallies, what DNS answered and the counters of the links come in; a table for the terminal, Markdown and
 //! JSON for the report directory, and the verdict go out. Called by `dns_lab`.
 
+use super::explanation;
 use super::load::Tallies;
 use super::stage::Stage;
 use super::times::Times;
@@ -58,6 +59,14 @@ impl Report {
         };
         report.check(stuck);
         report
+    }
+
+    /// With what the routers' logs in this directory say of the first requests that failed.
+    pub(super) fn explained(mut self, directory: &Path) -> Self {
+        for fault in self.tallies.faults.iter_mut().take(FAULTS_SHOWN) {
+            fault.log = explanation::log_lines(directory, &fault.record.url);
+        }
+        self
     }
 
     /// Whether all was as it must be.
@@ -128,8 +137,11 @@ impl Report {
         text += "reconnected: a kept connection was closed before a response began, and the client opened another\n";
         text += "dead ends: redirected to a node that had just died, the only one of its alias\n";
         for fault in self.tallies.faults.iter().take(FAULTS_SHOWN) {
-            let _ =
-                writeln!(text, "failed at {:.1} s ({}): {}: {}", fault.at, fault.phase, fault.record.url, fault.what);
+            let client = name(fault.manner.habit, fault.manner.keeps_connections);
+            let _ = writeln!(text, "failed at {:.1} s ({}): {client}: {}", fault.at, fault.phase, fault.what);
+            for line in explanation::course(&fault.record).iter().chain(&fault.log) {
+                let _ = writeln!(text, "    {line}");
+            }
         }
         text.push('\n');
         for check in &self.checks {
@@ -179,6 +191,13 @@ impl Report {
                     "| {:.1} | {} | {client} | `{}` | {} |",
                     fault.at, fault.phase, fault.record.url, fault.what
                 );
+            }
+            text += "\n## How they went\n\n";
+            for fault in self.tallies.faults.iter().take(FAULTS_SHOWN) {
+                for line in explanation::course(&fault.record).iter().chain(&fault.log) {
+                    let _ = writeln!(text, "    {line}");
+                }
+                text.push('\n');
             }
         }
         text

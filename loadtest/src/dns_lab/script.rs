@@ -77,11 +77,15 @@ impl Script<'_> {
             if self.stage.network.has_links() { "its link is cut, nothing on it runs" } else { "nothing on it runs" };
         self.begin("node death", &format!("{node} dies without a word: {how}"));
         self.load.node_dies(node);
+        let id = self.stage.id_of(node).await?;
         self.stage.kill_node(node).await?;
         self.act(DETECTION).await?;
         self.stage.cluster.set_node_ready(node, false)?;
         self.view.event("death", &format!("Kubernetes notices: {node} is NotReady, its pods are unready"));
         self.gone(node, |_| true).await?;
+        self.forgotten(&id).await?;
+        self.load.death_is_known(node);
+        self.view.event("death", &format!("no router sends anybody to {node}"));
         self.act(self.stage.times.known() + Duration::from_secs(5)).await
     }
 
@@ -148,6 +152,19 @@ impl Script<'_> {
             self.until(&host.name(), |nodes| !nodes.contains(node)).await?;
         }
         self.view.event("dns", &format!("{node} is gone"));
+        Ok(())
+    }
+
+    /// Waits until no router would redirect to the node of this id.
+    async fn forgotten(&mut self, id: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.stage.is_named(id).await? {
+            if Instant::now() > deadline {
+                bail!("a router still redirects to node {id} after {PATIENCE:?}; see its page /routes and its log");
+            }
+            self.show()?;
+            sleep(POLL).await;
+        }
         Ok(())
     }
 

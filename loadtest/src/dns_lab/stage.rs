@@ -12,11 +12,12 @@ use crate::demo::view::View;
 use crate::lab::cluster::{PodPort, PodSpec, Probe, ROUTER_NAMESPACE};
 use crate::lab::network::Size;
 use crate::lab::{Cluster, Network, Place};
-use crate::programs::{Launch, Program, binary};
+use crate::programs::{self, Launch, Program, binary};
 use anyhow::{Context as _, Result, bail};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType};
 use rustls::ClientConfig;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -218,6 +219,36 @@ impl Stage {
     /// Takes the router of a node out, so that it may end.
     pub(super) fn take_router(&mut self, node: &str) -> Result<Router> {
         self.routers.remove(node).with_context(|| format!("no router on {node}"))
+    }
+
+    /// The id of a node in aliases, as its router says it.
+    pub(super) async fn id_of(&self, node: &str) -> Result<String> {
+        let page = self.routes_of(node).await?;
+        page["node_id"].as_str().map(str::to_owned).with_context(|| format!("the router on {node} does not say its id"))
+    }
+
+    /// Whether any router would send clients to the node of this id.
+    pub(super) async fn is_named(&self, id: &str) -> Result<bool> {
+        for node in self.routers.keys() {
+            let page = self.routes_of(node).await?;
+            let hosts = page["hosts"].as_object().with_context(|| format!("the router on {node} tells no hosts"))?;
+            let mut published = hosts.values().filter_map(|host| host["published"].as_array()).flatten();
+            if published.any(|published| published["node_id"] == id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The table of a node's router.
+    async fn routes_of(&self, node: &str) -> Result<Value> {
+        let place = self.cluster.node(node)?.place();
+        let admin = SocketAddr::new(place.address(), ADMIN);
+        let (status, page) = programs::get(place, admin, "/routes").await?;
+        if status != 200 {
+            bail!("the router on {node} answers {status} to /routes");
+        }
+        Ok(serde_json::from_str(&page)?)
     }
 
     /// A node's power goes: no packet leaves it from here on, and nothing on it runs.

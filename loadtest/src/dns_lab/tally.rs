@@ -3,7 +3,8 @@
 
 use crate::client::{Habit, Record};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// How a client goes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -17,8 +18,8 @@ pub(super) struct Manner {
 /// Nodes that do not answer by now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unreachable {
-    /// Lost without a word.
-    pub(super) dead: BTreeSet<String>,
+    /// Lost without a word. From the time on that stands here, no router sends anybody there; none while that is not so yet.
+    pub(super) dead: BTreeMap<String, Option<Duration>>,
     /// Whose router ends or has ended, now or once; until it ends, everybody else has had the time to hear of it.
     pub(super) left: BTreeSet<String>,
 }
@@ -57,7 +58,8 @@ impl Tally {
 /// What is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A client that never asks again was redirected to a node that had just died. Nobody knew yet, and the alias has one node.
+    /// A client that never asks again was redirected to a node that had just died. Its router did not know yet, and the alias has
+    /// one node.
     DeadEnd,
     /// Anything else, in words.
     Failed(String),
@@ -65,10 +67,12 @@ pub(super) enum Fault {
 
 /// What is wrong with a request as its user agent saw it. One that got an answer from the next address of the same DNS answer, where
 /// the first did not answer, is in order if that node is dead, for every client; if it has only left, for those who never ask again.
-pub(super) fn fault(manner: Manner, record: &Record, unreachable: &Unreachable) -> Option<Fault> {
+/// `began` is on the clock of `unreachable`.
+pub(super) fn fault(manner: Manner, record: &Record, began: Duration, unreachable: &Unreachable) -> Option<Fault> {
     if let Some(failure) = &record.failure {
-        let is_dead = record.contacted.as_ref().is_some_and(|node| unreachable.dead.contains(node));
-        let is_dead_end = manner.habit == Habit::Forever && record.redirects > 0 && is_dead;
+        let death = record.contacted.as_ref().and_then(|node| unreachable.dead.get(node));
+        let is_unknown = death.is_some_and(|known| known.is_none_or(|known| began < known));
+        let is_dead_end = manner.habit == Habit::Forever && record.redirects > 0 && is_unknown;
         return Some(if is_dead_end { Fault::DeadEnd } else { Fault::Failed(failure.clone()) });
     }
     wrong_answer(manner, record, unreachable).map(Fault::Failed)
@@ -83,7 +87,7 @@ fn wrong_answer(manner: Manner, record: &Record, unreachable: &Unreachable) -> O
         return Some(format!("asked node {}, answered by node {}", name(&record.contacted), name(&record.answered)));
     }
     let excused = |node: &str| {
-        unreachable.dead.contains(node) || (manner.habit == Habit::Forever && unreachable.left.contains(node))
+        unreachable.dead.contains_key(node) || (manner.habit == Habit::Forever && unreachable.left.contains(node))
     };
     let stranger = record.retries.iter().find(|retry| !excused(&retry.node))?;
     Some(format!("node {} did not answer though DNS may still lead to it: {}", stranger.node, stranger.reason))
@@ -103,6 +107,12 @@ mod tests {
         Record { status: Some(200), contacted: node.clone(), answered: node, ..Record::default() }
     }
 
+    fn dead(node: &str, known: Option<Duration>) -> Unreachable {
+        Unreachable { dead: BTreeMap::from([(node.to_owned(), known)]), ..Unreachable::default() }
+    }
+
+    const BEGAN: Duration = Duration::from_secs(60);
+
     #[test]
     fn each_way_to_be_wrong_is_a_fault_for_every_habit() {
         let wrong = [
@@ -112,35 +122,50 @@ mod tests {
             Record { answered: None, ..good() },
         ];
         for habit in [Habit::NoCache, Habit::Ttl, Habit::Forever] {
-            assert_eq!(fault(manner(habit), &good(), &Unreachable::default()), None);
+            assert_eq!(fault(manner(habit), &good(), BEGAN, &Unreachable::default()), None);
             for record in &wrong {
-                assert!(fault(manner(habit), record, &Unreachable::default()).is_some(), "{record:?}");
+                assert!(fault(manner(habit), record, BEGAN, &Unreachable::default()).is_some(), "{record:?}");
             }
         }
     }
 
     #[test]
     fn a_redirect_to_a_node_that_has_just_died_is_a_dead_end_for_those_who_never_ask_again_alone() {
-        let dead = Unreachable { dead: BTreeSet::from(["n1".to_owned()]), ..Unreachable::default() };
         let record = Record { failure: Some("connect: no answer".into()), redirects: 1, ..good() };
-        assert_eq!(fault(manner(Habit::Forever), &record, &dead), Some(Fault::DeadEnd));
-        assert!(matches!(fault(manner(Habit::Ttl), &record, &dead), Some(Fault::Failed(_))));
-        assert!(matches!(fault(manner(Habit::Forever), &record, &Unreachable::default()), Some(Fault::Failed(_))));
-        let direct = Record { redirects: 0, ..record };
-        assert!(matches!(fault(manner(Habit::Forever), &direct, &dead), Some(Fault::Failed(_))));
+        let failed = |habit, record: &Record, unreachable: &Unreachable| match fault(
+            manner(habit),
+            record,
+            BEGAN,
+            unreachable,
+        ) {
+            Some(Fault::Failed(_)) => true,
+            Some(Fault::DeadEnd) => false,
+            None => panic!("{record:?} is not in order"),
+        };
+        assert!(!failed(Habit::Forever, &record, &dead("n1", None)));
+        assert!(failed(Habit::Ttl, &record, &dead("n1", None)));
+        assert!(failed(Habit::Forever, &record, &Unreachable::default()));
+        assert!(failed(Habit::Forever, &Record { redirects: 0, ..record }, &dead("n1", None)));
+    }
+
+    #[test]
+    fn once_the_routers_know_of_a_death_nobody_may_be_sent_there() {
+        let record = Record { failure: Some("connect: no answer".into()), redirects: 1, ..good() };
+        let fault = |known| fault(manner(Habit::Forever), &record, BEGAN, &dead("n1", Some(known)));
+        assert_eq!(fault(BEGAN + Duration::from_millis(1)), Some(Fault::DeadEnd), "it began before");
+        assert!(matches!(fault(BEGAN), Some(Fault::Failed(_))));
     }
 
     #[test]
     fn a_dead_node_may_be_passed_over_by_all_and_one_that_left_by_those_who_never_ask_again() {
         let passed_over =
             Record { retries: vec![Retry { node: "n2".into(), reason: "connect: no answer".into() }], ..good() };
-        let set = |node: &str| BTreeSet::from([node.to_owned()]);
-        let dead = Unreachable { dead: set("n2"), ..Unreachable::default() };
-        let left = Unreachable { left: set("n2"), ..Unreachable::default() };
+        let dead = dead("n2", Some(Duration::ZERO));
+        let left = Unreachable { left: BTreeSet::from(["n2".to_owned()]), ..Unreachable::default() };
         for (habit, forgives_left) in [(Habit::NoCache, false), (Habit::Ttl, false), (Habit::Forever, true)] {
-            assert_eq!(fault(manner(habit), &passed_over, &dead), None);
-            assert_eq!(fault(manner(habit), &passed_over, &left).is_none(), forgives_left);
-            assert!(fault(manner(habit), &passed_over, &Unreachable::default()).is_some());
+            assert_eq!(fault(manner(habit), &passed_over, BEGAN, &dead), None);
+            assert_eq!(fault(manner(habit), &passed_over, BEGAN, &left).is_none(), forgives_left);
+            assert!(fault(manner(habit), &passed_over, BEGAN, &Unreachable::default()).is_some());
         }
     }
 }
