@@ -82,6 +82,7 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
     let default = material.default.map(|leaf| &leaf.names);
     let known = Known { question, snapshot, published: &published, default };
     let decided = known.decide();
+    let kept = |node: &str| names.as_ref()?.kept(node, snapshot, objects);
     let nodes: Vec<NodeAnswer> = snapshot
         .nodes
         .iter()
@@ -91,7 +92,8 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
             id: state.id.to_string(),
             eligible: state.is_eligible(),
             why_not: why_not(state),
-            published: placement.is_some_and(|host| host.nodes.contains(name)),
+            published: placement.is_some_and(|host| host.nodes.contains(name)) || kept(name).is_some(),
+            kept: kept(name),
             answer: known.on_node(&decided, name),
         })
         .collect();

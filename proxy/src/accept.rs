@@ -37,6 +37,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 /// Accepts connections until the drain begins; where another proxy listens beside this one, also those that are on their way then.
@@ -94,14 +95,15 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     let _open = server.metrics().connection(scheme);
     // In a box of its own, so that an idle connection does not keep the room that its handshake took.
     let Some(ready) = Box::pin(prepare(socket, client, scheme, arrival, &server)).await else { return };
-    let Ready { stream, parting } = ready;
-    serve_http(stream, &server).await;
+    let Ready { stream, connection, parting } = ready;
+    serve_http(stream, &connection, &server).await;
     Box::pin(parting.linger()).await;
 }
 
 /// A connection that HTTP can be spoken on.
 struct Ready {
     stream: Stream,
+    connection: Arc<Connection>,
     parting: Parting,
 }
 
@@ -132,6 +134,7 @@ async fn prepare(
         trailers: TrailerWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),
+        parting: Notify::new(),
     };
     match scheme {
         Scheme::Http => plain(socket, connection, server).await,
@@ -168,7 +171,7 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
     let parting = stream.parting();
-    Some(Ready { stream: with_trailers(stream, connection), parting })
+    Some(Ready { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -235,7 +238,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     connection.arrival.ready();
     connection.header.set(Awaited::Header);
-    Ok(Some(Ready { stream: with_trailers(stream, connection), parting }))
+    Ok(Some(Ready { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.
@@ -284,18 +287,31 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
     }
 }
 
-async fn serve_http(stream: Stream, server: &Server) {
-    let mut draining = server.lifecycle().draining();
+async fn serve_http(stream: Stream, connection: &Connection, server: &Server) {
     match stream.selected_alpn_proto() {
-        Some(ALPN::H2) => {
-            if *draining.borrow() {
-                // Pingora waits for a change, and for who comes this late it has been.
-                draining.mark_changed();
-            }
-            // Pingora hands a stream back that could serve on; it never does for HTTP.
-            drop(server.http().process_new(stream, &draining).await);
+        // In a box of its own, so that an idle connection over HTTP/1 does not keep the room for it.
+        Some(ALPN::H2) => Box::pin(serve_http2(stream, connection, server)).await,
+        _ => requests::serve(stream, &server.lifecycle().draining(), server).await,
+    }
+}
+
+/// The client is told to go (GOAWAY) when the drain begins, or when an answer on this connection wants it to look for another node.
+/// What it has begun is served to the end.
+async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
+    let mut draining = server.lifecycle().draining();
+    let (going, go) = watch::channel(false);
+    let told = async {
+        tokio::select! {
+            _ = draining.wait_for(|draining| *draining) => {}
+            () = connection.parting.notified() => {}
         }
-        _ => requests::serve(stream, &draining, server).await,
+        going.send_replace(true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        // Pingora hands a stream back that could serve on; it never does for HTTP/2.
+        _ = server.http().process_new(stream, &go) => {}
+        () = told => {}
     }
 }
 

@@ -12,6 +12,7 @@ use nearside_routing::Scheme;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use tokio::sync::Notify;
 
 /// One client connection.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Connection {
     /// What the client has shown to a host that asks by rules of its own, once the handshake is over; not set where it was
     /// not asked that way.
     pub(crate) presented: OnceLock<Presented>,
+    /// The wish that the client makes another connection for its next request; over HTTP/2, where no response can say it.
+    pub(crate) parting: Notify,
 }
 
 impl Connection {

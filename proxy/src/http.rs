@@ -119,6 +119,13 @@ impl HttpService {
 
     async fn send(&self, session: &mut Session, answer: Answer, ctx: &mut RequestContext) -> Result<()> {
         ctx.reason = Some(answer.reason);
+        if answer.is_without_endpoint()
+            && session.req_header().version == Version::HTTP_2
+            && let Some(connection) = &ctx.connection
+        {
+            // No field of HTTP/2 closes a connection, and a client that keeps it never asks DNS for another node.
+            connection.parting.notify_one();
+        }
         let question = custom_errors::question(session.req_header(), &answer, ctx);
         let replaced = match &question {
             Some(question) => custom_errors::ask(&self.shared, question, &answer).await,
@@ -255,6 +262,9 @@ impl ProxyHttp for HttpService {
         if let (Some(relay), Some(route)) = (&ctx.relay, &ctx.route) {
             let timeouts = timeouts::relayed(self.shared.timeouts(), &route.policy.timeouts, ctx.upgrade);
             ctx.timers.asked(Duration::ZERO);
+            if let Some(trace) = &mut ctx.trace {
+                trace.relay(relay.address, &mut ctx.random);
+            }
             let header = session.req_header();
             let (grpc, h2) = (grpc::is_grpc(header), self.shared.config.tls.http2);
             return Ok(Box::new(relay::peer(relay, header, ctx, grpc, h2, &timeouts)));

@@ -22,7 +22,9 @@ pub(crate) const CLIENT_HELLO_BYTES: usize = 64 * 1024;
 pub(crate) const TLS_FILE_CHECK: Duration = Duration::from_secs(1);
 /// Between two looks at the files of error pages.
 pub(crate) const PAGE_FILE_CHECK: Duration = Duration::from_secs(1);
-/// Bytes of such a file. More: it cannot be used.
+/// Between two looks at the file with the keys of relays.
+pub(crate) const RELAY_KEY_CHECK: Duration = Duration::from_secs(1);
+/// Bytes of the file of an error page. More: it cannot be used.
 pub(crate) const ERROR_PAGE_BYTES: usize = 64 * 1024;
 /// For the TLS handshake after the ClientHello. Slower: the connection is closed.
 pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);

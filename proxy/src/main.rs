@@ -189,6 +189,9 @@ async fn run(config: Config) -> Result<(), Failure> {
     ));
 
     tokio::spawn(config.error_pages.clone().follow());
+    if let Some(relay) = &config.relay {
+        tokio::spawn(relay.keys.clone().follow());
+    }
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let verifier = Verifier::new()?;
     let shared = Arc::new(Shared::new(

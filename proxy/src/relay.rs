@@ -1,10 +1,12 @@
 //! Relaying, the exception that an operator switches on: what this node may relay at present, and how the proxies of a cluster
 //! know one another. Settings flow in, leave to relay, the pace of what is relayed and marks flow out. Asked by `http::relay`.
 
+mod key_file;
 mod limits;
 mod mark;
 
 use crate::limits::{RELAY_PATIENCE, RELAYS};
+pub(crate) use key_file::KeyFile;
 use limits::{Budget, Share};
 pub(crate) use mark::{Keys, MARK, Told};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone, Debug)]
 pub(crate) struct RelayConfig {
     /// By which proxies know one another.
-    pub(crate) keys: Keys,
+    pub(crate) keys: KeyFile,
     /// Of a hundred responses, how many may be relayed.
     pub(crate) share: u32,
     /// Bytes of relayed responses a second.
@@ -47,8 +49,8 @@ impl Relays {
     }
 
     /// By which proxies know one another.
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.config.keys
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        self.config.keys.keys()
     }
 
     /// Bytes of one relayed response.

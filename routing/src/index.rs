@@ -16,7 +16,7 @@ use crate::endpoints::EndpointTable;
 use crate::hostname::HostPattern;
 use crate::object::{Kind, Object, ObjectKey};
 use crate::placement::{NodeStates, RouterSelector};
-use crate::published::{DnsPublication, PublishedHosts};
+use crate::published::{DnsPublication, PublishedAlias, PublishedHosts};
 use crate::shared_map::SharedMap;
 use crate::table::RouteTable;
 use crate::verdict::Verdicts;
@@ -106,6 +106,16 @@ pub struct Snapshot {
     pub verdicts: Verdicts,
     /// The nodes, as placement sees them.
     pub nodes: Arc<NodeStates>,
+}
+
+impl Snapshot {
+    /// The nodes to which clients of a canonical host can be sent, with the names under which they reach it there. A name in the
+    /// form of an alias that is a host of its own leads to that host, and to no node of this one.
+    pub fn aliases(&self, host: &str) -> Vec<PublishedAlias> {
+        let mut aliases = self.published.aliases(host);
+        aliases.retain(|published| !self.routes.names_exactly(&published.alias));
+        aliases
+    }
 }
 
 /// Something worth a log line about one object that is not a verdict.

@@ -26,7 +26,8 @@ pub struct PublishedNode {
     pub node: NodeId,
     /// The addresses of the alias, sorted; never none.
     pub addresses: Arc<[IpAddr]>,
-    /// Whether a publisher has taken the object as it stands; what it has not taken may not be found in DNS yet.
+    /// Whether its alias is in DNS for sure: a publisher has taken the object as it stands, or had taken the node before the object
+    /// changed.
     pub is_observed: bool,
 }
 
@@ -117,7 +118,9 @@ pub fn published(endpoint: &DnsEndpoint) -> Vec<(HostPattern, PublishedNode)> {
     if !managed || basis == Some(Basis::NoReadyPods.as_str()) {
         return Vec::new();
     }
-    let is_observed = metadata.generation > 0 && endpoint.status.observed_generation >= metadata.generation;
+    let is_taken = metadata.generation > 0 && endpoint.status.observed_generation >= metadata.generation;
+    let unseen = metadata.annotation(UNSEEN_ANNOTATION);
+    let was_taken = |node: NodeId| unseen.is_some_and(|unseen| unseen.split(',').all(|id| id != node.as_str()));
     let sets = || endpoint.spec.endpoints.iter().filter(|set| matches!(set.record_type.as_str(), "A" | "AAAA"));
     let mut found: BTreeMap<(HostPattern, NodeId), Vec<IpAddr>> = BTreeMap::new();
     for set in sets() {
@@ -134,6 +137,7 @@ pub fn published(endpoint: &DnsEndpoint) -> Vec<(HostPattern, PublishedNode)> {
     let nodes = nodes.map(|((host, node), mut addresses)| {
         addresses.sort_unstable();
         addresses.dedup();
+        let is_observed = is_taken || was_taken(node);
         (host, PublishedNode { node, addresses: addresses.into(), is_observed })
     });
     nodes.collect()
@@ -205,6 +209,10 @@ pub const BASIS_ANNOTATION: &str = "nearside.dev/basis";
 /// The annotation of a DNSEndpoint that says how often each address of its host should be answered: a JSON object from address
 /// to weight ([`crate::placement::weights`]). Not part of `spec`, so that it moves no generation; absent where all are equal.
 pub const WEIGHTS_ANNOTATION: &str = "nearside.dev/weights";
+/// The annotation of a DNSEndpoint that names the nodes, by their ids with commas between, that were not yet in DNS when the records
+/// were written, while others were; `none` where all were, absent where none was or nobody knows. Once a publisher has taken the records
+/// it means nothing.
+pub const UNSEEN_ANNOTATION: &str = "nearside.dev/unseen-nodes";
 /// The value of [`MANAGED_LABEL`].
 pub const MANAGED_VALUE: &str = "managed";
 /// Bytes of a condition's reason that is repeated.
@@ -287,6 +295,22 @@ mod tests {
         assert!(!only(&endpoint).is_observed, "an older one was");
         endpoint.status.observed_generation = 2;
         assert!(only(&endpoint).is_observed);
+    }
+
+    #[test]
+    fn of_records_that_are_not_taken_yet_the_nodes_that_were_taken_before_are_told_apart() {
+        let [old, new] = ["n1", "n2"].map(NodeId::of);
+        let alias = |id: NodeId| set(&format!("video--{id}.example.com"), "A", &["198.18.0.1"]);
+        let mut endpoint = managed(vec![set("video.example.com", "A", &["198.18.0.1"]), alias(old), alias(new)]);
+        let observed = |endpoint: &DnsEndpoint| -> Vec<NodeId> {
+            let nodes = published(endpoint).into_iter().map(|(_, node)| node);
+            nodes.filter(|node| node.is_observed).map(|node| node.node).collect()
+        };
+        assert_eq!(observed(&endpoint), []);
+        endpoint.metadata.annotations.insert(UNSEEN_ANNOTATION.to_owned(), new.to_string());
+        assert_eq!(observed(&endpoint), [old]);
+        endpoint.status.observed_generation = 2;
+        assert_eq!(observed(&endpoint).len(), 2);
     }
 
     #[test]

@@ -404,6 +404,11 @@ impl RouteTable {
         }
     }
 
+    /// Whether rules name this very host; in the form of an alias it is none then.
+    pub fn names_exactly(&self, host: &Hostname) -> bool {
+        self.exact.contains_key(host)
+    }
+
     /// Puts a host in or, where nothing is served for it any more, takes it out. `held` says whether somebody asks for
     /// it all the same ([`crate::Snapshot::claimed`]).
     pub(crate) fn set(&mut self, pattern: &HostPattern, routes: Option<Arc<HostRoutes>>, held: bool) {

@@ -4,10 +4,11 @@
 use nearside_routing::object::DnsEndpointSpec;
 use nearside_routing::placement::{Basis, dns_endpoint_name};
 use nearside_routing::published::{
-    BASIS_ANNOTATION, HOST_ANNOTATION as HOST, MANAGED_LABEL, MANAGED_VALUE, WEIGHTS_ANNOTATION,
+    BASIS_ANNOTATION, HOST_ANNOTATION as HOST, MANAGED_LABEL, MANAGED_VALUE, UNSEEN_ANNOTATION, WEIGHTS_ANNOTATION,
 };
-use nearside_routing::{HostPattern, Instance, Kind, ROUTER_LABEL};
+use nearside_routing::{HostPattern, Instance, Kind, NodeId, ROUTER_LABEL};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What the DNSEndpoint of one host should be.
@@ -92,12 +93,10 @@ pub(crate) fn next_object(
     set(&mut next, "annotations", HOST, &pattern.to_string());
     set(&mut next, "annotations", GENERATION, &generation.to_string());
     set(&mut next, "annotations", BASIS_ANNOTATION, basis.as_str());
-    if !weights.is_empty() {
-        set(&mut next, "annotations", WEIGHTS_ANNOTATION, weights);
-    } else if let Some(annotations) = next["metadata"]["annotations"].as_object_mut() {
-        annotations.remove(WEIGHTS_ANNOTATION);
-    }
+    set_or_remove(&mut next, WEIGHTS_ANNOTATION, weights);
     if !same_records {
+        let unseen = current.map(|current| unseen(current, spec)).unwrap_or_default();
+        set_or_remove(&mut next, UNSEEN_ANNOTATION, &unseen);
         let endpoints = serde_json::to_value(&spec.endpoints).unwrap_or_default();
         next["spec"] = json!({ "endpoints": endpoints });
     }
@@ -118,6 +117,37 @@ pub(crate) fn summary(object: &Value) -> (String, u64) {
     (annotation(object, HOST).unwrap_or_default().to_owned(), generation(object))
 }
 
+/// The nodes of new records whose aliases are not in DNS yet, as far as publishers have told what they took of the present ones.
+fn unseen(current: &Value, spec: &DnsEndpointSpec) -> String {
+    let number = |pointer: &str| current.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let observed = number("/status/observedGeneration");
+    if observed == 0 {
+        // Nobody tells.
+        return String::new();
+    }
+    let present: DnsEndpointSpec =
+        current.get("spec").and_then(|spec| serde_json::from_value(spec.clone()).ok()).unwrap_or_default();
+    let mut seen = nodes_of(&present);
+    if observed < number("/metadata/generation") {
+        match annotation(current, UNSEEN_ANNOTATION) {
+            Some(unseen) => seen.retain(|node| unseen.split(',').all(|id| id != node.as_str())),
+            None => return String::new(),
+        }
+    }
+    let nodes = nodes_of(spec);
+    let unseen: Vec<&str> = nodes.difference(&seen).map(NodeId::as_str).collect();
+    match unseen.len() {
+        0 => NO_NODE.to_owned(),
+        all if all == nodes.len() => String::new(),
+        _ => unseen.join(","),
+    }
+}
+
+/// The nodes that have an alias in these records.
+fn nodes_of(spec: &DnsEndpointSpec) -> BTreeSet<NodeId> {
+    spec.endpoints.iter().filter_map(|set| NodeId::split_alias(&set.dns_name)).map(|(_, node)| node).collect()
+}
+
 fn generation(object: &Value) -> u64 {
     annotation(object, GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -134,7 +164,18 @@ fn set(object: &mut Value, map: &str, name: &str, value: &str) {
     entries[name] = value.into();
 }
 
+/// An annotation without a value is none.
+fn set_or_remove(object: &mut Value, name: &str, value: &str) {
+    if !value.is_empty() {
+        set(object, "annotations", name, value);
+    } else if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(name);
+    }
+}
+
 const GENERATION: &str = "nearside.dev/gen";
+/// In the place of nodes; no node has an id of this length.
+const NO_NODE: &str = "none";
 
 #[cfg(test)]
 mod tests {
@@ -190,6 +231,44 @@ mod tests {
         assert_eq!(summary(&other_basis).1, 1);
         let moved = next(Some(&first), &["198.18.0.2"], Basis::AllServices).unwrap();
         assert_eq!(summary(&moved).1, 2);
+    }
+
+    #[test]
+    fn nodes_are_called_unseen_from_when_they_come_until_a_publisher_has_taken_them() {
+        let ids = [1, 2, 3].map(|number| NodeId::of(&format!("n{number}")).to_string());
+        let records = |nodes: &[usize]| {
+            let alias = |node: &usize| RecordSet {
+                dns_name: format!("video--{}.example.com", ids[node - 1]),
+                ..spec(&[&format!("198.18.0.{node}")]).endpoints.remove(0)
+            };
+            DnsEndpointSpec { endpoints: nodes.iter().map(alias).collect() }
+        };
+        let write = |current: &Value, nodes: &[usize]| {
+            let (default, records) = (Instance::default(), records(nodes));
+            let next = next_object(Some(current), "nearside", &default, &pattern(), &records, Basis::AllServices, "");
+            let mut next = next.unwrap();
+            next["metadata"]["generation"] = summary(&next).1.into();
+            next
+        };
+        let take =
+            |object: &mut Value| object["status"] = json!({"observedGeneration": object["metadata"]["generation"]});
+        let unseen = |object: &Value| annotation(object, UNSEEN_ANNOTATION).map(str::to_owned);
+        let mut object = next(None, &["198.18.0.9"], Basis::AllServices).unwrap();
+        object = write(&object, &[1]);
+        object = write(&object, &[1, 2]);
+        assert_eq!(unseen(&object), None, "nobody tells what is taken");
+        take(&mut object);
+        object = write(&object, &[1, 2, 3]);
+        assert_eq!(unseen(&object).as_deref(), Some(&*ids[2]));
+        object = write(&object, &[2, 3]);
+        assert_eq!(unseen(&object).as_deref(), Some(&*ids[2]), "it is still not taken");
+        let only_new = write(&object, &[3]);
+        assert_eq!(unseen(&only_new), None, "there is none to prefer");
+        take(&mut object);
+        object = write(&object, &[3]);
+        assert_eq!(unseen(&object).as_deref(), Some("none"));
+        object = write(&object, &[3, 1]);
+        assert_eq!(unseen(&object).as_deref(), Some(&*ids[0]));
     }
 
     #[test]

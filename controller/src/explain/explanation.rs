@@ -185,6 +185,9 @@ pub(crate) struct Dns {
     /// Whether a publisher, such as a name server, has taken these records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) observed: Option<bool>,
+    /// Why a publisher does not have them found in DNS, in its words: condition, reason, message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trouble: Option<String>,
     /// What it says now, such as `video.example.com A 198.18.0.1`.
     pub(crate) records: Vec<String>,
     /// What it should say; empty where that is the same, or where the present records are kept.
@@ -207,8 +210,11 @@ pub(crate) struct NodeAnswer {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why_not: Option<String>,
-    /// Whether the host is placed there.
+    /// Whether clients are sent there: the host is placed there, or its records name the node still.
     pub(crate) published: bool,
+    /// Why the records name the node although the host is not placed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<&'static str>,
     #[serde(flatten)]
     pub(crate) answer: Answer,
 }

@@ -2,16 +2,18 @@
 //! placement of the host and what DNS says of it flow out.
 
 use super::explanation::{Dns, Endpoint, Placement, Service};
+use crate::handover::answers_for;
 use nearside_routing::address_policy::Refusal;
 use nearside_routing::endpoints::{EndpointState, PortSelector, RefusedEndpoint, ServiceEndpoints};
 use nearside_routing::object::{DnsEndpoint, DnsEndpointSpec, ObjectMeta};
-use nearside_routing::placement::{HostPlacement, RecordPolicy, dns_endpoint_name, records_of};
+use nearside_routing::placement::{HostPlacement, RecordPolicy, addresses, dns_endpoint_name, records_of};
 use nearside_routing::published::{
-    BASIS_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PublishedAlias, published as published_by,
+    BASIS_ANNOTATION, DnsRecords, MANAGED_LABEL, MANAGED_VALUE, PublishedAlias, published as published_by,
 };
 use nearside_routing::table::{CompiledRoute, WeightedBackend};
 use nearside_routing::{HostPattern, Hostname, Instance, Kind, Object, ObjectKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The Services of a rule, those of its canary last.
 pub(super) fn services(
@@ -118,6 +120,7 @@ impl Names<'_> {
             object: self.key().to_string(),
             exists: object.is_some(),
             generation: object.and_then(|object| object.metadata.annotation(GENERATION)).map(ToOwned::to_owned),
+            trouble: object.and_then(trouble),
             observed: object.map(|object| object.status.observed_generation >= object.metadata.generation.max(1)),
             wanted: if present == wanted { Vec::new() } else { wanted },
             records: present,
@@ -126,11 +129,33 @@ impl Names<'_> {
         }
     }
 
+    /// Why the records name a node on which the host is not placed; `None` where it is, or they do not.
+    pub(super) fn kept(
+        &self,
+        node: &str,
+        snapshot: &Snapshot,
+        objects: &BTreeMap<ObjectKey, Object>,
+    ) -> Option<&'static str> {
+        let (state, object) = (snapshot.nodes.get(node)?, self.object(objects)?);
+        let is_placed = self.placement.is_some_and(|host| host.nodes.iter().any(|placed| **placed == *node));
+        let (name, own) = (self.pattern.to_string(), addresses(state, &self.policy.address_types));
+        let of_host = object.spec.endpoints.iter().filter(|set| set.dns_name == name);
+        let mut targets = of_host.flat_map(|set| &set.targets).filter_map(|target| target.parse::<IpAddr>().ok());
+        if is_placed || !targets.any(|target| own.contains(&target)) {
+            return None;
+        }
+        Some(match () {
+            () if state.is_suspect() => NOT_READY,
+            () if answers_for(self.pattern, node, snapshot) => UNTIL_SEEN,
+            () => NOT_WRITTEN,
+        })
+    }
+
     /// The nodes to which clients of the host can be sent: those that DNS names, else those that it will name.
     pub(super) fn aliases(&self, snapshot: &Snapshot, objects: &BTreeMap<ObjectKey, Object>) -> Vec<PublishedAlias> {
         let Ok(host) = Hostname::parse(self.host) else { return Vec::new() };
         if self.object(objects).is_some() {
-            return snapshot.published.aliases(host.as_str());
+            return snapshot.aliases(host.as_str());
         }
         let (Some(spec), Some(placement)) = (self.wanted(snapshot), self.placement) else { return Vec::new() };
         let metadata = ObjectMeta {
@@ -144,9 +169,21 @@ impl Names<'_> {
     }
 }
 
+fn trouble(object: &DnsEndpoint) -> Option<String> {
+    let records = DnsRecords::of(object);
+    let condition = records.trouble()?;
+    Some(format!("{}: {}: {}", condition.kind, condition.reason, condition.message))
+}
+
 fn lines(spec: &DnsEndpointSpec) -> Vec<String> {
     let sets = spec.endpoints.iter();
     sets.map(|set| format!("{} {} {}", set.dns_name, set.record_type, set.targets.join(" "))).collect()
 }
 
+/// Of a node that liveness keeps, as long as a probe says so; a question probes nobody.
+const NOT_READY: &str =
+    "the node is not Ready; while its router answers probes it stays: 60 s, or without limit where many do";
+/// Of a node in a handover.
+const UNTIL_SEEN: &str = "it is to go, and answers; it stays until those that take its place are seen in DNS";
+const NOT_WRITTEN: &str = "it is to go; the controller has not written it yet, or keeps the last records";
 const GENERATION: &str = "nearside.dev/gen";

@@ -82,6 +82,9 @@ pub(super) fn text(explanation: &Explanation) -> String {
             Some(false) => out.line("no publisher has said that it has taken these records"),
             None => {}
         }
+        if let Some(trouble) = &dns.trouble {
+            out.line(&format!("not found in DNS, a publisher says: {trouble}"));
+        }
         dns.records.iter().for_each(|record| out.line(record));
         dns.wanted.iter().for_each(|record| out.line(&format!("to be written: {record}")));
         if let Some(held) = dns.held {
@@ -151,7 +154,8 @@ fn grouped(nodes: &[NodeAnswer]) -> Vec<(String, Vec<String>)> {
         let location = node.answer.location.as_ref().map(|location| format!(" → {location}")).unwrap_or_default();
         let published = if node.published { "[published] " } else { "" };
         let why_not = node.why_not.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-        let text = format!("{published}{status}{}{location}{why_not}", node.answer.text);
+        let kept = node.kept.map(|why| format!(" ({why})")).unwrap_or_default();
+        let text = format!("{published}{status}{}{location}{why_not}{kept}", node.answer.text);
         put(&mut groups, text, &node.node);
     }
     groups

@@ -1,10 +1,12 @@
 //! `nearside-controller explain`: what it says of requests, on a directory and on a cluster.
 
 use crate::command::{Answered, Files, answer, json};
-use crate::objects::{addresses, app_pod, cluster, created, ingress, route, service, slice};
+use crate::objects::{addresses, app_pod, cluster, created, ingress, node, route, service, slice};
 use crate::process::Cluster;
-use nearside_loadtest::api::Options;
+use nearside_loadtest::api::{ObjectRef, Options};
 use nearside_loadtest::certificates::TestCa;
+use nearside_routing::HostPattern;
+use nearside_routing::placement::dns_endpoint_name;
 use serde_json::{Value, json};
 
 const HOST: &str = "video.example.com";
@@ -157,6 +159,40 @@ async fn a_cluster_is_read_once_and_nothing_is_written() {
     );
     assert_eq!(said["warnings"], json!([]), "{said:#}");
     assert_eq!(cluster.writes(), before);
+}
+
+#[tokio::test]
+async fn what_keeps_records_from_being_found_and_nodes_in_them_is_told() {
+    let cluster = Cluster::new().await;
+    cluster.seed(objects());
+    cluster.seed([slice("shop", "web", &[1, 2])]);
+    let controller = cluster.controller("controller").await;
+    controller.until("published", addresses(&[1, 2]), || cluster.published(HOST)).await;
+    // What stands there is not changed any more.
+    assert_eq!(controller.terminate().await, Some(0));
+    let name = dns_endpoint_name(&HostPattern::parse(HOST).unwrap());
+    let endpoint = ObjectRef::new("externaldns.k8s.io/v1alpha1", "DNSEndpoint", "nearside", &name);
+    let conflict = json!({"conditions": [{"type": "Applied", "status": "False", "observedGeneration": 1, "reason": "Conflict",
+        "message": "the name belongs to external-dns", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    cluster.api.patch_status(endpoint, conflict).unwrap();
+    let first = ObjectRef::new("v1", "Node", "", "n1");
+    cluster.api.patch(first, json!({"metadata": {"annotations": {"nearside.dev/drain": "true"}}})).unwrap();
+    cluster.seed([node(2, false), slice("shop", "web", &[1, 3])]);
+    let kubeconfig = cluster.kubeconfig();
+    let said = tokio::task::spawn_blocking(move || {
+        let arguments = ["explain", "https://video.example.com/", "--namespace=nearside"];
+        let environment = [("KUBECONFIG", kubeconfig.as_str())];
+        (json(&answer(&[&arguments[..], &["-o", "json"]].concat(), &environment)), answer(&arguments, &environment))
+    });
+    let ((_, said), text) = said.await.unwrap();
+    assert_eq!(said["dns"]["trouble"], "Applied: Conflict: the name belongs to external-dns", "{said:#}");
+    let kept = |node: usize| said["nodes"][node]["kept"].as_str().unwrap_or_default().to_owned();
+    assert!(kept(0).contains("until those that take its place are seen"), "{said:#}");
+    assert!(kept(1).contains("not Ready") && said["nodes"][1]["published"] == json!(true), "{said:#}");
+    assert_eq!(kept(2), "", "{said:#}");
+    for wanted in ["the name belongs to external-dns", "while its router answers probes"] {
+        assert!(text.out.contains(wanted), "{wanted} not in {}", text.out);
+    }
 }
 
 #[tokio::test]

@@ -37,10 +37,13 @@ pub fn configuration(setup: &Setup, address: SocketAddr, directory: &Path) -> St
         if is_secondary { "yes" } else { "no" },
         notify.join(",")
     );
+    // Without its caches: a query that meets an update may put the old answer back, which is then given for 20 seconds after others have
+    // seen the new one.
     // Who may update and transfer is told by keys alone; PowerDNS 4.7 closes connections where the list of addresses is empty.
     format!(
         "launch=gsqlite3\ngsqlite3-database={path}/{DATABASE}\ngsqlite3-pragma-synchronous=0\nlocal-address={ip}\nlocal-port={port}\n\
-         socket-dir={path}\ndaemon=no\nguardian=no\nsecurity-poll-suffix=\nzone-cache-refresh-interval=0\ndnsupdate=yes\n\
+         socket-dir={path}\ndaemon=no\nguardian=no\nsecurity-poll-suffix=\nzone-cache-refresh-interval=0\n\
+         cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\ndnsupdate=yes\n\
          allow-dnsupdate-from=0.0.0.0/0,::/0\nallow-axfr-ips=\nxfr-cycle-interval=1\n{roles}"
     )
 }

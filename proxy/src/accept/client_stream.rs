@@ -281,6 +281,7 @@ mod tests {
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),
+            parting: tokio::sync::Notify::new(),
         };
         (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)
     }

@@ -44,7 +44,7 @@ pub(super) fn of_response(shared: &Shared, header: &Parts, ctx: &mut RequestCont
         return None;
     }
     let (state, route) = (ctx.state.clone()?, ctx.route.clone()?);
-    let published = state.snapshot.published.aliases(&ctx.host);
+    let published = state.snapshot.aliases(&ctx.host);
     let miss = miss::of(shared, &route, &published, ctx);
     let target = RequestTarget::parse(header, header.uri.path().as_bytes()).ok()?;
     value(&miss, target.port, ctx)

@@ -36,7 +36,7 @@ pub(super) fn answer(
     moment: Moment,
 ) -> Option<Answer> {
     let Some(state) = ctx.state.clone() else { return Some(Answer::no_endpoint()) };
-    let published = state.snapshot.published.aliases(&target.host);
+    let published = state.snapshot.aliases(&target.host);
     let relays = moment == Moment::Before && relay::may_relay(shared, route, ctx);
     let mut miss = Miss { follows: !grpc::is_grpc(header), relays, ..of(shared, route, &published, ctx) };
     let scheme = ctx.origin.scheme;
@@ -75,7 +75,7 @@ pub(super) fn send_back(
 ) -> Option<Answer> {
     let node = selection::named_elsewhere(header, ctx).filter(|_| may_be_sent_back(route, header, ctx))?;
     let state = ctx.state.clone()?;
-    let published = state.snapshot.published.aliases(&target.host);
+    let published = state.snapshot.aliases(&target.host);
     let miss = of(shared, route, &published, ctx);
     let home = miss.home(node, |alias| is_covered(&state, ctx.origin.scheme, alias))?;
     shared.metrics().sent_back();

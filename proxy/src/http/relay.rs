@@ -13,6 +13,7 @@ use crate::limits::{H2_UPSTREAM_STREAMS, UPSTREAM_IDLE};
 use crate::relay::{MARK, Relays, Told};
 use crate::server::Shared;
 use crate::state::State;
+use crate::trace::context::{TRACEPARENT, TRACESTATE};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -128,7 +129,8 @@ pub(super) fn connected(relay: &mut Relay, digest: Option<&Digest>) -> Result<()
     Ok(())
 }
 
-/// Makes the header for the other proxy out of the client's, which it gets as it is but for the mark.
+/// Makes the header for the other proxy out of the client's, which it gets as it is but for the mark and the context of the trace,
+/// which goes on there.
 ///
 /// # Errors
 /// Pingora's, for a target that no request can have.
@@ -139,6 +141,13 @@ pub(super) fn write_request(shared: &Shared, upstream: &mut RequestHeader, ctx: 
             upstream.insert_header(HOST, host)?;
         }
         upstream.set_raw_path(target)?;
+    }
+    if let Some(trace) = &ctx.trace {
+        upstream.insert_header(TRACEPARENT, trace.parent_for_asked())?;
+        match trace.state_for_asked() {
+            Some(state) => upstream.insert_header(TRACESTATE, state.clone())?,
+            None => drop(upstream.remove_header(&TRACESTATE)),
+        }
     }
     let (Some(relays), Some(connection)) = (shared.relays(), ctx.connection.as_deref()) else { return Ok(()) };
     let origin = &ctx.origin;

@@ -98,8 +98,8 @@ pub(super) fn write(
         }
     }
     if let Some(trace) = &ctx.trace {
-        upstream.set(&TRACEPARENT, trace.parent_for_pod());
-        match trace.state_for_pod() {
+        upstream.set(&TRACEPARENT, trace.parent_for_asked());
+        match trace.state_for_asked() {
             Some(state) => upstream.set(&TRACESTATE, state.clone()),
             None => upstream.remove(&TRACESTATE),
         }

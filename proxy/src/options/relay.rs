@@ -1,7 +1,7 @@
 //! Flags on relaying: words flow in, settings flow out; none where the operator does not allow it.
 
 use super::Mistakes;
-use crate::relay::{Keys, RelayConfig};
+use crate::relay::{KeyFile, RelayConfig};
 use std::path::PathBuf;
 
 /// See the module.
@@ -30,12 +30,10 @@ impl RelayArguments {
         let rate = number("relay-rate", &self.relay_rate, u64::MAX, mistakes);
         let response_bytes = number("relay-response-bytes", &self.relay_response_bytes, u64::MAX, mistakes);
         let path = self.relay_key_file.as_ref().filter(|path| !path.as_os_str().is_empty())?;
-        let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
-        let keys = read.and_then(|text| text.parse::<Keys>().map_err(|error| error.to_string()));
-        match keys {
+        match KeyFile::read(path) {
             Ok(keys) => Some(RelayConfig { keys, share: u32::try_from(share).unwrap_or(100), rate, response_bytes }),
             Err(error) => {
-                mistakes.add("relay-key-file", format!("{}: {error}", path.display()));
+                mistakes.add("relay-key-file", error.to_string());
                 None
             }
         }

@@ -1,5 +1,6 @@
 //! The trace of one request while it is served: the phases of `http` say when a pod is asked, context for that pod flows
-//! out, and at the end the finished spans: one of the request, and one for each pod that was asked. Pure but for clocks.
+//! out, and at the end the finished spans: one of the request, and one for each pod or other proxy that was asked. Pure but for
+//! clocks.
 
 use super::context::{Incoming, SpanId, TraceId, written};
 use super::sampling::Sampling;
@@ -30,15 +31,24 @@ pub(crate) struct RequestTrace {
     attempts: Vec<Attempt>,
 }
 
-/// A pod that was asked.
+/// A pod or another proxy that was asked.
 #[derive(Debug)]
 struct Attempt {
     span: SpanId,
     begun: Instant,
     ended: Option<Instant>,
     address: SocketAddr,
-    pod: Arc<str>,
-    service: Arc<ServiceKey>,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Pod {
+        name: Arc<str>,
+        service: Arc<ServiceKey>,
+    },
+    /// The proxy of another node, which makes spans of its own below this one.
+    Proxy,
 }
 
 /// A request that is over.
@@ -79,28 +89,31 @@ impl RequestTrace {
 
     /// A pod is asked; one that was asked before has failed.
     pub(crate) fn ask(&mut self, target: &Target, random: &mut Random) {
+        let asked = Asked::Pod { name: Arc::clone(&target.pod), service: Arc::clone(&target.service) };
+        self.attempt(target.address, asked, random);
+    }
+
+    /// The proxy of another node is asked in the place of a pod.
+    pub(crate) fn relay(&mut self, address: SocketAddr, random: &mut Random) {
+        self.attempt(address, Asked::Proxy, random);
+    }
+
+    fn attempt(&mut self, address: SocketAddr, asked: Asked, random: &mut Random) {
         let now = Instant::now();
         if let Some(last) = self.attempts.last_mut() {
             last.ended = Some(now);
         }
-        self.attempts.push(Attempt {
-            span: SpanId::new(random),
-            begun: now,
-            ended: None,
-            address: target.address,
-            pod: Arc::clone(&target.pod),
-            service: Arc::clone(&target.service),
-        });
+        self.attempts.push(Attempt { span: SpanId::new(random), begun: now, ended: None, address, asked });
     }
 
-    /// `traceparent` for the pod that is asked.
-    pub(crate) fn parent_for_pod(&self) -> HeaderValue {
+    /// `traceparent` for whoever is asked.
+    pub(crate) fn parent_for_asked(&self) -> HeaderValue {
         let span = self.attempts.last().map_or(self.span, |attempt| attempt.span);
         written(self.trace, span, self.sampled)
     }
 
-    /// `tracestate` for the pod.
-    pub(crate) fn state_for_pod(&self) -> Option<&HeaderValue> {
+    /// `tracestate` for whoever is asked.
+    pub(crate) fn state_for_asked(&self) -> Option<&HeaderValue> {
         self.state.as_ref()
     }
 
@@ -114,14 +127,14 @@ impl RequestTrace {
             ended.checked_sub(now.saturating_duration_since(instant)).unwrap_or(SystemTime::UNIX_EPOCH)
         };
         let count = self.attempts.len();
-        let pods = self.attempts.iter().enumerate().map(|(number, attempt)| Span {
+        let asked = self.attempts.iter().enumerate().map(|(number, attempt)| Span {
             name: method(&end.header.method).0.to_owned(),
             kind: Kind::Client,
             id: attempt.span,
             parent: Some(self.span),
             begun: at(attempt.begun),
             ended: at(attempt.ended.unwrap_or(now)),
-            attributes: of_pod(attempt, number, end, number + 1 == count),
+            attributes: of_asked(attempt, number, end, number + 1 == count),
             failed: attempt.ended.is_some() || !end.answered || end.status >= 400,
             ..self.span(ended)
         });
@@ -136,7 +149,7 @@ impl RequestTrace {
             failed: end.status == 0 || end.status >= 500,
             ..self.span(ended)
         };
-        pods.chain([request]).collect()
+        asked.chain([request]).collect()
     }
 
     /// What all spans of the request share.
@@ -220,14 +233,19 @@ fn of_request(end: &RequestEnd<'_>) -> Vec<(&'static str, Value)> {
     all
 }
 
-fn of_pod(attempt: &Attempt, number: usize, end: &RequestEnd<'_>, last: bool) -> Vec<(&'static str, Value)> {
+fn of_asked(attempt: &Attempt, number: usize, end: &RequestEnd<'_>, last: bool) -> Vec<(&'static str, Value)> {
     let mut all = of_method(end);
     all.push(("server.address", attempt.address.ip().to_string().into()));
     all.push(("server.port", attempt.address.port().into()));
-    all.push(("k8s.namespace.name", (*attempt.service.namespace).into()));
-    all.push(("k8s.service.name", (*attempt.service.name).into()));
-    if !attempt.pod.is_empty() {
-        all.push(("k8s.pod.name", (*attempt.pod).into()));
+    match &attempt.asked {
+        Asked::Pod { name, service } => {
+            all.push(("k8s.namespace.name", (*service.namespace).into()));
+            all.push(("k8s.service.name", (*service.name).into()));
+            if !name.is_empty() {
+                all.push(("k8s.pod.name", (**name).into()));
+            }
+        }
+        Asked::Proxy => all.push(("nearside.relayed", "true".into())),
     }
     if number > 0 {
         all.push(("http.request.resend_count", Value::Number(i64::try_from(number).unwrap_or(i64::MAX))));
@@ -274,7 +292,7 @@ mod tests {
         let mut random = Random::seeded(3);
         let incoming = Incoming { trace: TraceId(7), parent: SpanId(8), sampled: false, state: None };
         let trace = RequestTrace::new(Some(incoming), Sampling::of(1.0).unwrap(), &mut random);
-        let field = trace.parent_for_pod();
+        let field = trace.parent_for_asked();
         let text = field.to_str().unwrap();
         assert!(text.starts_with(&format!("00-{:032x}-", 7)) && text.ends_with("-00"), "{text}");
         assert!(!text.contains(&format!("{:016x}-", 8)), "a span of its own: {text}");

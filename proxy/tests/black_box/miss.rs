@@ -6,7 +6,10 @@ use super::support::manifests::{
     alias, annotated, ingress, ingress_class, pod, pod_on, published, route, service, wildcard_published,
 };
 use super::support::{Manifests, Proxy, echo_pod, eventually, get, request};
-use http::Request;
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nearside_loadtest::certificates::TestCa;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
@@ -252,6 +255,62 @@ async fn a_host_of_a_wildcard_is_redirected_to_its_own_alias() {
         assert_eq!((reply.status, reply.header("location")), (307, Some(&*format!("http://{}/x", alias(host, "n2")))));
         assert_eq!(get(proxy.http, &alias(host, "n1"), "/x").await.status, 503);
     }
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_an_alias_that_is_a_host_of_its_own() {
+    let wildcard = json!({ "wildcardPolicy": "Subdomain", "to": { "kind": "Service", "name": "video" } });
+    let own = alias("some.example.com", "n2");
+    let manifests = Manifests::with(&[
+        route("any", "www.example.com", wildcard),
+        service("video"),
+        route("own", &own, json!({ "to": { "kind": "Service", "name": "video" } })),
+        wildcard_published("example.com", &["n2", "n3"]),
+    ]);
+    let proxy = Proxy::start(&manifests, &["--allow-wildcard-routes"]);
+    let there = format!("http://{}/", alias("some.example.com", "n3"));
+    for _ in 0..8 {
+        let reply = get(proxy.http, "some.example.com", "/").await;
+        assert_eq!((reply.status, reply.header("location")), (307, Some(&*there)));
+    }
+    manifests.put(&wildcard_published("example.com", &["n2"]));
+    eventually("there is no other", || async {
+        (get(proxy.http, "some.example.com", "/").await.status == 503).then_some(())
+    })
+    .await;
+    let reply = get(proxy.http, "other.example.com", "/").await;
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (307, Some(&*format!("http://{}/", alias("other.example.com", "n2"))))
+    );
+}
+
+#[tokio::test]
+async fn over_http_2_a_refused_client_is_asked_for_another_connection_and_gets_what_it_has_begun() {
+    let (_pod, address) = echo_pod("here-1");
+    let manifests = elsewhere(json!({}));
+    for object in [route("here", "here.example.com", json!({})), service("here"), pod("here", "here-1", address)] {
+        manifests.put(&object);
+    }
+    let proxy = Proxy::start(&manifests, &["--on-miss=reject"]);
+    let stream = tokio::net::TcpStream::connect(proxy.http).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut ask = |url: &str| {
+        let request = Request::get(url).body(Full::<Bytes>::default()).unwrap();
+        let response = sender.send_request(request);
+        async move { response.await.unwrap() }
+    };
+    let length = 5_000_000;
+    let begun = ask(&format!("http://here.example.com/media/{length}")).await;
+    let refused = ask(&format!("http://{HOST}/")).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &HeaderValue::from_static("2")));
+    drop(refused);
+    assert_eq!(begun.into_body().collect().await.unwrap().to_bytes().len(), length);
+    // While `sender` lives, only the proxy ends the connection, and without an error.
+    connection.await.unwrap().unwrap();
+    drop(sender);
 }
 
 #[tokio::test]

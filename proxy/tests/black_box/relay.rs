@@ -3,7 +3,7 @@
 use super::support::client::{Reply, connect_tls, exchange, read_until};
 use super::support::grpc::{Messages, client, grpc_pod, send};
 use super::support::manifests::{alias, annotated, pod_on, published_at, route, service, service_with, with_readiness};
-use super::support::nodes::{NODES, start};
+use super::support::nodes::{NODES, start, start_each};
 use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually};
 use bytes::Bytes;
 use http::Request;
@@ -210,6 +210,26 @@ async fn too_long_responses_and_too_many_are_redirected_or_cut() {
         statuses[usize::from(status == 307)] += 1;
     }
     assert!(statuses[0] > 0 && statuses[1] > 0, "a few are relayed in any case, the rest but for one of a hundred not");
+}
+
+#[tokio::test]
+async fn a_key_file_that_changes_is_read_again_and_one_that_is_broken_changes_nothing() {
+    let (_pod, address) = echo_pod("video-2");
+    // Only whose word of the client is believed gets past the list of the other node.
+    let manifests = on_n2(address, json!({}), &[RELAY, ("haproxy.router.openshift.io/ip_whitelist", CLIENT)]);
+    let (ours, theirs) = (key(), key());
+    std::fs::write(theirs.path(), "another key of at least 32 characters").unwrap();
+    let [our_flag, their_flag] = [flag(&ours), flag(&theirs)];
+    let proxies = start_each(&[(&manifests, &[&our_flag]), (&manifests, &[&their_flag])]);
+    let ask = || ask(proxies[0].http, CLIENT, to_host("/"), "");
+    assert_eq!(ask().await.status, 403, "they have different keys");
+    let both = format!("another key of at least 32 characters\n{}", std::fs::read_to_string(ours.path()).unwrap());
+    std::fs::write(theirs.path(), both).unwrap();
+    eventually("the other node believes both keys", || async { (ask().await.status == 200).then_some(()) }).await;
+    std::fs::write(theirs.path(), "short").unwrap();
+    eventually("the log says so", || async { proxies[1].log().contains("the last good ones hold").then_some(()) })
+        .await;
+    assert_eq!(ask().await.status, 200, "the last good keys hold");
 }
 
 #[tokio::test]

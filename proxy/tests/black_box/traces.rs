@@ -1,6 +1,7 @@
 //! Traces as a collector and a pod see them: spans with their ids and parents, and context that is passed on.
 
-use super::support::manifests::{annotated, pod, route, service};
+use super::support::manifests::{annotated, pod, pod_on, published_at, route, service};
+use super::support::nodes::{NODES, start};
 use super::support::pods::read_header;
 use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually, get, request};
 use http::Request;
@@ -181,6 +182,44 @@ async fn without_a_collector_context_passes_untouched_and_one_that_is_away_delay
         proxy.metric("nearside_trace_spans_dropped_total", "").await.filter(|count| *count == 2.0)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_relayed_request_is_a_span_whose_children_the_other_node_makes() {
+    let (_pod, address) = echo_pod("web-2");
+    let collector = Collector::start().await;
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "k".repeat(40)).unwrap();
+    let manifests = Manifests::with(&[
+        annotated(route("web", HOST, json!({})), &[("nearside.dev/on-miss", "relay")]),
+        service("web"),
+        pod_on("n2", "web", "web-2", address),
+        published_at(HOST, &NODES[1..2]),
+    ]);
+    let flags =
+        [collector.flag(), format!("--relay-key-file={}", key.path().display()), "--trace-sampling=0".to_owned()];
+    let proxies = start(&[&manifests, &manifests], &flags.each_ref().map(String::as_str));
+    let asked =
+        Request::get("/moved").header("host", HOST).header("traceparent", PARENT).header("tracestate", "vendor=1");
+    let seen = request(proxies[0].http, asked).await.echo().headers;
+    let spans = eventually("the spans of both nodes", || async {
+        let spans = collector.spans();
+        (spans.len() == 4).then_some(spans)
+    })
+    .await;
+    assert!(spans.iter().all(|span| span["traceId"] == TRACE), "{spans:?}");
+    let below = |parent: &str| spans.iter().find(|span| span["parentSpanId"] == parent).unwrap();
+    let first = below("b7ad6b7169203331");
+    let relayed = below(first["spanId"].as_str().unwrap());
+    assert_eq!((&first["kind"], &relayed["kind"]), (&json!(2), &json!(3)));
+    assert_eq!(text(relayed, "nearside.relayed").as_deref(), Some("true"));
+    assert_eq!(text(relayed, "server.address").as_deref(), Some(NODES[1].1));
+    assert_eq!(text(relayed, "http.response.status_code").as_deref(), Some("200"));
+    let second = below(relayed["spanId"].as_str().unwrap());
+    let pod = below(second["spanId"].as_str().unwrap());
+    assert_eq!(text(pod, "k8s.pod.name").as_deref(), Some("web-2"));
+    assert_eq!(seen["traceparent"], [format!("00-{TRACE}-{}-01", pod["spanId"].as_str().unwrap())]);
+    assert_eq!(seen["tracestate"], ["vendor=1"]);
 }
 
 #[tokio::test]

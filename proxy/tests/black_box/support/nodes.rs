@@ -8,8 +8,13 @@ pub(crate) const NODES: [(&str, &str); 3] = [("n1", "127.0.0.1"), ("n2", "127.0.
 
 /// A proxy on the first node, and one on each further node for which there are manifests, at the same ports.
 pub(crate) fn start(manifests: &[&Manifests], flags: &[&str]) -> Vec<Proxy> {
-    let mut proxies = vec![Proxy::start(manifests[0], flags)];
-    for ((node, address), manifests) in NODES.iter().zip(manifests).skip(1) {
+    start_each(&manifests.iter().map(|manifests| (*manifests, flags)).collect::<Vec<_>>())
+}
+
+/// The same with flags of each one's own.
+pub(crate) fn start_each(each: &[(&Manifests, &[&str])]) -> Vec<Proxy> {
+    let mut proxies = vec![Proxy::start(each[0].0, each[0].1)];
+    for ((node, address), (manifests, flags)) in NODES.iter().zip(each).skip(1) {
         let own = [
             format!("--node-name={node}"),
             format!("--http-listen={address}:{}", proxies[0].http.port()),
