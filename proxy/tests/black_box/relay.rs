@@ -220,7 +220,8 @@ async fn a_key_file_that_changes_is_read_again_and_one_that_is_broken_changes_no
     let (ours, theirs) = (key(), key());
     std::fs::write(theirs.path(), "another key of at least 32 characters").unwrap();
     let [our_flag, their_flag] = [flag(&ours), flag(&theirs)];
-    let proxies = start_each(&[(&manifests, &[&our_flag]), (&manifests, &[&their_flag])]);
+    // The test asks until the file is read, and no limit is to come in between.
+    let proxies = start_each(&[(&manifests, &[&our_flag, "--relay-share=100"]), (&manifests, &[&their_flag])]);
     let ask = || ask(proxies[0].http, CLIENT, to_host("/"), "");
     assert_eq!(ask().await.status, 403, "they have different keys");
     let both = format!("another key of at least 32 characters\n{}", std::fs::read_to_string(ours.path()).unwrap());
