@@ -78,6 +78,7 @@ async fn accept(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
 /// Waits for room and for a connection, and serves it in a task of its own.
 async fn accept_one(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
     let busy = server.lifecycle().admit().await;
+    server.memory().room(|| server.lifecycle().connections()).await;
     match listener.accept().await {
         Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
         Err(error) => {
@@ -92,6 +93,7 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     let arrival = Arrival::now();
     // Fails only on a socket that is gone already, and then the next read says so.
     drop(socket.set_nodelay(true));
+    server.memory().fit(&socket);
     let _open = server.metrics().connection(scheme);
     // In a box of its own, so that an idle connection does not keep the room that its handshake took.
     let Some(ready) = Box::pin(prepare(socket, client, scheme, arrival, &server)).await else { return };

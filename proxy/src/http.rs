@@ -178,7 +178,11 @@ impl ProxyHttp for HttpService {
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         let types = &self.shared.config.clients.compressed;
         if !types.is_empty() {
-            modules.add_module(Box::new(GzipBuilder::new(Arc::clone(types), Arc::clone(&self.compressing))));
+            modules.add_module(Box::new(GzipBuilder::new(
+                Arc::clone(types),
+                Arc::clone(&self.compressing),
+                self.shared.memory().clone(),
+            )));
         }
     }
 

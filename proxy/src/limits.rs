@@ -13,6 +13,15 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longer: the connection is reset or closed.
 pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_millis(500);
 
+/// Between two looks at the memory in use.
+pub(crate) const MEMORY_LOOK: Duration = Duration::from_millis(250);
+/// Bytes of the buffers of a socket that was accepted near the memory limit, each way.
+pub(crate) const TIGHT_SOCKET_BUFFER: usize = 64 * 1024;
+/// For how long a connection may wait for a request near the memory limit. Longer: it is closed.
+pub(crate) const TIGHT_IDLE: Duration = Duration::from_secs(1);
+/// Client connections that are accepted whatever memory they take.
+pub(crate) const CONNECTIONS_ALWAYS: usize = 256;
+
 /// For the whole PROXY header of a load balancer. Slower: the connection is closed.
 pub(crate) const PROXY_HEADER_TIME: Duration = Duration::from_secs(5);
 

@@ -21,6 +21,7 @@ mod health;
 mod http;
 mod lifecycle;
 mod limits;
+mod memory;
 mod metrics;
 mod options;
 mod probe;
@@ -41,6 +42,7 @@ use access_log::AccessLog;
 use authentication::{NoRandomness, Verifier};
 use departure::{Departure, Left, Named, Names};
 use lifecycle::Lifecycle;
+use memory::Memory;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
@@ -124,6 +126,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     )?;
     let access_log = access_log(&config, &registry)?;
     let pipes = PipePool::new(SpliceCounts::new(&registry)?, config.byte_path.splice);
+    let memory = Memory::watched(config.memory, &registry)?;
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
     let not_synced = readiness.block("the objects are not read completely yet");
@@ -203,6 +206,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         tracer.clone(),
         verifier,
         pipes,
+        memory,
     ));
     let server = Arc::new(Server::new(shared));
     let mut accepting = JoinSet::new();

@@ -9,6 +9,7 @@ mod duration;
 mod error_pages;
 pub(crate) mod headers;
 mod health;
+mod memory;
 mod metrics;
 mod namespace;
 mod ports;
@@ -22,6 +23,7 @@ mod trusted_proxies;
 use crate::access_log::AccessLogConfig;
 use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
+use crate::memory::MemoryLimit;
 use crate::relay::RelayConfig;
 use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
@@ -34,6 +36,7 @@ use duration::parse_duration;
 use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
+use memory::MemoryArguments;
 use metrics::MetricsArguments;
 pub(crate) use metrics::MetricsConfig;
 use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
@@ -131,6 +134,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     timeouts: TimeoutArguments,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
     balance: BalanceArguments,
     #[command(flatten)]
     health: health::HealthArguments,
@@ -194,6 +199,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
+    /// Memory that it may take.
+    pub(crate) memory: MemoryLimit,
     pub(crate) balance: BalanceDefaults,
     /// Zero for no checks.
     pub(crate) check_interval: Duration,
@@ -271,6 +278,7 @@ impl Arguments {
             trusted_proxies: self.trusted_proxies.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
+            memory: self.memory.check(&mut mistakes),
             balance: self.balance.check(&node, &mut mistakes),
             check_interval: self.health.check(&mut mistakes),
             shutdown_delay: match self.shutdown_delay.trim() {

@@ -12,6 +12,7 @@ use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
+use crate::memory::Memory;
 use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
 use crate::rate::{Permit, RateLimiter, TooMuch, Unit};
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     rates: RateLimiter,
     verifier: Verifier,
     pipes: PipePool,
+    memory: Memory,
     resolver: Resolver,
     words: Recent<Arc<Word>>,
     subrequests: Subrequests,
@@ -63,6 +65,7 @@ impl Shared {
         tracer: Tracer,
         verifier: Verifier,
         pipes: PipePool,
+        memory: Memory,
     ) -> Self {
         let node_id = NodeId::of(&config.node);
         let relays = config.relay.clone().map(Relays::new);
@@ -78,6 +81,7 @@ impl Shared {
             rates: RateLimiter::new(),
             verifier,
             pipes,
+            memory,
             resolver: Resolver::new(),
             words: Recent::new(EXTERNAL_ANSWERS),
             subrequests: Subrequests::new(),
@@ -111,6 +115,11 @@ impl Shared {
     /// The pipes that bytes are moved through.
     pub(crate) fn pipes(&self) -> &PipePool {
         &self.pipes
+    }
+
+    /// How near the proxy is to the memory that it may take.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Who resolves the names of services that decide about requests.

@@ -26,6 +26,7 @@ pub(super) async fn serve(mut stream: Stream, draining: &ShutdownWatch, server: 
             biased;
             begun = timeout(keep_alive, poll_fn(|cx| poll_begin(&mut stream, cx))) => begun,
             () = server.lifecycle().idle_closed() => return,
+            () = server.memory().idled() => return,
         };
         // Otherwise the client has closed, or has nothing to ask for.
         let Ok(Some(begun)) = begun else { return };

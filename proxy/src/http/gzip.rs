@@ -3,6 +3,7 @@
 
 use super::compression::{Asked, Plan, mark, vary};
 use crate::limits::COMPRESSED_AT_A_TIME;
+use crate::memory::Memory;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
@@ -23,12 +24,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) struct GzipBuilder {
     types: Arc<[String]>,
     room: Arc<Semaphore>,
+    memory: Memory,
 }
 
 impl GzipBuilder {
     /// For responses of these media types.
-    pub(super) fn new(types: Arc<[String]>, room: Arc<Semaphore>) -> Self {
-        Self { types, room }
+    pub(super) fn new(types: Arc<[String]>, room: Arc<Semaphore>, memory: Memory) -> Self {
+        Self { types, room, memory }
     }
 }
 
@@ -44,14 +46,15 @@ pub(super) fn is_compressing(session: &Session) -> bool {
 
 impl HttpModuleBuilder for GzipBuilder {
     fn init(&self) -> Module {
-        let (types, room) = (Arc::clone(&self.types), Arc::clone(&self.room));
-        Box::new(Gzip { types, room, asked: Asked::default(), encoder: None })
+        let (types, room, memory) = (Arc::clone(&self.types), Arc::clone(&self.room), self.memory.clone());
+        Box::new(Gzip { types, room, memory, asked: Asked::default(), encoder: None })
     }
 }
 
 struct Gzip {
     types: Arc<[String]>,
     room: Arc<Semaphore>,
+    memory: Memory,
     asked: Asked,
     /// Of a response that is compressed, with its share of the room.
     encoder: Option<(GzEncoder<Vec<u8>>, OwnedSemaphorePermit)>,
@@ -80,6 +83,7 @@ impl HttpModule for Gzip {
             Plan::Vary => vary(response),
             // As the header of GET, if that found room.
             Plan::Compress if self.asked.head => mark(response),
+            Plan::Compress if !self.memory.compresses() => vary(response),
             Plan::Compress => match Arc::clone(&self.room).try_acquire_owned() {
                 Ok(room) => {
                     mark(response);

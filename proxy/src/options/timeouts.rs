@@ -33,7 +33,7 @@ pub(super) struct TimeoutArguments {
     /// connection is closed.
     #[arg(long, env = "NEARSIDE_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     header_timeout: String,
-    /// Between two requests of one connection; in whole seconds.
+    /// Between two requests of one connection.
     #[arg(long, env = "NEARSIDE_KEEP_ALIVE_TIMEOUT", value_name = "DURATION", default_value = "300s")]
     keep_alive_timeout: String,
     /// Client connections at a time, further ones wait: a number, fewer where too few files may be open, or `auto` for

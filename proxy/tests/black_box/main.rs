@@ -35,6 +35,7 @@ mod interim;
 mod lifecycle;
 mod limits;
 mod matching;
+mod memory;
 mod metrics;
 mod miss;
 mod openshift_environment;
