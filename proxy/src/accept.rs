@@ -28,6 +28,7 @@ use client_stream::{ClientStream, HEADER_TIMEOUT};
 use http1_stream::Http1Stream;
 use linger::Parting;
 use nearside_routing::Scheme;
+use passthrough::PassedThrough;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::{ALPN, IO, Ssl, Stream};
@@ -96,20 +97,26 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     server.memory().fit(&socket);
     let _open = server.metrics().connection(scheme);
     // In a box of its own, so that an idle connection does not keep the room that its handshake took.
-    let Some(ready) = Box::pin(prepare(socket, client, scheme, arrival, &server)).await else { return };
-    let Ready { stream, connection, parting } = ready;
-    serve_http(stream, &connection, &server).await;
-    Box::pin(parting.linger()).await;
+    let ready = Box::pin(prepare(socket, client, scheme, arrival, &server)).await;
+    match ready {
+        Some(Ready::Http { stream, connection, parting }) => {
+            serve_http(stream, &connection, &server).await;
+            Box::pin(parting.linger()).await;
+        }
+        Some(Ready::PassThrough(connection)) => Box::pin(passthrough::serve(*connection, &server)).await,
+        None => {}
+    }
 }
 
-/// A connection that HTTP can be spoken on.
-struct Ready {
-    stream: Stream,
-    connection: Arc<Connection>,
-    parting: Parting,
+/// A connection of which it is known who serves it.
+enum Ready {
+    /// HTTP can be spoken on it.
+    Http { stream: Stream, connection: Arc<Connection>, parting: Parting },
+    /// The pod speaks TLS itself.
+    PassThrough(Box<PassedThrough>),
 }
 
-/// All that comes before HTTP; nothing is left to be done for what was passed through or refused.
+/// All that comes before HTTP or the pod; nothing is left to be done for what was refused.
 async fn prepare(
     mut socket: TcpStream,
     client: SocketAddr,
@@ -173,7 +180,7 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
     let parting = stream.parting();
-    Some(Ready { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting })
+    Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -203,8 +210,14 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let name = connection.server_name.as_deref();
     if let Some(route) = name.and_then(|name| state.routes().passthrough(name)) {
         let route = Arc::clone(route);
-        passthrough::serve(socket, bytes.freeze(), &connection, &route, &state, server).await;
-        return Ok(None);
+        let hello = bytes.freeze();
+        return Ok(Some(Ready::PassThrough(Box::new(PassedThrough {
+            client: socket,
+            hello,
+            connection,
+            route,
+            state,
+        }))));
     }
     if server.strict_sni() && !name.is_some_and(|name| state.routes().knows(name)) {
         server.metrics().tls_failure(TlsFailure::UnknownName);
@@ -240,7 +253,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     connection.arrival.ready();
     connection.header.set(Awaited::Header);
-    Ok(Some(Ready { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting }))
+    Ok(Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.

@@ -24,15 +24,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// Serves a connection of a passthrough route.
-pub(super) async fn serve(
-    client: TcpStream,
-    hello: Bytes,
-    connection: &Connection,
-    route: &Arc<CompiledRoute>,
-    state: &State,
-    server: &Server,
-) {
+/// A connection of a passthrough route.
+pub(super) struct PassedThrough {
+    pub(super) client: TcpStream,
+    /// What the client has sent by now.
+    pub(super) hello: Bytes,
+    pub(super) connection: Connection,
+    pub(super) route: Arc<CompiledRoute>,
+    pub(super) state: Arc<State>,
+}
+
+/// Serves it.
+pub(super) async fn serve(passed: PassedThrough, server: &Server) {
+    let PassedThrough { client, hello, connection, route, state } = passed;
+    let (connection, route) = (&connection, &route);
     let started = Instant::now();
     let refused = |reason| {
         server.access_log().connection(&ConnectionLine {
@@ -44,7 +49,7 @@ pub(super) async fn serve(
             duration: started.elapsed(),
             steps: Steps::default(),
             reason,
-            counts: server.counts(Some(connection), Some(state), Some(route), None),
+            counts: server.counts(Some(connection), Some(&server.state()), Some(route), None),
         });
     };
     // Dropping the socket closes the connection; there is no other answer before TLS.
@@ -59,11 +64,15 @@ pub(super) async fn serve(
         return refused("rate_limited");
     };
     let mut timers = Timers::default();
-    let Some((target, mut pod)) = connect(&client, connection, route, state, server, &mut timers).await else {
+    let Some((target, mut pod)) = Box::pin(connect(&client, connection, route, &state, server, &mut timers)).await
+    else {
         // Nor has the miss policy.
         server.metrics().miss(MissPolicy::Reject, &route.pattern);
         return refused("no_endpoint");
     };
+    let series = state.series.of(route).cloned();
+    // What was known at the start is not kept for as long as a tunnel may live.
+    drop(state);
     let mut moved = relay::Moved::default();
     let told = route.policy.proxy_protocol.map(|ToPods::V2| encode_v2(&connection.addresses()));
     let first = [told.unwrap_or_default().as_slice(), &hello].concat();
@@ -77,8 +86,7 @@ pub(super) async fn serve(
         }
         Err(_) => "pod_failed",
     };
-    let counts = state.series.of(route).map(Arc::as_ref);
-    server.metrics().passed_through(counts, &target, moved.to_pod, moved.to_client);
+    server.metrics().passed_through(series.as_deref(), &target, moved.to_pod, moved.to_client);
     server.access_log().connection(&ConnectionLine {
         connection,
         route,
@@ -88,7 +96,7 @@ pub(super) async fn serve(
         duration: started.elapsed(),
         steps: timers.steps(Instant::now()),
         reason,
-        counts: server.counts(Some(connection), Some(state), Some(route), Some(&target)),
+        counts: server.counts(Some(connection), Some(&server.state()), Some(route), Some(&target)),
     });
 }
 
