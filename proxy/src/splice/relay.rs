@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) struct Terms<'p> {
     /// How much.
     pub(crate) length: Length,
-    /// How long the source may have nothing; `None` where somebody else watches over it.
+    /// How long the source may have nothing; `None` where somebody else watches over both sides while it has nothing.
     pub(crate) silence: Option<Duration>,
     /// How long the sink may take nothing of what it has not read yet.
     pub(crate) stall: Option<Duration>,
@@ -228,6 +228,10 @@ impl Transfer<'_> {
     }
 
     async fn readable(&self, silence: Option<Duration>) -> Result<(), RelayError> {
+        if silence.is_none() {
+            // Whoever has taken everything and left is noticed, if at all, by those who watch.
+            return self.from.readable().await.map_err(RelayError::Source);
+        }
         let either = async {
             tokio::select! {
                 biased;

@@ -180,7 +180,8 @@ async fn a_sink_that_is_gone_is_noticed_while_the_source_is_silent() {
     let pipes = pool(1024 * 1024);
     client.set_zero_linger().unwrap();
     drop(client);
-    let error = relay(&source, &sink, PATIENT, &pipes, |_| {}).await.unwrap_err();
+    let terms = Terms { silence: Some(Duration::from_secs(3600)), ..PATIENT };
+    let error = relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap_err();
     assert!(matches!(error, RelayError::Sink(_)) && error.side() == Side::Sink, "{error}");
 }
 
