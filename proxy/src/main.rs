@@ -50,7 +50,7 @@ use nearside_watch::{Selection, SnapshotError, Source, SourceError, register_met
 use options::{Arguments, Config, ShutdownDelay};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
-use server::{Server, Shared};
+use server::{Parts, Server, Shared};
 use splice::{PipePool, SpliceCounts};
 use state::{CurrentState, State, StateBuilder};
 use std::io;
@@ -197,17 +197,17 @@ async fn run(config: Config) -> Result<(), Failure> {
     }
     let lifecycle = Lifecycle::serving(descriptors::connections(config.max_connections));
     let verifier = Verifier::new()?;
-    let shared = Arc::new(Shared::new(
+    let shared = Arc::new(Shared::new(Parts {
         config,
         current,
-        lifecycle.clone(),
-        metrics.clone(),
+        lifecycle: lifecycle.clone(),
+        metrics: metrics.clone(),
         access_log,
-        tracer.clone(),
+        tracer: tracer.clone(),
         verifier,
         pipes,
         memory,
-    ));
+    }));
     let server = Arc::new(Server::new(shared));
     let mut accepting = JoinSet::new();
     for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {

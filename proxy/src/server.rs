@@ -54,19 +54,23 @@ pub(crate) struct Shared {
     started: Instant,
 }
 
+/// What others use as well, or `main` has to make.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) current: CurrentState,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Metrics,
+    pub(crate) access_log: AccessLog,
+    pub(crate) tracer: Tracer,
+    pub(crate) verifier: Verifier,
+    pub(crate) pipes: PipePool,
+    pub(crate) memory: Memory,
+}
+
 impl Shared {
     /// From its parts.
-    pub(crate) fn new(
-        config: Config,
-        current: CurrentState,
-        lifecycle: Lifecycle,
-        metrics: Metrics,
-        access_log: AccessLog,
-        tracer: Tracer,
-        verifier: Verifier,
-        pipes: PipePool,
-        memory: Memory,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, current, lifecycle, metrics, access_log, tracer, verifier, pipes, memory } = parts;
         let node_id = NodeId::of(&config.node);
         let relays = config.relay.clone().map(Relays::new);
         Self {

@@ -30,6 +30,7 @@ const DOORS: [(&str, &[&str]); 6] = [
             "proxy/src/health/probe.rs",
             "proxy/src/http.rs",
             "proxy/src/http/body.rs",
+            "proxy/src/http/direct",
             "proxy/src/http/downstream_header.rs",
             "proxy/src/http/affinity.rs",
             "proxy/src/http/failure.rs",

@@ -4,6 +4,7 @@
 use super::client_guard::Shown;
 use super::exchange::Exchange;
 use super::origin::Origin;
+use super::peer::Described;
 use super::relay::Relay;
 use super::timers::Timers;
 use crate::access_log::capture::CapturedResponse;
@@ -16,7 +17,6 @@ use crate::trace::RequestTrace;
 use crate::trailers::Trailers;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
-use pingora::upstreams::peer::HttpPeer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,7 +59,7 @@ pub(crate) struct RequestContext {
     /// Endpoints that could not be reached.
     pub(crate) tried: Vec<SocketAddr>,
     /// How the endpoint is asked, where that is known but nobody has done it yet.
-    pub(super) peer: Option<Box<HttpPeer>>,
+    pub(super) peer: Option<Described>,
     /// Whether it is asked without Pingora's pipeline, where it is asked over plain HTTP/1.
     pub(super) direct: bool,
     /// When the present attempt to connect began.

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// A connection to a pod, described for Pingora.
+pub(crate) type Described = Box<HttpPeer>;
+
 /// What matters of a request for its connection.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
