@@ -12,6 +12,7 @@ use std::fs;
 fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not those that this thread may use, which may be fewer.
+    let processors = text.lines().filter(|line| line.starts_with("processor")).count().max(1);
     format!("{processors} × {}", model.trim_start_matches([' ', '\t', ':']))
 }

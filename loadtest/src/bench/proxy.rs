@@ -146,10 +146,12 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     if [Group::Downloads, Group::Answers, Group::Connections].into_iter().any(wants) {
         let mut running = Vec::new();
         for peer in &all {
-            let started = peer.start(&world).await?;
-            started.verify(&[1, 1024, 1 << 20, size.largest()]).await.with_context(|| peer.name.clone())?;
-            report.say(&format!("{} answers with the right bytes", peer.name));
-            running.push(started);
+            match start(peer, &world, &size).await {
+                Ok(started) => running.push(started),
+                Err(error) if peer.is_nearside() => return Err(error),
+                // Others are not worth the whole run.
+                Err(error) => report.left_out(&peer.name, &error),
+            }
         }
         if wants(Group::Downloads) {
             downloads::measure(&running, &size, &mut report).await?;
@@ -174,6 +176,13 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     }
     report.say(&format!("the figures are in {}", directory.display()));
     report.all_measured()
+}
+
+/// Starts a proxy and compares what it answers.
+async fn start(peer: &Peer, world: &World, size: &Size) -> Result<Running> {
+    let started = peer.start(world).await?;
+    started.verify(&[1, 1024, 1 << 20, size.largest()]).await.with_context(|| peer.name.clone())?;
+    Ok(started)
 }
 
 /// The proxies in another order in each round, so that none always comes after the same other one.

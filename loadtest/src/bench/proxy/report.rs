@@ -141,6 +141,12 @@ impl Report {
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
+    /// A proxy that is there and does not do what it should.
+    pub(super) fn left_out(&mut self, peer: &str, error: &anyhow::Error) {
+        self.say(&format!("left out: {peer}: {error:#}"));
+        self.missing.push(format!("{peer} ({error:#})"));
+    }
+
     /// What one round of one case has given.
     pub(super) fn note(&mut self, group: Group, case: &str, peer: &str, measured: Result<Vec<(Metric, f64)>>) {
         match measured {
@@ -289,7 +295,7 @@ impl Report {
             self.head["windowMilliseconds"],
         );
         for name in &self.missing {
-            let _ = write!(out, "\nLeft out, as it was not installed: {name}.\n");
+            let _ = write!(out, "\nLeft out: {name}.\n");
         }
         let mut shown: Vec<(Group, Metric)> = Vec::new();
         for row in &self.rows {

@@ -23,7 +23,7 @@ pub(super) fn launch(program: &Path, site: &Site<'_>, splice: bool) -> Result<La
         ("", "")
     };
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 8000\n{pipes}\
+        "global\n  nbthread 1\n  maxconn 6500\n{pipes}\
          defaults\n  mode http\n  option forwardfor\n{option}  timeout connect 5s\n  timeout client 300s\n  timeout server 300s\n  \
          timeout http-keep-alive 300s\n  http-reuse always\n\
          frontend all\n  bind {}\n  bind {} ssl crt {} alpn h2,http/1.1\n  \

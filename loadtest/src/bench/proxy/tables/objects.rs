@@ -12,8 +12,9 @@ pub(super) fn fixed(hosts: u32) -> impl Iterator<Item = Value> {
             "spec": { "controller": "nearside.dev/ingress" } }),
         service("steady"),
     ];
-    let services = (0..CHANGING).map(|number| service(&changing(number)));
-    head.into_iter().chain(services).chain((0..hosts).map(ingress))
+    let changing_ones = changing_of(hosts);
+    let services = (0..changing_ones).map(|number| service(&changing(number)));
+    head.into_iter().chain(services).chain((0..hosts).map(move |number| ingress(number, number < changing_ones)))
 }
 
 /// The backend as a pod of the proxy's node.
@@ -34,13 +35,18 @@ pub(super) fn elsewhere(number: u32, backend: SocketAddr, ready: bool) -> Value 
     pod
 }
 
+/// How many of the first hosts have a Service and a pod of their own.
+pub(super) fn changing_of(hosts: u32) -> u32 {
+    CHANGING.min(hosts / 2).max(1)
+}
+
 /// The name of a host.
 pub(super) fn host(number: u32) -> String {
     format!("app-{number}.apps.example.com")
 }
 
-fn ingress(number: u32) -> Value {
-    let service = if number < CHANGING { changing(number) } else { "steady".to_owned() };
+fn ingress(number: u32, is_changing: bool) -> Value {
+    let service = if is_changing { changing(number) } else { "steady".to_owned() };
     let backend = json!({ "service": { "name": service, "port": { "name": "http" } } });
     let path = |path: &str| json!({ "path": path, "pathType": "Prefix", "backend": backend });
     json!({
@@ -83,6 +89,6 @@ fn at(number: u32, backend: SocketAddr) -> SocketAddr {
 
 pub(super) const NODE: &str = "n1";
 pub(super) const PATHS: u32 = 3;
-/// Services whose pod changes; a table has more hosts than these.
-pub(super) const CHANGING: u32 = 500;
+/// Services whose pod changes, at most.
+const CHANGING: u32 = 500;
 const NAMESPACE: &str = "bench";

@@ -1,7 +1,7 @@
 //! The stage of the large tables: a number of hosts comes in; a fake API that holds them, on a thread of its own, and a proxy that has
 //! read them come out, and endpoints that change as often as is asked for.
 
-use super::objects::{self, CHANGING, NODE};
+use super::objects::{self, NODE, changing_of};
 use crate::api::{ApiServer, Options as ApiOptions};
 use crate::bench::proxy::client::Target;
 use crate::bench::proxy::cores::Cores;
@@ -77,7 +77,7 @@ impl Stage {
             api.load(object)?;
         }
         api.load(objects::steady(backend))?;
-        for number in 0..CHANGING.min(hosts) {
+        for number in 0..changing_of(hosts) {
             api.load(objects::here(number, backend, true))?;
             api.load(objects::elsewhere(number, backend, true))?;
         }
@@ -109,7 +109,7 @@ impl Stage {
 
     /// Hosts from all over the table.
     pub(super) fn targets(&self) -> Vec<Target> {
-        let first = CHANGING.min(self.hosts - 1);
+        let first = changing_of(self.hosts);
         let stride = ((self.hosts - first) / ASKED).max(1) as usize;
         (first..self.hosts)
             .step_by(stride)
@@ -135,7 +135,7 @@ impl Stage {
     pub(super) fn change(&self, changes: Changes, rate: u32) -> Changing {
         let (over, made) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let (ended, count, api) = (Arc::clone(&over), Arc::clone(&made), self.api.clone());
-        let (cores, backend, pods) = (self.cores, self.backend, CHANGING.min(self.hosts));
+        let (cores, backend, pods) = (self.cores, self.backend, changing_of(self.hosts));
         let begin = Instant::now();
         let thread = thread::spawn(move || {
             Cores::bind(cores.backend)?;
