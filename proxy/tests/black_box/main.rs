@@ -21,6 +21,7 @@ mod custom_errors;
 mod departures;
 mod endpoints;
 mod error_pages;
+mod faults;
 mod grammar;
 mod grpc;
 mod headers;

@@ -1,5 +1,6 @@
 //! What the tests share: the proxy as a process, manifests, pods and a client.
 
+pub(crate) mod bytes_pod;
 pub(crate) mod client;
 pub(crate) mod grpc;
 pub(crate) mod manifests;
@@ -7,6 +8,7 @@ pub(crate) mod nodes;
 pub(crate) mod pods;
 pub(crate) mod proxy;
 pub(crate) mod tls_clients;
+pub(crate) mod wire;
 
 pub(crate) use client::{get, request};
 pub(crate) use manifests::Manifests;
@@ -26,6 +28,13 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut
         assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How many requests a test is to send of whose number more can be found out; `None` where the usual number will do. See
+/// `docs/testing.md`.
+pub(crate) fn wanted_requests() -> Option<usize> {
+    let wanted = std::env::var("NEARSIDE_TEST_REQUESTS").ok()?;
+    Some(wanted.parse().expect("NEARSIDE_TEST_REQUESTS is a number"))
 }
 
 /// What cannot happen within this does not happen.
