@@ -115,9 +115,8 @@ async fn errors_of_the_proxy_are_errors_of_grpc() {
         pod("web", "web-1", grpc.address),
     ]);
     let proxy = Proxy::start(&manifests, &["--read-timeout=300ms"]);
-    let mut client = client(TcpStream::connect(proxy.http).await.unwrap()).await;
     let flood = async {
-        let mut client = super::support::grpc::client(TcpStream::connect(proxy.http).await.unwrap()).await;
+        let mut client = client(TcpStream::connect(proxy.http).await.unwrap()).await;
         loop {
             // As often as the route allows at once, and one more.
             let response = send(&mut client, "http://limited.example.com/test/Unary", &["x"]).await;
@@ -134,6 +133,8 @@ async fn errors_of_the_proxy_are_errors_of_grpc() {
         ("closed.example.com", "7", 403),
         ("silent.example.com", "14", 504),
     ] {
+        // Where no pod is left the connection ends with the answer.
+        let mut client = client(TcpStream::connect(proxy.http).await.unwrap()).await;
         let response = send(&mut client, &format!("http://{host}/test/Silent"), &["x"]).await;
         assert_eq!((response.status().as_u16(), header(&response, "grpc-status")), (200, Some(expected)), "{host}");
         assert_eq!(header(&response, "content-type"), Some("application/grpc"), "{host}");

@@ -53,7 +53,9 @@ where
     pause(&mut tasks, window / 4).await?;
     let read = || (counters.bytes.load(Ordering::Relaxed), counters.done.load(Ordering::Relaxed));
     let (begin, used, (bytes, done)) = (Instant::now(), Processor::of(running.process)?, read());
-    while begin.elapsed() < window && read().0 - bytes < MOST_BYTES {
+    // A window in which nothing was finished says nothing, so it ends with the first that is.
+    let is_over = || begin.elapsed() >= window && (read().1 > done || begin.elapsed() >= PATIENCE);
+    while !is_over() && read().0 - bytes < MOST_BYTES {
         pause(&mut tasks, POLL.min(window)).await?;
     }
     let (took, (bytes_then, done_then)) = (begin.elapsed(), read());
