@@ -14,10 +14,11 @@ mod serving;
 pub(crate) use arguments::{CheckArguments, CheckOptions};
 
 use crate::clock;
-use crate::output::{complain, printable, render, say};
+use crate::output::{complain, render, say};
 use crate::placement::{index_config, selections};
 use finding::{Finding, Remark, Severity};
 use manifest::{Checked, manifests};
+use nearside_admin::printable;
 use nearside_routing::admission::AdmissionRules;
 use nearside_routing::claim::{ingress_claims, route_claims};
 use nearside_routing::object::ObjectMeta;

@@ -16,10 +16,11 @@ pub(crate) use tls::{complaint, time_left};
 
 use crate::clock;
 use crate::desired::Planner;
-use crate::output::{complain, printable, render, say};
+use crate::output::{complain, render, say};
 use crate::placement::{index_config, selections};
 use answer::Known;
 use explanation::{Explanation, NodeAnswer, Request, Verdict};
+use nearside_admin::printable;
 use nearside_routing::placement::NodeState;
 use nearside_routing::{HostPattern, Hostname, Instance, Kind, NodeId, NormalPath, Snapshot};
 use nearside_watch::{Reading, Selection, Source, read_once};
@@ -87,14 +88,17 @@ fn explain(question: &Question, reading: &Reading, material: &Material<'_>) -> E
         .nodes
         .iter()
         .filter(|(name, _)| question.node.as_ref().is_none_or(|asked| **asked == ***name))
-        .map(|(name, state)| NodeAnswer {
-            node: name.to_string(),
-            id: state.id.to_string(),
-            eligible: state.is_eligible(),
-            why_not: why_not(state),
-            published: placement.is_some_and(|host| host.nodes.contains(name)) || kept(name).is_some(),
-            kept: kept(name),
-            answer: known.on_node(&decided, name),
+        .map(|(name, state)| {
+            let kept = kept(name);
+            NodeAnswer {
+                node: name.to_string(),
+                id: state.id.to_string(),
+                eligible: state.is_eligible(),
+                why_not: why_not(state),
+                published: placement.is_some_and(|host| host.nodes.contains(name)) || kept.is_some(),
+                kept,
+                answer: known.on_node(&decided, name),
+            }
         })
         .collect();
     let mut warnings: Vec<String> =

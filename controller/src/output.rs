@@ -56,15 +56,6 @@ pub(crate) fn complain(command: &str, message: impl std::fmt::Display) -> ExitCo
     ExitCode::from(NOT_POSSIBLE)
 }
 
-/// A text as it may stand on a terminal: characters of objects that steer one, or the direction of writing, must not reach it.
-pub(crate) fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() && c != '\n'
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 /// What was asked could not be found out.
 const NOT_POSSIBLE: u8 = 3;
 
@@ -81,10 +72,5 @@ mod tests {
         assert_eq!(read, value);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text(Format::Json)).unwrap(), value);
         assert_eq!(text(Format::Text), "text");
-    }
-
-    #[test]
-    fn nothing_that_an_object_says_moves_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc\r\u{202e}"), "a\u{fffd}[2Jb\nc\u{fffd}\u{fffd}");
     }
 }

@@ -2,8 +2,8 @@
 //! process flow in, HTML flows out. Rendered here, whole; a small script replaces what has changed. Followers show it as well.
 
 mod filter;
-mod html;
 mod layout;
+mod query;
 mod view;
 
 use crate::desired::Desired;

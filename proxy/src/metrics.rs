@@ -16,6 +16,7 @@ use haproxy::{HaproxySeries, Sessions};
 use http::Method;
 use nearside_routing::table::MissPolicy;
 use nearside_routing::{HostPattern, RouteTable, Scheme};
+pub(crate) use process::resident_bytes;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,

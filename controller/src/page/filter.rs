@@ -1,7 +1,7 @@
 //! What of the status page is shown: the query of the request flows in, a [`Filter`] flows out, and back as a query for the
 //! links of the page. Whatever is not understood shows everything.
 
-use super::html::{decoded, encoded};
+use super::query::{decoded, encoded};
 
 /// What is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

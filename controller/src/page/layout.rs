@@ -2,8 +2,8 @@
 //! flows out. Everything can be read without scripts; tables have headers, and no meaning is in a colour alone.
 
 use super::filter::{Filter, Show};
-use super::html::Html;
 use super::view::{DnsState, HostRow, NodeRow, Paged, ProblemRow, View};
+use nearside_admin::html::Html;
 use nearside_watch::{Kind, KindState};
 use std::collections::BTreeMap;
 

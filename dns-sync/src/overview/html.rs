@@ -1,11 +1,11 @@
 //! The publication as a page for browsers: what a publisher knows flows in, HTML flows out. Pure; shown at `/` of the admin port.
-//! Markup comes from this file alone: whatever objects and servers say is escaped.
 
 use super::{NameState, Overview, PlaceState, ServerState, Stage};
+use nearside_admin::html::Html;
 
 /// The page; what has not come to its end stands first.
 pub fn page(overview: &Overview) -> String {
-    let mut html = Html(String::new());
+    let mut html = Html::default();
     html.markup(HEAD).text(&overview.cluster).markup(
         "</h1><p><a href=\"/publication\">JSON</a> <a href=\"/sources\">Sources</a> <a href=\"/metrics\">Metrics</a></p></header>",
     );
@@ -21,11 +21,11 @@ pub fn page(overview: &Overview) -> String {
     table(&mut html, head, names.iter().take(MAX_NAMES).map(|named| name(named)));
     if names.len() > MAX_NAMES {
         html.markup("<p class=\"note\">")
-            .text(&(names.len() - MAX_NAMES).to_string())
+            .number(names.len() - MAX_NAMES)
             .markup(" more names are not shown, none of which is behind those above; the JSON page has all.</p>");
     }
     html.markup("</body></html>");
-    html.0
+    html.finish()
 }
 
 /// What the page loads.
@@ -90,36 +90,6 @@ fn duration(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-struct Html(String);
-
-impl Html {
-    /// Markup as it stands in the program.
-    fn markup(&mut self, markup: &'static str) -> &mut Self {
-        self.0.push_str(markup);
-        self
-    }
-
-    /// Text of whatever origin.
-    fn text(&mut self, text: &str) -> &mut Self {
-        for letter in text.chars() {
-            match letter {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\'' => self.0.push_str("&#39;"),
-                // What turns the direction of text around could make a name look like another.
-                '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    self.0.push(char::REPLACEMENT_CHARACTER);
-                }
-                letter if letter.is_control() => self.0.push(char::REPLACEMENT_CHARACTER),
-                letter => self.0.push(letter),
-            }
-        }
-        self
     }
 }
 

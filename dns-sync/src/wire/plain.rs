@@ -172,18 +172,9 @@ fn pointer(into_question: usize) -> [u8; 2] {
     (POINTER | at).to_be_bytes()
 }
 
-/// The response code, where the header alone holds it (RFC 1035 §4.1.1, RFC 2136 §2.2).
+/// The response code, where the header alone holds it (RFC 6891 §6.1.3).
 fn code(rcode: Rcode) -> Option<u8> {
-    match rcode {
-        Rcode::NoError => Some(0),
-        Rcode::FormErr => Some(1),
-        Rcode::ServFail => Some(2),
-        Rcode::NxDomain => Some(3),
-        Rcode::NotImp => Some(4),
-        Rcode::Refused => Some(5),
-        Rcode::NotAuth => Some(9),
-        Rcode::BadVers => None,
-    }
+    u8::try_from(u16::from(super::response_code(rcode))).ok().filter(|code| *code < 16)
 }
 
 /// Few answers are longer; the others take more room when they need it.

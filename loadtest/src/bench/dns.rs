@@ -4,7 +4,6 @@
 mod generator;
 mod latency;
 mod peers;
-mod processor;
 mod publishers;
 mod report;
 mod sight;

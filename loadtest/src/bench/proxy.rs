@@ -16,7 +16,6 @@ mod plot;
 mod report;
 mod size;
 mod tables;
-mod usage;
 
 use anyhow::{Context as _, Result};
 use backend::Backend;

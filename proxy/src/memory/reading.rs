@@ -2,6 +2,7 @@
 //! `memory`. A container's memory holds the buffers of its sockets and pipes too, a process's own does not.
 
 use super::MemoryLimit;
+use crate::metrics::resident_bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,19 +35,16 @@ impl Account {
 
     /// Bytes in use; of a container without what the kernel can drop at any time.
     pub(super) fn used(&self) -> Option<u64> {
-        let Some(group) = &self.group else {
-            return kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(|number| number * 1024);
-        };
+        let Some(group) = &self.group else { return resident_bytes() };
         let all: u64 = fs::read_to_string(group.join("memory.current")).ok()?.trim().parse().ok()?;
-        let files = kilobytes(&fs::read_to_string(group.join("memory.stat")).ok()?, "inactive_file");
+        let files = field(&fs::read_to_string(group.join("memory.stat")).ok()?, "inactive_file");
         Some(all.saturating_sub(files.unwrap_or_default()))
     }
 }
 
-/// The number of this field.
-fn kilobytes(text: &str, field: &str) -> Option<u64> {
-    let mut lines = text.lines().map(str::split_whitespace);
-    lines.find_map(|mut words| (words.next() == Some(field)).then(|| words.next()?.parse().ok()).flatten())
+/// A number of `memory.stat`, in bytes.
+fn field(stat: &str, name: &str) -> Option<u64> {
+    stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// The process's own cgroup (cgroup v2), from `/proc/self/cgroup`.

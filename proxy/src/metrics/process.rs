@@ -1,5 +1,5 @@
 //! What the kernel counts of this process: `/proc` flows in, memory, descriptors and time flow out. Asked by the collectors
-//! when somebody scrapes.
+//! when somebody scrapes, and by `memory`.
 
 use std::fs;
 
@@ -15,16 +15,23 @@ pub(super) struct Process {
 /// Reads it; `None` where there is no `/proc`.
 pub(super) fn read() -> Option<Process> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let bytes = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-    };
     Some(Process {
-        resident_bytes: bytes("VmRSS:")?,
-        virtual_bytes: bytes("VmSize:")?,
+        resident_bytes: bytes(&status, "VmRSS:")?,
+        virtual_bytes: bytes(&status, "VmSize:")?,
         open_files: fs::read_dir("/proc/self/fd").ok()?.count() as u64,
         cpu_seconds: cpu_seconds(&fs::read_to_string("/proc/self/stat").ok()?)?,
     })
+}
+
+/// Memory that is resident, alone.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// A size of proc_pid_status(5), which are in KiB.
+fn bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Time in user and kernel mode (proc_pid_stat(5), fields 14 and 15). The name in field 2 may hold anything.

@@ -2,7 +2,7 @@
 
 use super::{Stage, await_records, records, set, within_a_scan};
 use crate::client::eventually;
-use nearside_loadtest::name_servers::Software;
+use nearside_loadtest::name_servers::{NameServer, Software};
 
 #[test]
 fn what_is_not_ours_is_not_touched_and_is_told() {
@@ -60,8 +60,8 @@ fn a_listed_name_is_taken_over_and_a_freed_one_is_published() {
     }
 }
 
-#[test]
-fn what_somebody_changes_under_our_marker_is_put_right() {
+/// Publishes a host, spoils it on each server by these lines of nsupdate, and sees that it is put right there; so does `more`.
+fn is_put_right(spoil: &str, more: impl Fn(&NameServer)) {
     let stage = Stage::new();
     let servers = stage.servers("");
     let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
@@ -69,32 +69,27 @@ fn what_somebody_changes_under_our_marker_is_put_right() {
     let _program = stage.publish(&publication);
     for server in &servers {
         await_records(server, "video.apps.test", "A", &["192.0.2.1"]);
-        stage.nsupdate(server, "update delete video.apps.test A\nupdate add video.apps.test 60 A 192.0.2.66");
+        stage.nsupdate(server, spoil);
     }
     for server in &servers {
         within_a_scan(&server.software().to_string(), || {
             records(server, "video.apps.test", "A") == set(&["192.0.2.1"])
         });
+        more(server);
     }
 }
 
 #[test]
+fn what_somebody_changes_under_our_marker_is_put_right() {
+    is_put_right("update delete video.apps.test A\nupdate add video.apps.test 60 A 192.0.2.66", |_| {});
+}
+
+#[test]
 fn what_somebody_empties_is_filled_again_with_its_marker() {
-    let stage = Stage::new();
-    let servers = stage.servers("");
-    let publication = stage.apps(&servers.iter().collect::<Vec<_>>());
-    stage.object("video", 1, &[("video.apps.test", "A", &["192.0.2.1"])]);
-    let _program = stage.publish(&publication);
-    for server in &servers {
-        await_records(server, "video.apps.test", "A", &["192.0.2.1"]);
-        stage.nsupdate(server, "update delete video.apps.test A\nupdate delete video._nearside.apps.test TXT");
-    }
-    for server in &servers {
-        within_a_scan(&server.software().to_string(), || {
-            records(server, "video.apps.test", "A") == set(&["192.0.2.1"])
-        });
+    let emptied = "update delete video.apps.test A\nupdate delete video._nearside.apps.test TXT";
+    is_put_right(emptied, |server| {
         assert_eq!(records(server, "video._nearside.apps.test", "TXT").len(), 1, "{}", server.software());
-    }
+    });
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use super::Options;
 use super::generator::{self, Answers, Pace};
 use super::peers::{Peer, Running};
-use super::processor;
 use super::report::Report;
 use super::zone::{Prepared, Zone};
 use crate::bench::statistics::Samples;
+use crate::bench::usage::Processor;
 use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
 use std::sync::Arc;
@@ -55,11 +55,11 @@ pub(super) async fn measure(zone: &Zone, options: &Options, directory: &Path, re
 
 async fn turn(server: &Running, queries: &Arc<Vec<Prepared>>, pace: Pace, length: Duration) -> Result<Turn> {
     let (address, queries) = (server.address, Arc::clone(queries));
-    let (begin, used) = (Instant::now(), processor::used(server.process())?);
+    let (begin, used) = (Instant::now(), Processor::of(server.process())?);
     let answers: Answers = tokio::task::spawn_blocking(move || generator::ask(address, &queries, pace, length))
         .await?
         .with_context(|| server.peer.name())?;
-    let (took, used) = (begin.elapsed(), processor::used(server.process())?.saturating_sub(used));
+    let (took, used) = (begin.elapsed(), Processor::of(server.process())?.since(&used));
     ensure!(answers.right > 0, "{} answered nothing", server.peer.name());
     ensure!(
         answers.lost * LOSS < answers.right,

@@ -8,9 +8,9 @@ use super::pace::Pace;
 use super::peers::Running;
 use super::report::{Metric, Report};
 use super::size::{SMALL, Size};
-use super::usage::Processor;
 use super::{Group, in_turn};
 use crate::bench::statistics::Samples;
+use crate::bench::usage::Processor;
 use anyhow::{Result, ensure};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use super::client::{Answer, Connection, Sink, Target, Transport};
 use super::peers::Running;
-use super::usage::Processor;
+use crate::bench::usage::Processor;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,12 @@
 //! What lies about and is not used: each proxy is started anew for each case, and what its processes hold more with a number of idle
 //! connections, of downloads that nobody reads, or of routes, goes to the report, for each of them. Memory of the kernel is not in it.
 
+use super::Group;
 use super::client::{Answer, Connection, Sink, Target, Transport};
 use super::peers::{Peer, World};
 use super::report::{Metric, Report};
 use super::size::{STALLED, Size};
-use super::{Group, usage};
+use crate::bench::usage;
 use anyhow::{Result, ensure};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! flows out if it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`,
 //! and step by step by `streaming`; one of the few modules that name Pingora types.
 
-use super::pod::PodSocket;
+use super::pod::{PodSocket, kept};
 use super::request;
 use super::spliced;
 use super::upload::Framing;
@@ -162,8 +162,7 @@ async fn answer(
         return Err(error);
     }
     end(session, empty).await?;
-    pod.respect_keepalive();
-    Ok(pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok()))
+    Ok(kept(pod).await)
 }
 
 /// Passes the body on, part by part.

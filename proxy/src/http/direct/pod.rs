@@ -2,6 +2,7 @@
 //! still ours. One of the few modules that name Pingora types.
 
 use async_trait::async_trait;
+use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
@@ -47,6 +48,12 @@ pub(super) async fn connect(peer: &HttpPeer) -> Result<PodSocket> {
     let socket = connected.map_err(|error| Error::because(kind(&error), format!("connecting to {address}"), error))?;
     socket.set_nodelay(true).map_err(|error| Error::because(ErrorType::ConnectError, "on a socket to a pod", error))?;
     Ok(PodSocket { socket: Arc::new(socket) })
+}
+
+/// What is left of a session whose answer is whole: the connection, where both sides leave it open.
+pub(super) async fn kept(mut pod: HttpSession) -> Option<Box<PodSocket>> {
+    pod.respect_keepalive();
+    pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok())
 }
 
 fn kind(error: &io::Error) -> ErrorType {

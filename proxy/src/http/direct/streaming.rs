@@ -3,7 +3,7 @@
 //! Pingora types.
 
 use super::exchange;
-use super::pod::PodSocket;
+use super::pod::{PodSocket, kept};
 use super::upload::Upload;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
@@ -43,12 +43,11 @@ pub(super) async fn exchange(
     while !streaming.is_over() {
         streaming.step(service, &mut pod, patience, session, ctx).await?;
     }
-    pod.respect_keepalive();
     if !streaming.upload.is_sent() {
         return Ok(None);
     }
     drop(streaming);
-    Ok(pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok()))
+    Ok(kept(pod).await)
 }
 
 /// How far both sides are.

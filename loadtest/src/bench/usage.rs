@@ -1,5 +1,5 @@
-//! What a proxy has used so far, with all of its processes: process ids come in, processor time in user and kernel mode and resident
-//! memory as the kernel counts them come out. Called by every group.
+//! What a server has used so far, with all of its processes: process ids come in, processor time in user and kernel mode and resident
+//! memory as the kernel counts them come out. Called by the benchmarks of proxies and name servers.
 
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 /// The processor time of each thread up to a moment, in nanoseconds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Processor(BTreeMap<u32, u64>);
+pub(in crate::bench) struct Processor(BTreeMap<u32, u64>);
 
 impl Processor {
     /// Of a process and its children. A thread's time is what the scheduler counts, which is the sum of `utime` and `stime` without
     /// their rounding to hundredths of a second.
-    pub(super) fn of(process: u32) -> Result<Self> {
+    pub(in crate::bench) fn of(process: u32) -> Result<Self> {
         let mut threads = BTreeMap::new();
         for process in tree(process)? {
             let Ok(entries) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
@@ -31,17 +31,17 @@ impl Processor {
     }
 
     /// What was used since an earlier moment. What a thread used that has ended in between is not known, and left out.
-    pub(super) fn since(&self, earlier: &Self) -> Duration {
+    pub(in crate::bench) fn since(&self, earlier: &Self) -> Duration {
         let used = |(thread, now): (&u32, &u64)| now.saturating_sub(earlier.0.get(thread).copied().unwrap_or_default());
         Duration::from_nanos(self.0.iter().map(used).sum())
     }
 }
 
 /// Memory that a process and its children hold; pages that they share count once, in parts.
-pub(super) fn resident(process: u32) -> Result<u64> {
+pub(in crate::bench) fn resident(process: u32) -> Result<u64> {
     let mut kilobytes = 0;
     for process in tree(process)? {
-        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).context("the memory of the proxy")?;
+        let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).context("the memory of the process")?;
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has Pss")?;
         kilobytes += line.trim().trim_end_matches(" kB").parse::<u64>()?;
     }
