@@ -1,7 +1,7 @@
 //! HTTP requests, phase by phase: Pingora calls, each phase asks pure code what to do and does it. The order of a request:
 //! [`HttpService::early_request_filter`] (limits) → `request_filter` (route, or an answer of our own) → `upstream_peer`
-//! (pod) → `upstream_request_filter` (forwarded headers) → `response_filter` → `logging`. One of the few modules that
-//! name Pingora types.
+//! (pod) → `upstream_request_filter` (forwarded headers) → `response_filter` → `logging`. What lies between a client and a pod
+//! is in `phases`. One of the few modules that name Pingora types.
 
 mod affinity;
 mod alt_svc;
@@ -32,6 +32,7 @@ mod header_case;
 mod miss;
 pub(crate) mod origin;
 mod peer;
+mod phases;
 mod pod_stream;
 mod public_health;
 mod queue;
@@ -52,20 +53,20 @@ mod websocket;
 
 use crate::accept::client_stream::connection_of;
 use crate::backends::Target;
-use crate::connection::{Awaited, Connection};
-use crate::metrics::{Exchanging, QueueEnd};
+use crate::connection::Awaited;
 use crate::server::Shared;
 use crate::trace::RequestEnd;
-use answer::{Answer, POD_BUSY};
+use answer::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::RequestContext;
 use failure::Failure;
 use gzip::GzipBuilder;
-use http::header::{ALT_SVC, SERVER};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::SERVER;
+use http::{HeaderMap, Method, Version};
 use nearside_routing::Scheme;
 use origin::Origin;
+use phases::OUR_NAME;
 use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -74,7 +75,6 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use selection::Choice;
 use std::borrow::Cow;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -226,14 +226,15 @@ impl ProxyHttp for HttpService {
         if !ctx.route.as_ref().is_some_and(|route| route.policy.observability.no_traces) {
             ctx.trace = self.shared.tracer().begin(&session.req_header().headers, &mut ctx.random);
         }
+        // What is rare or long is in a box of its own, so that it takes no room in every request.
         match answer {
             Some(answer) => {
-                self.send(session, answer, ctx).await?;
+                Box::pin(self.send(session, answer, ctx)).await?;
                 Ok(true)
             }
             None if ctx.websocket_h2 => {
                 ctx.complete = true;
-                websocket::serve(self, session, ctx).await?;
+                Box::pin(websocket::serve(self, session, ctx)).await?;
                 Ok(true)
             }
             None => {
@@ -250,86 +251,18 @@ impl ProxyHttp for HttpService {
         end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        if end_of_stream && let Some(exchange) = &ctx.exchange {
-            exchange.request_sent();
-        }
-        match &ctx.route {
-            Some(route) if !ctx.upgrade => body::check_size(session.body_bytes_read(), route.policy.body.largest),
-            _ => Ok(()),
-        }
+        self.note_request_body(session, end_of_stream, ctx)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>> {
         if let Some(peer) = ctx.peer.take() {
             return Ok(peer);
         }
-        if let (Some(relay), Some(route)) = (&ctx.relay, &ctx.route) {
-            let timeouts = timeouts::relayed(self.shared.timeouts(), &route.policy.timeouts, ctx.upgrade);
-            ctx.timers.asked(Duration::ZERO);
-            if let Some(trace) = &mut ctx.trace {
-                trace.relay(relay.address, &mut ctx.random);
-            }
-            let header = session.req_header();
-            let (grpc, h2) = (grpc::is_grpc(header), self.shared.config.tls.http2);
-            return Ok(Box::new(relay::peer(relay, header, ctx, grpc, h2, &timeouts)));
+        if let Some(peer) = self.relayed_peer(session, ctx) {
+            return Ok(Box::new(peer));
         }
-        if ctx.target.is_none() && ctx.waiting.is_none() && selection::choose_next(ctx) == Choice::Full {
-            self.shared.metrics().queued(QueueEnd::Full);
-        }
-        let mut waited = Duration::ZERO;
-        if let Some(waiting) = ctx.waiting.take() {
-            let since = Instant::now();
-            ctx.queued = true;
-            let _counted = self.shared.metrics().waiting();
-            let known = ctx.state.as_ref().zip(ctx.route.as_ref());
-            let _by_route = known.and_then(|(state, route)| state.series.of(route)).map(|counts| counts.waits());
-            let own = ctx.route.as_ref().and_then(|route| route.policy.timeouts.connect);
-            let abort = self.shared.config.clients.abort_on_close;
-            match queue::wait(session, waiting, own.unwrap_or_else(|| self.shared.timeouts().connect), abort).await {
-                Ok(target) => {
-                    self.shared.metrics().queued(QueueEnd::Served);
-                    waited = since.elapsed();
-                    ctx.target = Some(match known {
-                        Some((state, route)) => target.counted(&state.series, route),
-                        None => target,
-                    });
-                }
-                Err(end) => {
-                    self.shared.metrics().queued(end);
-                    if end == QueueEnd::ClientGone {
-                        return Err(Error::new_down(ErrorType::ConnectionClosed));
-                    }
-                    ctx.reason = Some(POD_BUSY);
-                }
-            }
-        }
-        let last = selection::is_last(ctx);
-        let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else {
-            return Error::e_explain(ErrorType::InternalError, "no route was chosen");
-        };
-        let Some(target) = &ctx.target else {
-            return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
-        };
-        let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts, last);
-        let trailers = ctx.trailers.clone().filter(|_| !peer::is_only_http2(target, route, ctx.origin.scheme));
-        ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers);
-        // Who asks without Pingora sees itself whose silence counts.
-        let seen = ctx.direct && peer::is_plain(target, route, ctx.origin.scheme);
-        let request = peer::Request {
-            upgrade: ctx.upgrade,
-            grpc: grpc::is_grpc(session.req_header()),
-            exchange: ctx.exchange.clone().filter(|_| !seen),
-            scheme: ctx.origin.scheme,
-            http2: self.shared.config.tls.http2,
-            client: route.policy.proxy_protocol.and(ctx.connection.as_deref()).map(Connection::addresses),
-        };
-        let peer = peer::peer(target, route, &state.destination_cas, &request, &timeouts);
-        ctx.connecting = Some(Instant::now());
-        ctx.timers.asked(waited);
-        if let (Some(trace), Some(target)) = (&mut ctx.trace, &ctx.target) {
-            trace.ask(target, &mut ctx.random);
-        }
-        Ok(Box::new(peer))
+        let timeouts = self.next_target(session, ctx).await?;
+        Ok(Box::new(self.describe(session, ctx, &timeouts)?))
     }
 
     async fn connected_to_upstream(
@@ -353,54 +286,20 @@ impl ProxyHttp for HttpService {
         _session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut RequestContext,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        if ctx.relay.is_some() {
-            error.set_retry(false);
-        }
-        if let Some(target) = &ctx.target {
-            self.shared.connect_failed(target, &mut ctx.random, &error);
-            let allowed = retry::after_connect_failure(ctx);
-            error.set_retry(selection::give_up(ctx) && allowed);
-        }
-        error
+        self.not_connected(error, ctx)
     }
 
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        if ctx.replaced.is_some() || ctx.relay.is_some() {
-            error.set_retry(false);
-            return error;
-        }
-        // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
-        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if repeatable {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
-        let refused = std::mem::take(&mut ctx.refused);
-        let before_response = session.response_written().is_none();
-        if let Some(target) = &ctx.target
-            && !error.retry()
-            && before_response
-        {
-            let failure = failure::of(&error, ctx.exchange.as_deref());
-            if failure.blames_pod() {
-                self.shared.pod_failed(target, &mut ctx.random);
-                target.exchanging().into_iter().for_each(Exchanging::failed);
-            }
-            if repeatable && retry::after(&failure, refused, ctx) {
-                error.set_retry(selection::give_up(ctx));
-            }
-        }
-        error
+        self.failed(session, error, ctx, client_reused)
     }
 
     async fn upstream_request_filter(
@@ -412,8 +311,7 @@ impl ProxyHttp for HttpService {
         if ctx.relay.is_some() {
             return relay::write_request(&self.shared, upstream, ctx);
         }
-        affinity::clean_request(upstream, ctx)?;
-        upstream_header::write(&self.shared, session.req_header(), upstream, ctx)
+        self.write_request(session.req_header(), upstream, ctx)
     }
 
     async fn upstream_response_filter(
@@ -422,24 +320,7 @@ impl ProxyHttp for HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        if let (Some(_), Some(relays)) = (&ctx.relay, self.shared.relays()) {
-            return relay::check_length(relays, &response.headers);
-        }
-        let status = response.status.as_u16();
-        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if repeatable && session.response_written().is_none() && retry::after_status(status, ctx) {
-            ctx.refused = true;
-            return Error::e_explain(ErrorType::HTTPStatus(status), "another pod is asked");
-        }
-        if custom_errors::replaces(status, ctx) {
-            if let Some(target) = &ctx.target {
-                target.health().succeeded();
-            }
-            ctx.timers.answered(Instant::now());
-            ctx.replaced = Some(status);
-            return Error::e_explain(ErrorType::HTTPStatus(status), "the answer is replaced");
-        }
-        Ok(())
+        self.judge_response(session, response, ctx)
     }
 
     async fn response_filter(
@@ -448,61 +329,7 @@ impl ProxyHttp for HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        if ctx.relay.is_some() {
-            // The other proxy has made it what it is to be.
-            if !response.status.is_informational() {
-                ctx.timers.answered(Instant::now());
-                if self.shared.lifecycle().is_leaving() {
-                    session.set_keepalive(None);
-                }
-                if !ctx.upgrade
-                    && let Some(field) = alt_svc::of_response(&self.shared, session.req_header(), ctx)
-                {
-                    response.insert_header(ALT_SVC, field)?;
-                }
-            }
-            return Ok(());
-        }
-        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
-            if let Some(target) = &ctx.target {
-                target.health().succeeded();
-                if let (Some(exchanging), Some(since)) = (target.exchanging(), ctx.asked.take()) {
-                    exchanging.responded(response.status.as_u16(), since.elapsed());
-                }
-            }
-            ctx.timers.answered(Instant::now());
-            ctx.captured =
-                self.shared.access_log().captures().and_then(|captures| captures.of_response(&response.headers));
-            if let Some(route) = &ctx.route {
-                response_rewrite::write(&route.policy.response_rewrite, response);
-            }
-            affinity::mark_response(response, &session.req_header().method, ctx)?;
-            if let Some(exchange) = &ctx.exchange {
-                exchange.answered(response.status == StatusCode::SWITCHING_PROTOCOLS);
-            }
-        }
-        if !response.status.is_informational() {
-            // A proxy speaks its own version, not that of the pod (RFC 9110 §2.5).
-            if response.version < Version::HTTP_11 {
-                response.set_version(Version::HTTP_11);
-            }
-            if !response.headers.contains_key(SERVER) {
-                response.insert_header(SERVER, OUR_NAME)?;
-            }
-            if self.shared.lifecycle().is_leaving() {
-                session.set_keepalive(None);
-            }
-        }
-        if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_informational() {
-            downstream_header::write(&self.shared, session.req_header(), response, ctx)?;
-            if !ctx.upgrade
-                && !response.headers.contains_key(ALT_SVC)
-                && let Some(field) = alt_svc::of_response(&self.shared, session.req_header(), ctx)
-            {
-                response.insert_header(ALT_SVC, field)?;
-            }
-        }
-        Ok(())
+        self.write_response(session, response, ctx)
     }
 
     fn response_body_filter(
@@ -633,6 +460,3 @@ impl ProxyHttp for HttpService {
         }
     }
 }
-
-/// `Server` where the pod sends none.
-const OUR_NAME: &str = "nearside";

@@ -142,6 +142,10 @@ pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
 /// Bytes of an answer that is worth to be moved in the kernel; shorter ones are copied. More than what may be read of it before that is
 /// decided.
 pub(crate) const SPLICED_LEAST: u64 = 128 * 1024;
+/// The header of a pod's answer that is read without Pingora; a longer one is left to Pingora's reader.
+pub(crate) const SMALL_HEADER_BYTES: usize = 16 * 1024;
+/// Fields of such a header.
+pub(crate) const SMALL_HEADER_FIELDS: usize = 64;
 /// Bytes of an answer that wait for what follows at once, so that both leave together.
 pub(crate) const HELD_BYTES: usize = 16 * 1024;
 /// For a whole check of a pod. Longer: it failed.

@@ -3,23 +3,23 @@
 
 use super::context::RequestContext;
 use super::cookies;
+use super::fields::Fields;
 use crate::backends::Target;
 use crate::balance::AffinityCookie;
 use http::header::{CACHE_CONTROL, COOKIE, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 
 /// The pod is not to see the router's cookie.
-pub(super) fn clean_request(upstream: &mut RequestHeader, ctx: &RequestContext) -> Result<()> {
-    let Some((cookie, _)) = cookie_and_target(ctx) else { return Ok(()) };
-    if let Some(others) = cookies::without(&upstream.headers, &cookie.name) {
-        drop(upstream.remove_header(&COOKIE));
+pub(super) fn clean_request(upstream: &mut impl Fields, ctx: &RequestContext) {
+    let Some((cookie, _)) = cookie_and_target(ctx) else { return };
+    if let Some(others) = cookies::without(upstream.all(), &cookie.name) {
+        upstream.remove(&COOKIE);
         for field in others {
-            upstream.append_header(COOKIE, field)?;
+            upstream.add(&COOKIE, field);
         }
     }
-    Ok(())
 }
 
 /// The client learns its pod unless it named it already. An answer that caches could give to others becomes private then.

@@ -34,14 +34,15 @@ pub(super) async fn refuse(
         return None;
     }
     let by_password = match &authentication.basic {
-        Some(basic) => refuse_basic(shared, route, basic, request.header, ctx).await,
+        // In boxes, so that they take no room in requests that need neither.
+        Some(basic) => Box::pin(refuse_basic(shared, route, basic, request.header, ctx)).await,
         None => None,
     };
     match (&authentication.external, &authentication.basic, by_password) {
         (None, _, answer) => answer,
         (Some(_), Some(_), None) if either => None,
         (Some(_), Some(_), Some(answer)) if !either => Some(answer),
-        (Some(external), ..) => external::refuse(shared, route, external, request, ctx).await,
+        (Some(external), ..) => Box::pin(external::refuse(shared, route, external, request, ctx)).await,
     }
 }
 

@@ -60,8 +60,6 @@ pub(crate) struct RequestContext {
     pub(crate) tried: Vec<SocketAddr>,
     /// How the endpoint is asked, where that is known but nobody has done it yet.
     pub(super) peer: Option<Described>,
-    /// Whether it is asked without Pingora's pipeline, where it is asked over plain HTTP/1.
-    pub(super) direct: bool,
     /// When the present attempt to connect began.
     pub(crate) connecting: Option<Instant>,
     /// When the pod was connected to, until it answers.
@@ -135,7 +133,6 @@ impl RequestContext {
             replaced: None,
             tried: Vec::new(),
             peer: None,
-            direct: false,
             connecting: None,
             asked: None,
             pod_target: None,

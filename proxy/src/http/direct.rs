@@ -3,30 +3,37 @@
 //! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades, trailers, TLS to the pod,
 //! relayed requests. One of the few modules that name Pingora types.
 //!
-//! `request` makes the header for the pod, `exchange` is one request and its answer, `streaming` one whose body still comes and
-//! `upload` that body, `spliced` a large answer; `pod` is a connection, and `pool` has those that are idle.
+//! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer. `exchange` is
+//! one whose answer Pingora's reader reads, `request` the header for that and `spliced` a large answer; `streaming` is one whose
+//! request still comes and `upload` its body. `pod` is a connection, and `pool` has those that are idle.
 
+mod answer_head;
 mod exchange;
+mod outgoing;
 mod pod;
 mod pool;
 mod request;
+mod small;
 mod spliced;
 mod streaming;
 mod upload;
 
 use super::HttpService;
 use super::context::RequestContext;
+use super::peer;
+use crate::backends::Target;
 use crate::limits::{CONNECT_TRIES, UPSTREAM_IDLE};
-use http::Version;
-use pingora::Result;
-use pingora::protocols::ALPN;
+use exchange::PodBody;
+use http::{Method, Version};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::proxy::{ProxyHttp, Session};
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pod::PodSocket;
 use pool::Pool;
+use small::Begun;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What all exchanges share.
@@ -36,19 +43,20 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// A connection to a pod, and whether it was used before.
-    async fn connect(&self, peer: &HttpPeer) -> Result<(Box<PodSocket>, bool)> {
-        while let Some(idle) = self.pool.take(peer.reuse_hash(), Instant::now()) {
+    /// A connection to an endpoint, and whether it was used before.
+    async fn connect(&self, target: &Target, limit: Duration) -> Result<(Box<PodSocket>, bool)> {
+        while let Some(idle) = self.pool.take(target.identity(), Instant::now()) {
             if idle.is_usable() {
                 return Ok((idle, true));
             }
         }
-        Ok((Box::new(pod::connect(peer).await?), false))
+        // Rare, and not to take room in every request.
+        Ok((Box::new(Box::pin(pod::connect(target.address, limit)).await?), false))
     }
 
     /// Keeps a connection for the next exchange.
-    fn keep(&self, peer: &HttpPeer, socket: Box<PodSocket>) {
-        Pool::put(&self.pool, peer.reuse_hash(), socket, Instant::now() + UPSTREAM_IDLE);
+    fn keep(&self, identity: u64, socket: Box<PodSocket>) {
+        Pool::put(&self.pool, identity, socket, Instant::now() + UPSTREAM_IDLE);
     }
 }
 
@@ -61,16 +69,18 @@ pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mu
     if !is_plain(service, session, ctx) {
         return Ok(false);
     }
-    ctx.direct = true;
     let mut tries = CONNECT_TRIES;
     loop {
-        let peer = service.upstream_peer(session, ctx).await?;
-        if peer.is_tls() || peer.options.custom_l4.is_some() || !matches!(peer.options.alpn, ALPN::H1) {
-            (ctx.peer, ctx.direct) = (Some(peer), false);
+        let timeouts = service.next_target(session, ctx).await?;
+        let (Some(target), Some(route)) = (&ctx.target, &ctx.route) else {
+            return Error::e_explain(ErrorType::InternalError, "no endpoint was chosen");
+        };
+        if !peer::is_plain(target, route, ctx.origin.scheme) {
+            ctx.peer = Some(Box::new(service.describe(session, ctx, &timeouts)?));
             return Ok(false);
         }
         tries -= 1;
-        match attempt(service, &peer, session, ctx).await {
+        match attempt(service, &timeouts, session, ctx).await {
             Err(error) if error.retry() && tries > 0 => {}
             ended => return ended.map(|()| true),
         }
@@ -91,28 +101,65 @@ fn is_plain(service: &HttpService, session: &Session, ctx: &RequestContext) -> b
 
 async fn attempt(
     service: &HttpService,
-    peer: &HttpPeer,
+    timeouts: &peer::Timeouts,
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<()> {
-    let (socket, reused) = match service.direct.connect(peer).await {
+    let Some(target) = &ctx.target else {
+        return Error::e_explain(ErrorType::InternalError, "no endpoint was chosen");
+    };
+    let identity = target.identity();
+    let (socket, reused) = match service.direct.connect(target, timeouts.until_connected()).await {
         Ok(connected) => connected,
-        Err(error) => return Err(service.fail_to_connect(session, peer, ctx, error.into_up()).into_up()),
+        Err(error) => return Err(service.not_connected(error.into_up(), ctx).into_up()),
     };
     service.connected(reused, ctx);
-    let mut pod = HttpSession::new_with_options(socket, peer);
-    (pod.read_timeout, pod.write_timeout) = (peer.options.read_timeout, peer.options.write_timeout);
-    let exchanged = match ctx.complete {
-        true => exchange::exchange(service, pod, session, ctx).await,
-        false => Box::pin(streaming::exchange(service, pod, session, ctx)).await,
+    let exchanged = match (ctx.complete, &session.req_header().method) {
+        // Pingora's reader knows of no body only where it sent the request itself.
+        (true, &Method::HEAD) => {
+            Box::pin(exchange::exchange(service, read_by_pingora(socket, timeouts), session, ctx)).await
+        }
+        (true, _) => small(service, socket, timeouts, session, ctx).await,
+        (false, _) => Box::pin(streaming::exchange(service, read_by_pingora(socket, timeouts), session, ctx)).await,
     };
     match exchanged {
         Ok(kept) => {
             if let Some(socket) = kept {
-                service.direct.keep(peer, socket);
+                service.direct.keep(identity, socket);
             }
             Ok(())
         }
-        Err(error) => Err(service.error_while_proxy(peer, session, error, ctx, reused)),
+        Err(error) => Err(service.failed(session, error, ctx, reused)),
     }
+}
+
+/// A complete request and, as far as it is small, its answer.
+async fn small(
+    service: &HttpService,
+    pod: Box<PodSocket>,
+    timeouts: &peer::Timeouts,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<PodSocket>>> {
+    let unsent = small::ask(service, &pod, timeouts.send, session, ctx).await?;
+    match small::begin(pod, timeouts.read, session).await {
+        Ok(Begun::Small(mut response, mut body)) => {
+            let empty = body.is_done();
+            exchange::prepare_final(service, &mut response, empty, session, ctx).await?;
+            exchange::answer(&mut body, response, session, ctx).await?;
+            Ok(body.into_kept().filter(|_| unsent.is_none()))
+        }
+        Ok(Begun::Other(pod)) => {
+            Box::pin(exchange::read(service, read_by_pingora(pod, timeouts), unsent, session, ctx)).await
+        }
+        // A pod that does not take the request may have said why; if not, the first fault is the cause.
+        Err(error) if *error.esource() == ErrorSource::Upstream => Err(unsent.unwrap_or(error)),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_by_pingora(socket: Box<PodSocket>, timeouts: &peer::Timeouts) -> HttpSession {
+    let mut pod = HttpSession::new(socket);
+    (pod.read_timeout, pod.write_timeout) = (Some(timeouts.read), Some(timeouts.send));
+    pod
 }

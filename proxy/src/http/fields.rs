@@ -1,7 +1,11 @@
 //! Header fields that can be changed, whether of a request or of a response: what writes fields needs no type of Pingora, and
 //! Pingora keeps its notes on the case of names. One of the few modules that name Pingora types.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use super::header_case;
+use crate::options::headers::CasedName;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 /// Header fields.
@@ -14,6 +18,24 @@ pub(super) trait Fields {
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
     /// Removes all fields of a name.
     fn remove(&mut self, name: &HeaderName);
+}
+
+/// The header of a request on its way to a pod.
+pub(super) trait PodHeader: Fields {
+    /// `:authority`, or that of a target in absolute form.
+    fn authority(&self) -> Option<&str>;
+    /// The version of HTTP that the pod is asked by.
+    fn version(&self) -> Version;
+    /// Replaces the request target.
+    ///
+    /// # Errors
+    /// No request can have it.
+    fn set_target(&mut self, target: &[u8]) -> Result<()>;
+    /// Has these fields written in a case of their own.
+    ///
+    /// # Errors
+    /// There are more fields than a header can have.
+    fn adjust_case(&mut self, names: &[CasedName]) -> Result<()>;
 }
 
 impl Fields for RequestHeader {
@@ -33,6 +55,24 @@ impl Fields for RequestHeader {
 
     fn remove(&mut self, name: &HeaderName) {
         self.remove_header(name);
+    }
+}
+
+impl PodHeader for RequestHeader {
+    fn authority(&self) -> Option<&str> {
+        self.uri.authority().map(Authority::as_str)
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn set_target(&mut self, target: &[u8]) -> Result<()> {
+        self.set_raw_path(target)
+    }
+
+    fn adjust_case(&mut self, names: &[CasedName]) -> Result<()> {
+        header_case::adjust_request(names, self)
     }
 }
 

@@ -49,6 +49,13 @@ pub(super) struct Timeouts {
     pub(super) last: bool,
 }
 
+impl Timeouts {
+    /// For the present attempt to connect.
+    pub(super) fn until_connected(&self) -> Duration {
+        if self.last { self.connect } else { self.connect.min(CONNECT_ATTEMPT_TIME) }
+    }
+}
+
 /// Describes the connection.
 pub(super) fn peer(
     target: &Target,
@@ -94,7 +101,7 @@ pub(super) fn peer(
         H2::Always => options.set_http_version(2, 2),
     }
     options.max_h2_streams = H2_UPSTREAM_STREAMS;
-    let connect = if timeouts.last { timeouts.connect } else { timeouts.connect.min(CONNECT_ATTEMPT_TIME) };
+    let connect = timeouts.until_connected();
     options.connection_timeout = Some(connect);
     options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
     options.write_timeout = Some(timeouts.send);

@@ -9,21 +9,20 @@ use super::authentication::external;
 use super::client_certificate;
 use super::client_guard;
 use super::context::RequestContext;
-use super::fields::Fields;
+use super::fields::PodHeader;
 use super::forwarded::{Forwarded, remove_spoofed};
 use super::header_actions::{Known, apply};
-use super::header_case;
 use super::unique_id::Identified;
 use crate::relay::MARK;
 use crate::server::Shared;
 use crate::trace::context::{TRACEPARENT, TRACESTATE};
 use crate::trailers::Trailers;
 use http::header::{CONNECTION, HOST, TE, TRAILER, UPGRADE};
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Version};
 use nearside_routing::Kind;
 use nearside_routing::header_value::Side;
 use pingora::Result;
-use pingora::http::RequestHeader;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,17 +32,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Pingora's, for a target that no request can have.
 pub(super) fn write(
     shared: &Shared,
-    client: &RequestHeader,
-    upstream: &mut RequestHeader,
+    client: &Parts,
+    upstream: &mut impl PodHeader,
     ctx: &mut RequestContext,
 ) -> Result<()> {
     if let Some(target) = &ctx.pod_target {
         // The host of HTTP/2 is a part of the target that is replaced.
-        let authority = upstream.uri.authority().filter(|_| !upstream.headers.contains_key(HOST));
-        if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        let authority = upstream.authority().filter(|_| !upstream.all().contains_key(HOST));
+        if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host).ok()) {
             upstream.set(&HOST, host);
         }
-        upstream.set_raw_path(target)?;
+        upstream.set_target(target)?;
     }
     let config = &shared.config.headers;
     upstream.remove(&MARK);
@@ -110,8 +109,8 @@ pub(super) fn write(
     if let Some(prefix) = ctx.forwarded_prefix.clone() {
         upstream.set(&X_FORWARDED_PREFIX, prefix);
     }
-    let http1 = upstream.version < Version::HTTP_2;
-    if http1 && to_pod.is_some_and(|to_pod| to_pod.close) && !upstream.headers.contains_key(UPGRADE) {
+    let http1 = upstream.version() < Version::HTTP_2;
+    if http1 && to_pod.is_some_and(|to_pod| to_pod.close) && !upstream.all().contains_key(UPGRADE) {
         upstream.set(&CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(trailers) = &ctx.trailers {
@@ -121,13 +120,13 @@ pub(super) fn write(
         apply(&policy.header_actions.request, Side::Request, known, upstream);
     }
     if http1 && to_pod.is_some_and(|to_pod| to_pod.adjust_case) {
-        header_case::adjust_request(&config.cased, upstream)?;
+        upstream.adjust_case(&config.cased)?;
     }
     Ok(())
 }
 
 /// What the proxy itself says of trailers, for the client's fields are for the proxy.
-fn write_trailers(trailers: &Trailers, http1: bool, upstream: &mut RequestHeader) {
+fn write_trailers(trailers: &Trailers, http1: bool, upstream: &mut impl PodHeader) {
     if trailers.wanted() {
         upstream.set(&TE, HeaderValue::from_static("trailers"));
         if http1 {
@@ -140,7 +139,7 @@ fn write_trailers(trailers: &Trailers, http1: bool, upstream: &mut RequestHeader
 }
 
 /// `:authority` or `Host` as the client wrote it.
-fn host(client: &RequestHeader) -> Vec<u8> {
+fn host(client: &Parts) -> Vec<u8> {
     let authority = client.uri.authority().map(|authority| authority.as_str().as_bytes());
     authority.or_else(|| client.headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default().to_vec()
 }

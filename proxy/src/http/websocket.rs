@@ -51,13 +51,13 @@ async fn attempt(
 ) -> Result<()> {
     let stream = match service.connector.new_stream(peer).await {
         Ok(stream) => stream,
-        Err(error) => return Err(service.fail_to_connect(session, peer, ctx, error.into_up())),
+        Err(error) => return Err(service.not_connected(error.into_up(), ctx)),
     };
     service.connected(false, ctx);
     let mut pod = HttpSession::new_with_options(stream, peer);
     let response = match ask(service, &mut pod, session, ctx).await {
         Ok(response) => response,
-        Err(error) => return Err(service.error_while_proxy(peer, session, error, ctx, false)),
+        Err(error) => return Err(service.failed(session, error, ctx, false)),
     };
     answer(service, pod, response, session, ctx).await
 }
@@ -73,13 +73,13 @@ async fn ask(
     let mut request = upgrade(session.req_header(), &key)?;
     service.upstream_request_filter(session, &mut request, ctx).await?;
     pod.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
-    let mut response = loop {
+    let response = loop {
         let response = pod.read_resp_header_parts().await.map_err(Error::into_up)?;
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
             break response;
         }
     };
-    service.upstream_response_filter(session, &mut response, ctx).await?;
+    service.judge_response(session, &response, ctx)?;
     let fault = match response.status {
         StatusCode::SWITCHING_PROTOCOLS if is_accepted(&response, &key) => None,
         StatusCode::SWITCHING_PROTOCOLS => Some("the pod switches to what was not asked for"),
@@ -102,7 +102,7 @@ async fn answer(
     ctx: &mut RequestContext,
 ) -> Result<()> {
     let upgraded = response.status == StatusCode::SWITCHING_PROTOCOLS;
-    service.response_filter(session, &mut response, ctx).await?;
+    service.write_response(session, &mut response, ctx)?;
     if upgraded {
         response.set_status(StatusCode::OK)?;
         for name in [&CONNECTION, &UPGRADE, &SEC_WEBSOCKET_ACCEPT, &CONTENT_LENGTH, &TRANSFER_ENCODING] {

@@ -239,6 +239,9 @@ async fn telling_pod() -> Scripted {
         // Ports of the moment.
         let differs = ["forwarded:", "x-forwarded-port:"];
         lines.retain(|line| !differs.iter().any(|name| line.to_ascii_lowercase().starts_with(name)));
+        // Only the order of fields of one name says anything (RFC 9110 §5.3).
+        let fields = lines.get_mut(1..).unwrap_or_default();
+        fields.sort_by_key(|line| line.split(':').next().unwrap_or_default().to_ascii_lowercase());
         let told = [lines.join("\n").as_bytes(), &body].concat();
         let path = header.split(' ').nth(1).unwrap_or_default();
         let fields = "X-Secret: of the pod\r\nX-Kept: yes\r\nContent-Type: text/plain\r\nETag: \"a\"";

@@ -16,7 +16,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::proxy::{ProxyHttp, Session};
+use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use std::future::{pending, ready};
 
@@ -32,13 +32,52 @@ pub(super) async fn exchange(
 ) -> Result<Option<Box<PodSocket>>> {
     write_header(service, &mut pod, session, ctx).await?;
     let unsent = write_body(service, &mut pod, session, ctx).await?;
+    read(service, pod, unsent, session, ctx).await
+}
+
+/// Gives the client what the pod answers to what it was asked. `unsent` is why it has not taken the request, where it has not.
+///
+/// # Errors
+/// What failed, marked with the side that did.
+pub(super) async fn read(
+    service: &HttpService,
+    mut pod: HttpSession,
+    unsent: Option<Box<Error>>,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Option<Box<PodSocket>>> {
     let response = match final_response(service, &mut pod, session, ctx).await {
         // A pod that does not take the request may have said why; if not, the first fault is the cause.
         Err(error) if *error.esource() == ErrorSource::Upstream => return Err(unsent.unwrap_or(error)),
         response => response?,
     };
-    let kept = answer(service, pod, response, session, ctx).await?;
-    Ok(kept.filter(|_| unsent.is_none()))
+    if let Some(length) = spliced::length(service, &pod, &response, session) {
+        let kept = Box::pin(spliced::answer(service, pod, response, length, session, ctx)).await?;
+        return Ok(kept.filter(|_| unsent.is_none()));
+    }
+    answer(&mut pod, response, session, ctx).await?;
+    Ok(kept(pod).await.filter(|_| unsent.is_none()))
+}
+
+/// The body of an answer, read part by part.
+pub(super) trait PodBody {
+    /// Whether nothing is left of it.
+    fn is_done(&mut self) -> bool;
+    /// The next part; `None` after the last one.
+    ///
+    /// # Errors
+    /// The pod breaks it off, or is silent for too long.
+    fn next(&mut self) -> impl Future<Output = Result<Option<&[u8]>>> + Send;
+}
+
+impl PodBody for HttpSession {
+    fn is_done(&mut self) -> bool {
+        self.is_body_done()
+    }
+
+    async fn next(&mut self) -> Result<Option<&[u8]>> {
+        self.read_body_ref().await.map_err(Error::into_up)
+    }
 }
 
 /// Sends the request's header. Gives the framing of what follows it.
@@ -49,7 +88,7 @@ pub(super) async fn write_header(
     ctx: &mut RequestContext,
 ) -> Result<Framing> {
     let mut request = request::of_client(session.req_header()).map_err(Error::into_down)?;
-    service.upstream_request_filter(session, &mut request, ctx).await?;
+    service.write_request(session.req_header(), &mut request, ctx)?;
     request::settle(&mut request, !session.as_downstream_mut().is_body_empty())?;
     let framing = Framing::of(&request.headers);
     pod.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
@@ -63,8 +102,8 @@ async fn write_body(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<Error>>> {
-    let mut body = session.as_downstream().get_retry_buffer();
-    service.request_body_filter(session, &mut body, true, ctx).await?;
+    let body = session.as_downstream().get_retry_buffer();
+    service.note_request_body(session, true, ctx)?;
     let sent = match &body {
         Some(body) => pod.write_body(body).await.map(drop),
         None => Ok(()),
@@ -104,16 +143,32 @@ pub(super) async fn prepare(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<ResponseHeader>>> {
-    service.upstream_response_filter(session, &mut response, ctx).await?;
+    if !response.status.is_informational() {
+        prepare_final(service, &mut response, empty, session, ctx).await?;
+        return Ok(Some(response));
+    }
+    service.judge_response(session, &response, ctx)?;
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         let fault = "the pod switches to what was not asked for";
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
     }
-    if response.status.is_informational() {
-        service.response_filter(session, &mut response, ctx).await?;
-        session.write_response_header(response, false).await.map_err(Error::into_down)?;
-        return Ok(None);
-    }
+    service.write_response(session, &mut response, ctx)?;
+    session.write_response_header(response, false).await.map_err(Error::into_down)?;
+    Ok(None)
+}
+
+/// Makes the header of an answer that is no interim one what the client is to get.
+///
+/// # Errors
+/// Another pod is to be asked, or the answer is to be replaced.
+pub(super) async fn prepare_final(
+    service: &HttpService,
+    response: &mut ResponseHeader,
+    empty: bool,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<()> {
+    service.judge_response(session, response, ctx)?;
     let bodiless = session.req_header().method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framed = response.headers.contains_key(TRANSFER_ENCODING) || response.headers.contains_key(CONTENT_LENGTH);
@@ -122,23 +177,21 @@ pub(super) async fn prepare(
         response.set_version(Version::HTTP_11);
         response.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
-    service.response_filter(session, &mut response, ctx).await?;
-    session.downstream_modules_ctx.response_header_filter(&mut response, empty).await?;
-    Ok(Some(response))
+    service.write_response(session, response, ctx)?;
+    session.downstream_modules_ctx.response_header_filter(response, empty).await
 }
 
 /// Gives the client the answer, whole.
-async fn answer(
-    service: &HttpService,
-    mut pod: HttpSession,
+///
+/// # Errors
+/// What failed, marked with the side that did.
+pub(super) async fn answer(
+    pod: &mut impl PodBody,
     response: Box<ResponseHeader>,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<Option<Box<PodSocket>>> {
-    if let Some(length) = spliced::length(service, &pod, &response, session) {
-        return spliced::answer(service, pod, response, length, session, ctx).await;
-    }
-    let empty = pod.is_body_done();
+) -> Result<()> {
+    let empty = pod.is_done();
     let hold = ctx.connection.as_ref().map(|connection| &connection.hold);
     // Where nothing is read of the client any more nothing would end a hold.
     if let (Some(hold), Some(client), false) = (hold, session.as_http1(), empty)
@@ -148,7 +201,7 @@ async fn answer(
     }
     let sent = match session.as_downstream_mut().write_response_header(response).await {
         Ok(()) if empty => Ok(()),
-        Ok(()) => copy(&mut pod, session).await,
+        Ok(()) => copy(pod, session).await,
         Err(error) => Err(error.into_down()),
     };
     hold.into_iter().for_each(Hold::end);
@@ -161,17 +214,16 @@ async fn answer(
         }
         return Err(error);
     }
-    end(session, empty).await?;
-    Ok(kept(pod).await)
+    end(session, empty).await
 }
 
 /// Passes the body on, part by part.
-async fn copy(pod: &mut HttpSession, session: &mut Session) -> Result<()> {
-    while !pod.is_body_done() {
+async fn copy(pod: &mut impl PodBody, session: &mut Session) -> Result<()> {
+    while !pod.is_done() {
         // While the pod has more to say nothing is asked of the client, and what waits for more goes on waiting.
         let part = tokio::select! {
             biased;
-            read = pod.read_body_ref() => read.map_err(Error::into_up)?,
+            read = pod.next() => read?,
             error = gone(session.as_downstream_mut()) => return Err(error),
         };
         let Some(part) = part else { break };
@@ -201,7 +253,7 @@ pub(super) async fn end(session: &mut Session, empty: bool) -> Result<()> {
 }
 
 /// Returns when the client has left, or says something that nobody asked for.
-async fn gone(client: &mut ServerSession) -> Box<Error> {
+pub(super) async fn gone(client: &mut ServerSession) -> Box<Error> {
     match client.read_body_or_idle(true).await {
         Err(error) => error.into_down(),
         // Only a request that has a body left to be read says anything here.

@@ -2,22 +2,24 @@
 //! still ours. One of the few modules that name Pingora types.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType, Result};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,28 +28,21 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct PodSocket {
     socket: Arc<TcpStream>,
+    /// What was read of it and is to be read again.
+    unread: Bytes,
 }
 
-/// Connects to the pod that a description names.
+/// Connects to a pod.
 ///
 /// # Errors
 /// The pod does not accept, or not in time.
-pub(super) async fn connect(peer: &HttpPeer) -> Result<PodSocket> {
-    let address = peer.address().as_inet();
-    let Some(address) = address else {
-        return Error::e_explain(ErrorType::InternalError, "a pod has an IP address");
-    };
-    let connecting = TcpStream::connect(address);
-    let connected = match peer.options.connection_timeout {
-        Some(limit) => match timeout(limit, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, format!("no answer within {limit:?}")),
-        },
-        None => connecting.await,
+pub(super) async fn connect(address: SocketAddr, limit: Duration) -> Result<PodSocket> {
+    let Ok(connected) = timeout(limit, TcpStream::connect(address)).await else {
+        return Error::e_explain(ErrorType::ConnectTimedout, format!("no answer within {limit:?}"));
     };
     let socket = connected.map_err(|error| Error::because(kind(&error), format!("connecting to {address}"), error))?;
     socket.set_nodelay(true).map_err(|error| Error::because(ErrorType::ConnectError, "on a socket to a pod", error))?;
-    Ok(PodSocket { socket: Arc::new(socket) })
+    Ok(PodSocket { socket: Arc::new(socket), unread: Bytes::new() })
 }
 
 /// What is left of a session whose answer is whole: the connection, where both sides leave it open.
@@ -78,6 +73,37 @@ impl PodSocket {
         Arc::clone(&self.socket)
     }
 
+    /// Lets the next reader begin with what was read already.
+    pub(super) fn unread(&mut self, read: Bytes) {
+        self.unread = read;
+    }
+
+    /// What the next reader would begin with, for one that reads from the socket.
+    pub(super) fn take_unread(&mut self) -> Bytes {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Sends all of something. `patience` is for each time that the pod takes nothing.
+    ///
+    /// # Errors
+    /// The pod takes it not, or not in time.
+    pub(super) async fn send(&self, mut bytes: &[u8], patience: Duration) -> Result<()> {
+        let failed = |error: io::Error| Error::because(ErrorType::WriteError, "a request to a pod", error);
+        while !bytes.is_empty() {
+            match self.socket.try_write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    match timeout(patience, self.socket.writable()).await {
+                        Ok(ready) => ready.map_err(failed)?,
+                        Err(_) => return Error::e_explain(ErrorType::WriteTimedout, "a request to a pod"),
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the pod has neither closed it nor said anything since the last answer.
     pub(super) fn is_usable(&self) -> bool {
         let mut byte = [0];
@@ -86,8 +112,13 @@ impl PodSocket {
 }
 
 impl AsyncRead for PodSocket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.remaining();
+        if !self.unread.is_empty() {
+            let again = self.unread.len().min(room);
+            buf.put_slice(&self.unread.split_to(again));
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let mut read = None;
             let tried = self.socket.try_io(Interest::READABLE, || {

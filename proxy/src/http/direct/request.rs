@@ -42,7 +42,7 @@ pub(super) fn settle(request: &mut RequestHeader, has_body: bool) -> Result<()> 
 }
 
 /// The fields that `Connection` names.
-fn nominated(client: &RequestHeader) -> Result<Vec<HeaderName>> {
+pub(super) fn nominated(client: &RequestHeader) -> Result<Vec<HeaderName>> {
     let mut names = Vec::new();
     let values = client.headers.get_all(CONNECTION).iter();
     for option in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
@@ -69,7 +69,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-const HOP_BY_HOP: [HeaderName; 10] = [
+/// The fields that are the business of one hop, beside those that `Connection` names.
+pub(super) const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     UPGRADE,
     TE,

@@ -68,9 +68,13 @@ pub(super) async fn answer(
     pod.respect_keepalive();
     let serves_on = pod.will_keepalive();
     let left = length.saturating_sub(pod.body_bytes_received() as u64);
-    let Ok(pod) = pod.into_inner().into_any().downcast::<PodSocket>() else {
+    let Ok(mut pod) = pod.into_inner().into_any().downcast::<PodSocket>() else {
         return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
     };
+    let unread = pod.take_unread();
+    write_all(client, &unread, stall).await?;
+    ctx.spliced += unread.len() as u64;
+    let left = left.saturating_sub(unread.len() as u64);
     let terms = Terms { length: Length::Exactly(left), silence, stall: Some(stall), pace: None };
     let moved = relay(pod.socket(), client, terms, service.shared.pipes(), |bytes| ctx.spliced += bytes).await;
     moved.map_err(fault)?;

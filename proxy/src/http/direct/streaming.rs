@@ -10,7 +10,7 @@ use crate::http::context::RequestContext;
 use bytes::Bytes;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::proxy::{ProxyHttp, Session};
+use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::io;
 use std::time::Duration;
@@ -126,13 +126,13 @@ impl Streaming {
     async fn take(
         &mut self,
         service: &HttpService,
-        mut part: Option<Bytes>,
+        part: Option<Bytes>,
         last: bool,
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<()> {
         let last = last || part.is_none();
-        service.request_body_filter(session, &mut part, last, ctx).await?;
+        service.note_request_body(session, last, ctx)?;
         self.read = last;
         self.upload.put(part, last);
         Ok(())
