@@ -35,6 +35,15 @@ struct LocalService {
     ports: Vec<Vec<LocalEndpoint>>,
 }
 
+impl LocalService {
+    fn meant_by<'b>(&'b self, backend: &'b WeightedBackend) -> impl Iterator<Item = Place<'b>> {
+        self.all.ports.iter().zip(&self.ports).flat_map(move |(port, endpoints)| {
+            let meant = endpoints.iter().filter(|local| port.is_meant(&backend.port, &local.endpoint));
+            meant.map(move |local| Place { service: self, port, local })
+        })
+    }
+}
+
 /// One endpoint of this node for one Service port.
 #[derive(Debug)]
 pub(crate) struct LocalEndpoint {
@@ -183,6 +192,10 @@ impl Backends {
         if let Some(place) = self.kept(demand, cookies) {
             return place.begin(true, limit).map_or_else(|| wait(&[place], true, limit), Picked::Target);
         }
+        // By far the most usual: there is nothing to choose.
+        if let Some(target) = self.only(demand).and_then(|place| place.begin(false, limit)) {
+            return Picked::Target(target);
+        }
         let (mut places, mut candidates) = self.candidates(demand);
         let mut choose = |candidates: &[Candidate]| choose(demand.method, candidates, &demand.balance.rotation, random);
         let Some(mut chosen) = choose(&candidates) else { return Picked::Nothing };
@@ -274,21 +287,28 @@ impl Backends {
         self.selected(backend).map(|place| (&place.service.key, place.local))
     }
 
+    /// The one endpoint that there is for a demand which nothing has gone wrong for.
+    fn only<'b>(&'b self, demand: &Demand<'b>) -> Option<Place<'b>> {
+        let mut weighted = demand.route.backends.iter().filter(|backend| backend.weight > 0);
+        let (Some(backend), None, true) = (weighted.next(), weighted.next(), demand.tried.is_empty()) else {
+            return None;
+        };
+        let mut places = self.places(backend);
+        places.next().filter(|_| places.next().is_none())
+    }
+
     fn places<'b>(&'b self, backend: &'b WeightedBackend) -> impl Iterator<Item = Place<'b>> {
+        let service = self.services.get(&backend.service).map(AsRef::as_ref);
         let is_ready = |place: &Place<'_>| place.local.endpoint.state == EndpointState::Ready;
-        let any_ready = self.selected(backend).any(|place| is_ready(&place));
-        self.selected(backend).filter(move |place| !any_ready || is_ready(place))
+        let any_ready = service.is_some_and(|service| service.meant_by(backend).any(|place| is_ready(&place)));
+        let meant = service.into_iter().flat_map(move |service| service.meant_by(backend));
+        meant.filter(move |place| !any_ready || is_ready(place))
     }
 
     /// The local endpoints that a backend means.
     fn selected<'b>(&'b self, backend: &'b WeightedBackend) -> impl Iterator<Item = Place<'b>> {
         let service = self.services.get(&backend.service).map(AsRef::as_ref);
-        service.into_iter().flat_map(move |service| {
-            service.all.ports.iter().zip(&service.ports).flat_map(move |(port, endpoints)| {
-                let meant = endpoints.iter().filter(|local| port.is_meant(&backend.port, &local.endpoint));
-                meant.map(move |local| Place { service, port, local })
-            })
-        })
+        service.into_iter().flat_map(move |service| service.meant_by(backend))
     }
 
     fn candidates<'b>(&'b self, demand: &Demand<'b>) -> (Vec<Place<'b>>, Vec<Candidate>) {

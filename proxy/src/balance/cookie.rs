@@ -72,7 +72,7 @@ impl AffinityCookie {
     /// The value of a `Set-Cookie` field that names an endpoint of this node.
     pub(crate) fn set(&self, value: &CookieValue) -> String {
         let home = self.home.map(|home| format!("-{home}")).unwrap_or_default();
-        format!("{}={}{home}{}", self.name, value.as_str(), self.attributes)
+        [&*self.name, "=", value.as_str(), &home, &*self.attributes].concat()
     }
 }
 

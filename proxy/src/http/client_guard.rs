@@ -84,8 +84,11 @@ fn has_subject(guard: &ClientGuard, presented: &Presented) -> bool {
 /// Removes what a client says of certificates in these fields, in any spelling, and says what was verified.
 pub(super) fn write(tls: &TlsConfig, shown: Option<&Shown>, header: &mut impl Fields) {
     if shown.is_some() || tls.header_filter {
-        let told: Vec<HeaderName> =
-            header.all().keys().filter(|name| name.as_str().replace('_', "-").starts_with(PREFIX)).cloned().collect();
+        let is_told = |name: &&HeaderName| {
+            let written = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+            name.as_str().len() >= PREFIX.len() && written.zip(PREFIX.bytes()).all(|(byte, known)| byte == known)
+        };
+        let told: Vec<HeaderName> = header.all().keys().filter(is_told).cloned().collect();
         told.iter().for_each(|name| header.remove(name));
     }
     let Some(shown) = shown else { return };

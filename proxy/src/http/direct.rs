@@ -20,8 +20,7 @@ mod upload;
 
 use super::HttpService;
 use super::context::RequestContext;
-use super::peer;
-use crate::backends::Target;
+use super::{peer, selection};
 use crate::limits::{CONNECT_TRIES, UPSTREAM_IDLE};
 use exchange::PodBody;
 use http::{Method, Version};
@@ -33,7 +32,6 @@ use pod::PodSocket;
 use pool::Pool;
 use small::Begun;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// What all exchanges share.
@@ -43,15 +41,9 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// A connection to an endpoint, and whether it was used before.
-    async fn connect(&self, target: &Target, limit: Duration) -> Result<(Box<PodSocket>, bool)> {
-        while let Some(idle) = self.pool.take(target.identity(), Instant::now()) {
-            if idle.is_usable() {
-                return Ok((idle, true));
-            }
-        }
-        // Rare, and not to take room in every request.
-        Ok((Box::new(Box::pin(pod::connect(target.address, limit)).await?), false))
+    /// An idle connection to an endpoint.
+    fn idle(&self, identity: u64) -> Option<Box<PodSocket>> {
+        std::iter::from_fn(|| self.pool.take(identity, Instant::now())).find(|idle| idle.is_usable())
     }
 
     /// Keeps a connection for the next exchange.
@@ -109,9 +101,15 @@ async fn attempt(
         return Error::e_explain(ErrorType::InternalError, "no endpoint was chosen");
     };
     let identity = target.identity();
-    let (socket, reused) = match service.direct.connect(target, timeouts.until_connected()).await {
-        Ok(connected) => connected,
-        Err(error) => return Err(service.not_connected(error.into_up(), ctx).into_up()),
+    let idle = service.direct.idle(identity);
+    let reused = idle.is_some();
+    let socket = match idle {
+        Some(idle) => idle,
+        // Rare, and not to take room in every request.
+        None => match Box::pin(pod::connect(target.address, timeouts.until_connected(selection::is_last(ctx)))).await {
+            Ok(connected) => Box::new(connected),
+            Err(error) => return Err(service.not_connected(error.into_up(), ctx).into_up()),
+        },
     };
     service.connected(reused, ctx);
     let exchanged = match (ctx.complete, &session.req_header().method) {

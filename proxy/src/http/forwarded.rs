@@ -67,8 +67,11 @@ impl Forwarded<'_> {
             _ => scheme,
         };
         let client = if policy == ForwardedHeaders::Append { self.peer } else { self.client };
-        let element = HeaderValue::from_bytes(&self.element(client, scheme));
-        let client = HeaderValue::from_str(&client.to_string());
+        let mut text = Vec::with_capacity(LONGEST_ADDRESS);
+        // Writing to a Vec does not fail.
+        let _ = write!(text, "{client}");
+        let element = HeaderValue::try_from(self.element(&text, client.is_ipv6(), scheme));
+        let client = HeaderValue::try_from(text);
         for (name, value) in [(X_FORWARDED_FOR, client), (FORWARDED, element)] {
             // An address is always a value, and the host was checked before it came here.
             let Ok(value) = value else { continue };
@@ -83,13 +86,12 @@ impl Forwarded<'_> {
 
     /// One element of `Forwarded`. A colon is no token character, so that IPv6 addresses and hosts with a port are quoted
     /// (RFC 7239 §4, §6).
-    fn element(&self, client: IpAddr, scheme: &str) -> Vec<u8> {
+    fn element(&self, client: &[u8], is_ipv6: bool, scheme: &str) -> Vec<u8> {
         let mut element = Vec::with_capacity(96);
-        // Writing to a Vec does not fail.
-        let _ = match client {
-            IpAddr::V4(client) => write!(element, "for={client}"),
-            IpAddr::V6(client) => write!(element, "for=\"[{client}]\""),
-        };
+        let (open, close): (&[u8], &[u8]) = if is_ipv6 { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+        for part in [open, client, close] {
+            element.extend_from_slice(part);
+        }
         if !self.host.is_empty() {
             let quoted = self.host.iter().any(|byte| !byte.is_ascii_alphanumeric() && !b"-._".contains(byte));
             let quote = if quoted { "\"" } else { "" };
@@ -123,6 +125,8 @@ fn is_spoofed(name: &HeaderName) -> bool {
     twin.starts_with("x-forwarded-") || twin.starts_with("x-ssl") || twin == FORWARDED.as_str()
 }
 
+/// Of an IPv6 address as text, in bytes.
+const LONGEST_ADDRESS: usize = 45;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");

@@ -45,24 +45,23 @@ pub(super) struct Timeouts {
     pub(super) read: Duration,
     /// To take a part of the request.
     pub(super) send: Duration,
-    /// Whether no other endpoint is left to try.
-    pub(super) last: bool,
 }
 
 impl Timeouts {
-    /// For the present attempt to connect.
-    pub(super) fn until_connected(&self) -> Duration {
-        if self.last { self.connect } else { self.connect.min(CONNECT_ATTEMPT_TIME) }
+    /// For one attempt to connect. `last` says that no other endpoint is left to try.
+    pub(super) fn until_connected(&self, last: bool) -> Duration {
+        if last { self.connect } else { self.connect.min(CONNECT_ATTEMPT_TIME) }
     }
 }
 
-/// Describes the connection.
+/// Describes the connection. `last` says that no other endpoint is left to try.
 pub(super) fn peer(
     target: &Target,
     route: &CompiledRoute,
     cas: &DestinationCas,
     request: &Request,
     timeouts: &Timeouts,
+    last: bool,
 ) -> HttpPeer {
     let backend = &route.policy.backend;
     let tls = is_tls(route, request.scheme);
@@ -101,7 +100,7 @@ pub(super) fn peer(
         H2::Always => options.set_http_version(2, 2),
     }
     options.max_h2_streams = H2_UPSTREAM_STREAMS;
-    let connect = timeouts.until_connected();
+    let connect = timeouts.until_connected(last);
     options.connection_timeout = Some(connect);
     options.total_connection_timeout = Some(if tls { connect + timeouts.connect } else { connect });
     options.write_timeout = Some(timeouts.send);

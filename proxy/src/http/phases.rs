@@ -49,14 +49,13 @@ impl HttpService {
             true => Box::pin(self.wait_for_room(session, ctx)).await?,
             false => Duration::ZERO,
         };
-        let last = selection::is_last(ctx);
         let Some(route) = &ctx.route else {
             return Error::e_explain(ErrorType::InternalError, "no route was chosen");
         };
         let Some(target) = &ctx.target else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
-        let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts, last);
+        let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts);
         let trailers = ctx.trailers.clone().filter(|_| !peer::is_only_http2(target, route, ctx.origin.scheme));
         ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers);
         ctx.connecting = Some(Instant::now());
@@ -118,7 +117,7 @@ impl HttpService {
             http2: self.shared.config.tls.http2,
             client: route.policy.proxy_protocol.and(ctx.connection.as_deref()).map(Connection::addresses),
         };
-        Ok(peer::peer(target, route, &state.destination_cas, &request, timeouts))
+        Ok(peer::peer(target, route, &state.destination_cas, &request, timeouts, selection::is_last(ctx)))
     }
 
     /// The endpoint of the context could not be connected to. The error says whether another one is to be asked.

@@ -117,8 +117,8 @@ fn choose<'v>(ctx: &mut RequestContext, cookies: impl Iterator<Item = &'v [u8]>)
 
 /// Whether no other endpoint would be tried after the present one.
 pub(super) fn is_last(ctx: &RequestContext) -> bool {
-    let mut tried = ctx.tried.clone();
-    tried.extend(ctx.target.iter().map(|target| target.address));
+    let tried: Vec<SocketAddr> =
+        ctx.tried.iter().copied().chain(ctx.target.iter().map(|target| target.address)).collect();
     !may_try_after(ctx, &tried)
 }
 

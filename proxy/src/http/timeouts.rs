@@ -9,15 +9,15 @@ use nearside_routing::policy::Policy;
 use nearside_routing::policy::timeouts::Timeouts;
 use std::sync::Arc;
 
-/// For one attempt. `last` says that no other endpoint is left to try.
-pub(super) fn of(router: &options::Timeouts, route: &Timeouts, last: bool) -> peer::Timeouts {
+/// For one attempt.
+pub(super) fn of(router: &options::Timeouts, route: &Timeouts) -> peer::Timeouts {
     let read = route.read.unwrap_or(router.read);
-    peer::Timeouts { connect: route.connect.unwrap_or(router.connect), read, send: route.send.unwrap_or(read), last }
+    peer::Timeouts { connect: route.connect.unwrap_or(router.connect), read, send: route.send.unwrap_or(read) }
 }
 
 /// For a request that another node answers, whose own proxy knows better when its pod is late.
 pub(super) fn relayed(router: &options::Timeouts, route: &Timeouts, upgrade: bool) -> peer::Timeouts {
-    let whole = of(router, route, true);
+    let whole = of(router, route);
     if upgrade { peer::Timeouts { read: route.tunnel.unwrap_or(router.tunnel), ..whole } } else { whole }
 }
 
