@@ -56,8 +56,9 @@ impl<'c> Outgoing<'c> {
         if !self.headers.contains_key(HOST) {
             self.headers.insert(HOST, HeaderValue::from_static(""));
         }
-        let framed = self.headers.contains_key(CONTENT_LENGTH) || self.headers.contains_key(TRANSFER_ENCODING);
-        if !body.is_empty() && !framed {
+        // Whatever was written, the pod is to find the end where it is: the next request follows at once.
+        self.headers.remove(TRANSFER_ENCODING);
+        if !body.is_empty() || self.headers.contains_key(CONTENT_LENGTH) {
             self.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let mut bytes = Vec::with_capacity(USUAL_BYTES + body.len());
@@ -189,5 +190,14 @@ mod tests {
         assert_eq!(built(&client(&[("host", "a")]), Some(b"/\r\nx: y")), None);
         let framed = built(&client(&[]), Some(b"/c")).unwrap();
         assert_eq!(framed, "GET /c HTTP/1.1\r\nhost: \r\ncontent-length: 4\r\n\r\nbody");
+        let client = client(&[("host", "a"), ("Content-Length", "4")]);
+        let mut outgoing = Outgoing::of(&client).unwrap();
+        outgoing.set(&CONTENT_LENGTH, HeaderValue::from_static("2"));
+        outgoing.set(&TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        let framed = String::from_utf8(outgoing.into_bytes(b"body").unwrap()).unwrap();
+        assert!(
+            framed.contains("Content-Length: 4\r\n") && !framed.to_lowercase().contains("transfer-encoding"),
+            "{framed}"
+        );
     }
 }
