@@ -1,6 +1,7 @@
 //! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. A sibling process could feed them
 //! over a socket here, and nothing else would change. Called by `main`.
 
+use crate::limits::{STATE_REST, STATE_REST_MOST};
 use crate::options::Config;
 use crate::state::{CurrentState, State, StateBuilder};
 use crate::tls::TlsMaterial;
@@ -8,6 +9,7 @@ use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::{EndpointSource, IndexConfig, Instance, Kind};
 use nearside_watch::{Selection, Snapshots, Source, snapshots};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -41,7 +43,7 @@ pub(crate) async fn follow(
                 None => continue,
             },
         };
-        let files = material.borrow_and_update().clone();
+        let (files, begin) = (material.borrow_and_update().clone(), Instant::now());
         let built = spawn_blocking(move || {
             let state = builder.build(snapshot, &files);
             (builder, state)
@@ -51,6 +53,8 @@ pub(crate) async fn follow(
                 builder = kept;
                 after(&state);
                 current.store(state);
+                // A change that comes alone is taken in at once; of those that come meanwhile only the last state is built.
+                tokio::time::sleep((begin.elapsed() * STATE_REST).min(STATE_REST_MOST)).await;
             }
             Err(error) => {
                 // The builder is lost with what it knew; the next snapshot is built from nothing.

@@ -5,11 +5,13 @@ mod check;
 mod checker;
 mod ejection;
 mod plan;
+mod planner;
 mod probe;
 
 pub(crate) use check::CheckKind;
 pub(crate) use checker::run;
 pub(crate) use plan::plan;
+pub(crate) use planner::keep_planned;
 
 use ejection::Ejection;
 use std::sync::atomic::{AtomicBool, Ordering};

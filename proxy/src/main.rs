@@ -164,10 +164,10 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut builder = fresh();
     let state = builder.build(first, &material);
     metrics.follow(&state);
-    let check_interval = config.check_interval;
-    let (plans, followed_plans) = watch::channel(health::plan(&state, check_interval));
+    let (plans, followed_plans) = watch::channel(health::plan(&state, config.check_interval));
     tokio::spawn(health::run(followed_plans, metrics.clone()));
     let current = CurrentState::new(state);
+    tokio::spawn(health::keep_planned(current.clone(), config.check_interval, plans));
 
     let mut bound = Listeners::default();
     let http = accept::bind(Scheme::Http, &config.http, config.ports.shared, &mut bound)?;
@@ -180,7 +180,6 @@ async fn run(config: Config) -> Result<(), Failure> {
     let after = move |state: &State| {
         seen.look(&state.snapshot);
         followed.follow(state);
-        plans.send_replace(health::plan(state, check_interval));
     };
     tokio::spawn(feed::follow(
         snapshots,

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use nearside_routing::{RouteTable, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// Everything that a decision is made from.
 #[derive(Debug)]
@@ -40,22 +41,31 @@ impl State {
 
 /// The pointer to the present state. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct CurrentState(Arc<ArcSwap<State>>);
+pub(crate) struct CurrentState {
+    pointer: Arc<ArcSwap<State>>,
+    replaced: watch::Sender<()>,
+}
 
 impl CurrentState {
     /// Starts with a state.
     pub(crate) fn new(state: State) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(state)))
+        Self { pointer: Arc::new(ArcSwap::from_pointee(state)), replaced: watch::Sender::new(()) }
     }
 
     /// Pins the present state.
     pub(crate) fn load(&self) -> Arc<State> {
-        self.0.load_full()
+        self.pointer.load_full()
     }
 
     /// Replaces it; who pinned the old one keeps it.
     pub(crate) fn store(&self, state: State) {
-        self.0.store(Arc::new(state));
+        self.pointer.store(Arc::new(state));
+        self.replaced.send_replace(());
+    }
+
+    /// Tells that there is another state, for those that need not see each of them.
+    pub(crate) fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 }
 

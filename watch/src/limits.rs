@@ -144,3 +144,8 @@ pub(crate) const LONGEST_SETTLE: Duration = Duration::from_millis(300);
 /// A file that changed this shortly before it was read is read again at the next scan: a second write within the
 /// granularity of the file system's clock would leave no trace in its metadata.
 pub(crate) const CLOCK_GRANULARITY: Duration = Duration::from_secs(1);
+/// Between two batches of changes that are taken into the index, in multiples of the time that the last one took: a flood of changes costs
+/// a part of a processor, not all of one.
+pub(crate) const BATCH_REST: u32 = 4;
+/// At most this long, so that the change after a large one is not late.
+pub(crate) const BATCH_REST_MOST: Duration = Duration::from_millis(20);

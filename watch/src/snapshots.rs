@@ -3,7 +3,7 @@
 
 use crate::backoff::Backoff;
 use crate::changes::{Trust, changes_into};
-use crate::limits::FOLLOWED_PATIENCE;
+use crate::limits::{BATCH_REST, BATCH_REST_MOST, FOLLOWED_PATIENCE};
 use crate::verdict_log::VerdictLog;
 use crate::{Change, IndexConfig, ObjectKey, Selection, Snapshot, Source, SyncState};
 use nearside_routing::Index;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Starts to read a source into an index. Must run on a Tokio runtime.
 pub fn snapshots(source: Source, selections: Vec<Selection>, config: IndexConfig) -> Snapshots {
@@ -89,6 +89,7 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
                     Vec::new()
                 }
             };
+            let begin = Instant::now();
             let taken = take(index, batch).await;
             let taken = match taken {
                 Ok((mut index, wanted)) => {
@@ -112,8 +113,12 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
                     break;
                 }
             }
+            // A change that comes alone is published at once; those that come meanwhile are taken together. First lists are not held up.
+            if changes.synced() {
+                sleep((begin.elapsed() * BATCH_REST).min(BATCH_REST_MOST)).await;
+            }
         }
-        tokio::time::sleep(backoff.next()).await;
+        sleep(backoff.next()).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which endpoints are checked: the serving state flows in, one check for each endpoint and kind flows out. An endpoint is
-//! checked where a route could ask another one instead. Pure; `main` makes a plan of each state.
+//! checked where a route could ask another one instead. Pure; `main` makes the first plan, `planner` the
+//! others.
 
 use super::check::CheckKind;
 use crate::backends::{LocalEndpoint, Tracked, is_h2c};
