@@ -62,6 +62,8 @@ pub(crate) enum Awaited {
     Header,
     /// The first byte of another request; there is time.
     NextRequest,
+    /// The end of the connection at most: the request is complete, and its answer is not. What comes belongs to the next request.
+    Nothing,
     /// Anything else, such as a request body.
     Other,
 }
@@ -72,6 +74,7 @@ impl HeaderWatch {
         match self.0.load(Ordering::Relaxed) {
             0 => Awaited::Header,
             1 => Awaited::NextRequest,
+            2 => Awaited::Nothing,
             _ => Awaited::Other,
         }
     }
@@ -81,7 +84,8 @@ impl HeaderWatch {
         let value = match awaited {
             Awaited::Header => 0,
             Awaited::NextRequest => 1,
-            Awaited::Other => 2,
+            Awaited::Nothing => 2,
+            Awaited::Other => 3,
         };
         self.0.store(value, Ordering::Relaxed);
     }

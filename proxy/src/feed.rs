@@ -1,13 +1,12 @@
 //! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. A sibling process could feed them
 //! over a socket here, and nothing else would change. Called by `main`.
 
-use crate::limits::{STATE_REST, STATE_REST_MOST};
 use crate::options::Config;
 use crate::state::{CurrentState, State, StateBuilder};
 use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::{EndpointSource, IndexConfig, Instance, Kind};
-use nearside_watch::{Selection, Snapshots, Source, snapshots};
+use nearside_watch::{Pace, Selection, Snapshots, Source, snapshots};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -35,6 +34,7 @@ pub(crate) async fn follow(
     current: CurrentState,
     after: impl Fn(&State) + Send,
 ) {
+    let mut pace = Pace::new(Instant::now());
     loop {
         let snapshot = tokio::select! {
             snapshot = snapshots.next() => snapshot,
@@ -53,8 +53,8 @@ pub(crate) async fn follow(
                 builder = kept;
                 after(&state);
                 current.store(state);
-                // A change that comes alone is taken in at once; of those that come meanwhile only the last state is built.
-                tokio::time::sleep((begin.elapsed() * STATE_REST).min(STATE_REST_MOST)).await;
+                // Of the snapshots of a flood that come meanwhile only the last one is built.
+                tokio::time::sleep(pace.rest(begin, Instant::now())).await;
             }
             Err(error) => {
                 // The builder is lost with what it knew; the next snapshot is built from nothing.

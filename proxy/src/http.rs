@@ -30,6 +30,7 @@ mod hash_key;
 mod header_actions;
 mod header_case;
 mod miss;
+mod old_clients;
 pub(crate) mod origin;
 mod peer;
 mod phases;
@@ -189,7 +190,10 @@ impl ProxyHttp for HttpService {
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
         ctx.connection = connection_of(session.digest()).cloned();
         if let Some(connection) = &ctx.connection {
-            connection.header.set(Awaited::Other);
+            // What comes after a request that is complete with its header is the next one.
+            let complete =
+                session.as_http1().is_some() && !session.is_upgrade_req() && session.as_mut().is_body_empty();
+            connection.header.set(if complete { Awaited::Nothing } else { Awaited::Other });
             ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
             ctx.timers.arrived = connection.arrival.take(session.req_header().version == Version::HTTP_2);
             if let Some(http1) = session.as_http1() {
@@ -239,6 +243,13 @@ impl ProxyHttp for HttpService {
             }
             None => {
                 ctx.complete = ctx.upgrade || body::gather(session, self.shared.timeouts().client).await?;
+                if ctx.complete
+                    && !ctx.upgrade
+                    && session.as_http1().is_some()
+                    && let Some(connection) = &ctx.connection
+                {
+                    connection.header.set(Awaited::Nothing);
+                }
                 direct::serve(self, session, ctx).await
             }
         }

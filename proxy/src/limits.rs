@@ -154,11 +154,8 @@ pub(crate) const CHECK_TIME: Duration = Duration::from_secs(5);
 pub(crate) const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
 /// Between two plans of checks, in multiples of the time that the last one took.
 pub(crate) const PLAN_REST: u32 = 9;
-/// Between two states of the table, in multiples of the time that the last one took: a flood of changes leaves most of a processor to
-/// requests.
-pub(crate) const STATE_REST: u32 = 4;
-/// At most this long, so that the change after a large one is not late.
-pub(crate) const STATE_REST_MOST: Duration = Duration::from_millis(50);
+/// At most this long, so that a pod is checked soon.
+pub(crate) const PLAN_REST_MOST: Duration = Duration::from_secs(1);
 /// Checks that are planned, over all pods and kinds of checks. More: the pods count as up.
 pub(crate) const CHECKS: usize = 4096;
 /// Checks that are done at the same time. More: they wait.

@@ -17,6 +17,7 @@ mod last_known;
 mod limits;
 mod manifests;
 mod merge;
+mod pace;
 mod reading;
 pub mod sealed;
 mod selection;
@@ -33,6 +34,7 @@ pub use last_known::{SnapshotArguments, SnapshotError, SnapshotProblem, Snapshot
 pub use manifests::{ManifestPart, manifest_parts};
 pub use merge::Standing;
 pub use nearside_routing::{Change, IndexConfig, Kind, Object, ObjectKey, Snapshot};
+pub use pace::Pace;
 pub use reading::{Reading, ReadingError, read_once};
 pub use selection::Selection;
 pub use snapshots::{Snapshots, snapshots};

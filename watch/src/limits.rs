@@ -144,8 +144,9 @@ pub(crate) const LONGEST_SETTLE: Duration = Duration::from_millis(300);
 /// A file that changed this shortly before it was read is read again at the next scan: a second write within the
 /// granularity of the file system's clock would leave no trace in its metadata.
 pub(crate) const CLOCK_GRANULARITY: Duration = Duration::from_secs(1);
-/// Between two batches of changes that are taken into the index, in multiples of the time that the last one took: a flood of changes costs
-/// a part of a processor, not all of one.
-pub(crate) const BATCH_REST: u32 = 4;
-/// At most this long, so that the change after a large one is not late.
-pub(crate) const BATCH_REST_MOST: Duration = Duration::from_millis(20);
+/// In a flood of changes one part in so many of the time is used to take them in: it costs a part of a processor, not all of one.
+pub(crate) const FLOOD_SHARE: u32 = 5;
+/// Work on changes that may be done without a rest: that of many single ones.
+pub(crate) const FLOOD_BURST: Duration = Duration::from_millis(20);
+/// So much later, at most, a change is taken in that comes in a flood.
+pub(crate) const LONGEST_REST: Duration = Duration::from_millis(40);

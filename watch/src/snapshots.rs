@@ -3,7 +3,8 @@
 
 use crate::backoff::Backoff;
 use crate::changes::{Trust, changes_into};
-use crate::limits::{BATCH_REST, BATCH_REST_MOST, FOLLOWED_PATIENCE};
+use crate::limits::FOLLOWED_PATIENCE;
+use crate::pace::Pace;
 use crate::verdict_log::VerdictLog;
 use crate::{Change, IndexConfig, ObjectKey, Selection, Snapshot, Source, SyncState};
 use nearside_routing::Index;
@@ -73,6 +74,7 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
         let mut index = Index::new(config.clone());
         // Until when what is new waits for the objects that it names; `None` where there is nothing to wait for.
         let mut held: Option<Instant> = None;
+        let mut pace = Pace::new(Instant::now().into_std());
         loop {
             let next = match held {
                 Some(until) => timeout_at(until, changes.next()).await.ok(),
@@ -113,9 +115,9 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
                     break;
                 }
             }
-            // A change that comes alone is published at once; those that come meanwhile are taken together. First lists are not held up.
+            // Those of a flood that come meanwhile are taken together. First lists are not held up.
             if changes.synced() {
-                sleep((begin.elapsed() * BATCH_REST).min(BATCH_REST_MOST)).await;
+                sleep(pace.rest(begin.into_std(), Instant::now().into_std())).await;
             }
         }
         sleep(backoff.next()).await;

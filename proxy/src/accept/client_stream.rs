@@ -132,6 +132,10 @@ impl AsyncRead for ClientStream {
             let count = this.first.len().min(buf.remaining());
             buf.put_slice(&this.first[..count]);
             this.first.advance(count);
+            // The rest of the header has mostly come as well; what is wrong with the socket is said next time.
+            if this.first.is_empty() && buf.remaining() > 0 {
+                drop(this.socket.try_read_buf(buf));
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -143,11 +147,12 @@ impl AsyncRead for ClientStream {
             Poll::Pending => false,
         };
         let awaited = this.connection.header.awaited();
-        if awaited != Awaited::Other && read.is_ready() && buf.filled().len() > before {
+        let of_header = matches!(awaited, Awaited::Header | Awaited::NextRequest);
+        if of_header && read.is_ready() && buf.filled().len() > before {
             this.connection.arrival.begin();
         }
         match awaited {
-            Awaited::Other => this.header.clear(),
+            Awaited::Nothing | Awaited::Other => this.header.clear(),
             Awaited::Header => {
                 if !this.header.is_set() {
                     this.header.set(this.header_time);

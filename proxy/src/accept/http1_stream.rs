@@ -2,6 +2,10 @@
 //! connection's [`TrailerWatch`](crate::trailers::TrailerWatch), which takes trailers out and puts trailers in. One of the few
 //! modules that name Pingora types.
 //!
+//! Requests are kept apart here: Pingora gets no byte after a header until something of its request is awaited, and none after a request
+//! that is complete until the next one is. So requests that are sent without waiting for answers (pipelining, RFC 9112 §9.3.2) are
+//! served one after another.
+//!
 //! While the connection's [`Hold`](crate::connection::Hold) is on, small writes wait for what follows: a header and a short body leave in
 //! one packet and one TLS record. They leave with a write that is too large to wait, with the flush after the hold, and at the
 //! latest when anything is awaited of the client.
@@ -30,6 +34,10 @@ pub(super) struct Http1Stream<S> {
     connection: Arc<Connection>,
     /// Written, and not sent yet.
     held: Vec<u8>,
+    /// Read, and not awaited yet.
+    early: Vec<u8>,
+    /// How much of the end of a header was seen last.
+    ending: usize,
 }
 
 /// The socket of a client over HTTP/1 without TLS, where everything that was written is on its way.
@@ -41,7 +49,7 @@ pub(crate) fn plain_socket(stream: &Stream) -> Option<&TcpStream> {
 impl<S: IO> Http1Stream<S> {
     /// On top of the client's stream.
     pub(super) fn new(below: S, connection: Arc<Connection>) -> Self {
-        Self { below, connection, held: Vec::new() }
+        Self { below, connection, held: Vec::new(), early: Vec::new(), ending: 0 }
     }
 
     fn holds(&self, more: usize) -> bool {
@@ -58,6 +66,21 @@ impl<S: IO> Http1Stream<S> {
             self.left(written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives what came too early.
+    fn take_early(&mut self, buf: &mut ReadBuf<'_>, awaited: Awaited) {
+        let count = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..count]);
+        if count == self.early.len() {
+            self.early = Vec::new();
+        } else {
+            self.early.drain(..count);
+        }
+        if awaited == Awaited::NextRequest {
+            self.connection.arrival.begin();
+            self.connection.header.set(Awaited::Header);
+        }
     }
 
     /// So many bytes are sent.
@@ -80,12 +103,39 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
                 sent?;
             }
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.below).poll_read(cx, buf))?;
-        let read = &buf.filled()[before..];
-        match this.connection.header.awaited() {
-            Awaited::Header | Awaited::NextRequest => this.connection.trailers.header_came(read),
-            Awaited::Other => this.connection.trailers.body_came(read)?,
+        let (before, awaited) = (buf.filled().len(), this.connection.header.awaited());
+        if awaited == Awaited::Nothing && !this.early.is_empty() {
+            // Whoever wants to know whether the client is there is told that it is.
+            return Poll::Pending;
+        }
+        if this.early.is_empty() {
+            ready!(Pin::new(&mut this.below).poll_read(cx, buf))?;
+        } else {
+            this.take_early(buf, awaited);
+        }
+        match awaited {
+            Awaited::Nothing if buf.filled().len() > before => {
+                this.early.extend_from_slice(&buf.filled()[before..]);
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
+            Awaited::Nothing => {}
+            Awaited::Header | Awaited::NextRequest => {
+                if awaited == Awaited::NextRequest {
+                    this.ending = 0;
+                }
+                let read = &buf.filled()[before..];
+                if let Some(end) = end_of_header(&mut this.ending, read) {
+                    // What could not be taken before comes after it.
+                    this.early.splice(..0, read[end..].iter().copied());
+                    buf.set_filled(before + end);
+                }
+                this.connection.trailers.header_came(&buf.filled()[before..]);
+            }
+            Awaited::Other => {
+                this.ending = 0;
+                this.connection.trailers.body_came(&buf.filled()[before..])?;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -201,5 +251,50 @@ impl<S: IO> GetProxyDigest for Http1Stream<S> {
 impl<S: IO> GetSocketDigest for Http1Stream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.below.get_socket_digest()
+    }
+}
+
+/// Where the header ends that `bytes` are the next part of. `seen` is how much of its end came just before.
+fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        if *seen == 0 {
+            at += bytes.get(at..)?.iter().position(|byte| *byte == b'\r')?;
+        }
+        *seen = match bytes.get(at)? {
+            b'\r' if *seen == 2 => 3,
+            b'\r' => 1,
+            b'\n' if *seen == 1 || *seen == 3 => *seen + 1,
+            _ => 0,
+        };
+        at += 1;
+        if *seen == 4 {
+            *seen = 0;
+            return Some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However a header is cut into parts, it ends where its empty line does.
+        #[test]
+        fn a_header_ends_after_its_empty_line_in_whatever_parts_it_comes(
+            text in "[\r\na]{0,40}",
+            cuts in proptest::collection::vec(0_usize..40, 0..5),
+        ) {
+            let expected = text.find("\r\n\r\n").map(|at| at + 4);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
+            cuts.sort_unstable();
+            let mut seen = 0;
+            let found = cuts.windows(2).find_map(|cut| {
+                Some(cut[0] + end_of_header(&mut seen, &text.as_bytes()[cut[0]..cut[1]])?)
+            });
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! by `main`.
 
 use super::plan::{Plan, plan};
-use crate::limits::PLAN_REST;
+use crate::limits::{PLAN_REST, PLAN_REST_MOST};
 use crate::state::CurrentState;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ pub(crate) async fn keep_planned(current: CurrentState, interval: Duration, plan
             Ok(plan) => drop(plans.send_replace(plan)),
             Err(error) => tracing::error!(%error, "the checks of pods stay as they were planned last"),
         }
-        tokio::time::sleep(begin.elapsed() * PLAN_REST).await;
+        tokio::time::sleep((begin.elapsed() * PLAN_REST).min(PLAN_REST_MOST)).await;
         if replaced.changed().await.is_err() {
             return;
         }

@@ -8,8 +8,8 @@ use super::context::RequestContext;
 use super::fields::PodHeader;
 use super::selection::{self, Choice};
 use super::{
-    affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, peer, queue, relay, response_rewrite,
-    retry, timeouts, upstream_header,
+    affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, old_clients, peer, queue, relay,
+    response_rewrite, retry, timeouts, upstream_header,
 };
 use crate::connection::Connection;
 use crate::metrics::{Exchanging, QueueEnd};
@@ -238,6 +238,9 @@ impl HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if !response.status.is_informational() {
+            old_clients::frame(session, response)?;
+        }
         if ctx.relay.is_some() {
             // The other proxy has made it what it is to be.
             if !response.status.is_informational() {

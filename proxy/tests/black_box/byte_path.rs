@@ -1,21 +1,24 @@
 //! The bytes themselves: what a pod sends is what its client gets, and the other way round, whatever way they take through the
 //! proxy, at every length around the thresholds, and whoever breaks off. The ways differ in nothing that can be seen.
 
+mod clients;
+
 use super::support::bytes_pod::bytes_pod;
-use super::support::client::connect_tls;
 use super::support::manifests::{annotated, pod, route, service};
 use super::support::pods::{Scripted, read_header};
-use super::support::wire::{Numbers, ask, bytes, read_body, read_head, upload};
+use super::support::wire::{Numbers, ask, bytes, read_body, read_head};
 use super::support::{Manifests, PATIENCE, Proxy, eventually, get, wanted_requests};
+pub(super) use clients::connect;
+use clients::{Client, Transport};
 use nearside_loadtest::certificates::TestCa;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-const HOST: &str = "web.example.com";
+pub(super) const HOST: &str = "web.example.com";
 
 /// Of how many random sizes bodies are of each framing.
 fn sizes() -> usize {
@@ -23,48 +26,35 @@ fn sizes() -> usize {
 }
 
 /// The ways that bytes can take.
-const WAYS: [&[&str]; 3] = [&[], &["--splice=false"], &["--fast-path=false"]];
-
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+pub(super) const WAYS: [&[&str]; 3] = [&[], &["--splice=false"], &["--fast-path=false"]];
 
 /// A Route that is served with and without TLS, and a pod behind it.
-fn objects(ca: &TestCa, scripted: &Scripted) -> [Value; 3] {
+pub(super) fn objects(ca: &TestCa, scripted: &Scripted) -> [Value; 3] {
     let identity = ca.identity(&[HOST]).unwrap();
     let tls = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
                       "insecureEdgeTerminationPolicy": "Allow" });
     [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", scripted.address)]
 }
 
-async fn connect(proxy: &Proxy, ca: &TestCa, over_tls: bool) -> Box<dyn Wire> {
-    match over_tls {
-        true => Box::new(connect_tls(proxy.https, ca, HOST, &["http/1.1"]).await.unwrap()),
-        false => Box::new(TcpStream::connect(proxy.http).await.unwrap()),
-    }
-}
-
 #[tokio::test]
 async fn bodies_of_every_size_and_framing_arrive_as_they_were_sent() {
     let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
     let manifests = Manifests::with(&objects(&ca, &scripted));
-    let turns = [3, 1].map(|share| sizes() * share);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
-        for over_tls in [false, true] {
-            let mut client = connect(&proxy, &ca, over_tls).await;
+        for transport in Transport::ALL {
+            let mut client = Client::connect(&proxy, &ca, transport).await;
             let mut numbers = Numbers(7);
-            for turn in 0..turns[usize::from(over_tls)] {
+            for turn in 0..sizes() * 3 {
                 let (size, piece) = (numbers.size(), numbers.size().max(200));
                 let framing = ["length", "chunked", "close"][turn % 3];
-                let request = format!("GET /{framing}/{size}/{piece} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-                let (header, body) = ask(&mut client, request.as_bytes()).await;
-                assert!(body == bytes(size), "{flags:?} {framing} {size} in {piece}: {} came, {header}", body.len());
+                let body = client.download(&format!("/{framing}/{size}/{piece}")).await;
+                let came = body.len();
+                assert!(body == bytes(size), "{flags:?} {transport:?} {framing} {size} in {piece}: {came} came");
             }
         }
-        eventually("the log tells the bytes", || async {
-            (proxy.access_text().len() == turns[0] + turns[1]).then_some(())
-        })
-        .await;
+        eventually("the log tells the bytes", || async { (proxy.access_text().len() == sizes() * 9).then_some(()) })
+            .await;
         assert!(proxy.access_log().iter().all(|line| line["status"] == 200));
     }
 }
@@ -75,15 +65,14 @@ async fn requests_of_every_size_and_framing_arrive_as_they_were_sent() {
     let manifests = Manifests::with(&objects(&ca, &scripted));
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
-        for over_tls in [false, true] {
-            let mut client = connect(&proxy, &ca, over_tls).await;
+        for transport in Transport::ALL {
+            let mut client = Client::connect(&proxy, &ca, transport).await;
             let mut numbers = Numbers(11);
-            for turn in 0..if over_tls { sizes() * 2 / 3 } else { sizes() * 2 } {
+            for turn in 0..sizes() * 2 {
                 let (size, piece) = (numbers.size() / 2, numbers.size().max(200));
-                let body = bytes(size);
-                let request = upload(HOST, &body, (turn % 2 == 1).then_some(piece));
-                let (_, mirrored) = ask(&mut client, &request).await;
-                assert!(mirrored == body, "{flags:?} {size} in {piece}: {} came", mirrored.len());
+                let mirrored = client.upload(bytes(size), (turn % 2 == 1).then_some(piece)).await;
+                let came = mirrored.len();
+                assert!(mirrored == bytes(size), "{flags:?} {transport:?} {size} in {piece}: {came} came");
             }
         }
     }

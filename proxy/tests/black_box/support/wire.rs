@@ -22,7 +22,9 @@ impl Numbers {
 
     /// Around a threshold, or anywhere below one.
     pub(crate) fn size(&mut self) -> usize {
-        let threshold = THRESHOLDS[self.below(THRESHOLDS.len())];
+        // The largest ones more rarely: most of the time would be theirs.
+        let count = if self.below(4) == 0 { THRESHOLDS.len() } else { THRESHOLDS.len() - 2 };
+        let threshold = THRESHOLDS[self.below(count)];
         let random = self.next() as usize;
         match random % 3 {
             0 => (threshold + random % 9).saturating_sub(4),
