@@ -11,7 +11,7 @@ use super::{
     affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, old_clients, peer, queue, relay,
     response_rewrite, retry, timeouts, upstream_header,
 };
-use crate::connection::Connection;
+use crate::connection::{Awaited, Connection};
 use crate::metrics::{Exchanging, QueueEnd};
 use http::header::{ALT_SVC, SERVER};
 use http::request::Parts;
@@ -189,8 +189,13 @@ impl HttpService {
     /// # Errors
     /// It is larger than the route allows.
     pub(super) fn note_request_body(&self, session: &Session, end: bool, ctx: &RequestContext) -> Result<()> {
-        if end && let Some(exchange) = &ctx.exchange {
-            exchange.request_sent();
+        if end {
+            if let Some(exchange) = &ctx.exchange {
+                exchange.request_sent();
+            }
+            if let (Some(connection), Some(_), false) = (&ctx.connection, session.as_http1(), ctx.upgrade) {
+                connection.header.set(Awaited::Nothing);
+            }
         }
         match &ctx.route {
             Some(route) if !ctx.upgrade => body::check_size(session.body_bytes_read(), route.policy.body.largest),
