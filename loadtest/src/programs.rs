@@ -3,7 +3,7 @@
 
 use crate::lab::Place;
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -199,16 +199,33 @@ impl Program {
 
     /// Sends SIGKILL and waits for the end: no goodbye to anyone.
     pub async fn kill(mut self) {
-        self.signal(Signal::KILL);
+        self.kill_group();
         let _ = self.child.wait().await;
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+        if let Some(pid) = self.pid() {
             // Gone already is what every signal sent here wants in the end.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// Kills it with the processes that it has started: those of nginx outlive their master.
+    fn kill_group(&self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill_group();
     }
 }
 
