@@ -188,6 +188,12 @@ pub(crate) const PIPE_BUDGET: usize = 32 * 1024 * 1024;
 pub(crate) const PIPES: usize = 64;
 /// Bytes that a transfer moves before others get their turn.
 pub(crate) const TRANSFER_TURN: u64 = 4 * 1024 * 1024;
+/// Bytes that the source of a large transfer gathers before they are moved, once as many have passed.
+pub(crate) const GATHERED: u64 = 1024 * 1024;
+/// For how long it does. Longer: what is there is moved.
+pub(crate) const GATHERING_TIME: Duration = Duration::from_millis(5);
+/// Bytes that came at once from a source that may gather. Less: it is slow, and wakes with the first byte.
+pub(crate) const GATHERING_LEAST: u64 = 32 * 1024;
 /// Bytes of the buffer of each direction of a passed-through connection that is copied.
 pub(crate) const TUNNEL_BUFFER: usize = 64 * 1024;
 /// Bytes of one part on its way through a tunnel over HTTP/2; each direction holds two of them.

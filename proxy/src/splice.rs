@@ -5,6 +5,7 @@
 //! that waits holds no pipe at all: a few pipes serve any number of transfers.
 
 mod counts;
+mod gathering;
 mod pool;
 mod relay;
 mod vessel;

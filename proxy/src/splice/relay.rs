@@ -1,8 +1,9 @@
 //! One direction of a transfer: fetches from the source what the sink has room for, and hands it over, until all is moved. The
 //! sockets stay with the caller. A future that is dropped leaves nothing behind: what is on its way then is closed with its pipe.
 
+use super::gathering::Gathering;
 use super::pool::PipePool;
-use super::vessel::Vessel;
+use super::vessel::{Asked, Vessel};
 use crate::limits::TRANSFER_TURN;
 use crate::rate::pace::Pace;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -94,15 +95,21 @@ pub(crate) async fn relay(
     pipes: &PipePool,
     mut moved: impl FnMut(u64),
 ) -> Result<u64, RelayError> {
-    let mut transfer = Transfer { from, to, pipes, corked: false, unpiped: false };
-    let (mut total, mut turn) = (0, 0);
+    let gathering = Gathering::new(from);
+    let mut transfer = Transfer { from, to, pipes, gathering, corked: false, unpiped: false };
+    let (mut total, mut turn, mut lot) = (0, 0, 0);
     loop {
         let left = match terms.length {
             Length::Exactly(length) => length - total,
             Length::UntilEnd => u64::MAX,
         };
         if left == 0 {
+            transfer.gathering.stop();
             return Ok(total);
+        }
+        // Whoever speaks through a tunnel may wait for the answer to the last few bytes.
+        if terms.length != Length::UntilEnd && terms.pace.is_none() {
+            transfer.gathering.settle(lot, total, left);
         }
         let room = transfer.room(terms.stall).await?;
         let allowed = allowance(&mut terms.pace).await;
@@ -124,6 +131,7 @@ pub(crate) async fn relay(
         if let Some(pace) = &mut terms.pace {
             pace.spend(taken);
         }
+        lot = taken;
         turn += taken;
         if turn >= TRANSFER_TURN {
             turn = 0;
@@ -146,6 +154,7 @@ struct Transfer<'t> {
     from: &'t TcpStream,
     to: &'t TcpStream,
     pipes: &'t PipePool,
+    gathering: Gathering<'t>,
     /// The kernel was told that more follows at once, and may hold back the last bytes.
     corked: bool,
     /// The kernel takes no bytes of this source into a pipe.
@@ -180,9 +189,10 @@ impl Transfer<'_> {
     /// Waits until the source has something, and takes it; `None` is the end of the source.
     async fn fetch(&mut self, most: u64, silence: Option<Duration>) -> Result<Option<Lot>, RelayError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut asked = Asked::WhenReady;
         loop {
             let mut vessel = if self.unpiped { Vessel::memory() } else { Vessel::new(self.pipes) };
-            match vessel.fill(self.from, most) {
+            match vessel.fill(self.from, most, asked) {
                 Ok(0) => return Ok(None),
                 Ok(taken) => {
                     let full = taken == most.min(vessel.capacity());
@@ -191,7 +201,10 @@ impl Transfer<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(vessel);
                     self.uncork();
-                    self.readable(silence).await?;
+                    if asked == Asked::Anyway {
+                        self.gathering.stop();
+                    }
+                    asked = self.readable(silence).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput && !self.unpiped => self.unpiped = true,
                 Err(error) => return Err(RelayError::Source(error)),
@@ -227,10 +240,11 @@ impl Transfer<'_> {
         }
     }
 
-    async fn readable(&self, silence: Option<Duration>) -> Result<(), RelayError> {
-        if silence.is_none() {
+    async fn readable(&self, silence: Option<Duration>) -> Result<Asked, RelayError> {
+        let gathering = self.gathering.patience();
+        if silence.is_none() && gathering.is_none() {
             // Whoever has taken everything and left is noticed, if at all, by those who watch.
-            return self.from.readable().await.map_err(RelayError::Source);
+            return self.from.readable().await.map(|()| Asked::WhenReady).map_err(RelayError::Source);
         }
         let either = async {
             tokio::select! {
@@ -240,9 +254,10 @@ impl Transfer<'_> {
                 broken = self.to.ready(Interest::ERROR) => Err(RelayError::Sink(self.fault(broken.err()))),
             }
         };
-        match within(silence, either).await {
-            Ok(ready) => ready,
-            Err(silence) => Err(RelayError::Silent(silence)),
+        match (within(gathering.or(silence), either).await, gathering) {
+            (Ok(ready), _) => ready.map(|()| Asked::WhenReady),
+            (Err(_), Some(_)) => Ok(Asked::Anyway),
+            (Err(silence), None) => Err(RelayError::Silent(silence)),
         }
     }
 

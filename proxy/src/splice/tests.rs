@@ -64,6 +64,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let length = prop_oneof![
         0..100usize,
         0..2_000_000usize,
+        2_500_000..5_000_000usize,
         around(4096),
         around(16 * 1024),
         around(64 * 1024),
@@ -302,4 +303,33 @@ async fn the_last_bytes_before_a_pause_are_not_held_back() {
         assert!(came == sent);
     }
     relaying.abort();
+}
+
+#[tokio::test]
+async fn what_a_source_gathers_is_waited_for_by_nobody() {
+    let (source, mut pod, sink, mut client) = path().await;
+    let pipes = pool(1024 * 1024);
+    // Enough for the source to gather, and then pauses of which each lasts until everything before it has come.
+    let pieces = [6_000_000, 1, 70_000, 2_000_000, 10_000];
+    let sent = bytes(pieces.iter().sum(), 5);
+    let terms =
+        Terms { length: Length::Exactly(sent.len() as u64), silence: Some(Duration::from_secs(3600)), ..PATIENT };
+    let relaying = async {
+        assert_eq!(relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap(), sent.len() as u64);
+        // The next answer on the same connection may be short.
+        assert_eq!(source.peek(&mut [0; 10]).await.unwrap(), 1);
+    };
+    let speaking = async {
+        let mut came = vec![0; sent.len()];
+        let mut at = 0;
+        for piece in pieces {
+            let end = at + piece;
+            let (written, read) = tokio::join!(pod.write_all(&sent[at..end]), client.read_exact(&mut came[at..end]));
+            assert!(written.is_ok() && read.is_ok());
+            at = end;
+        }
+        assert!(came == sent);
+        pod.write_all(b"!").await.unwrap();
+    };
+    tokio::join!(relaying, speaking);
 }

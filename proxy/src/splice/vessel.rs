@@ -19,6 +19,13 @@ pub(super) enum Vessel {
     Memory(Vec<u8>, usize),
 }
 
+/// Whether a source is asked for bytes that it did not tell of; memory takes what it tells of alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    WhenReady,
+    Anyway,
+}
+
 impl Vessel {
     /// An empty one.
     pub(super) fn new(pipes: &PipePool) -> Self {
@@ -51,14 +58,16 @@ impl Vessel {
     /// # Errors
     /// `WouldBlock` where the source has nothing now, and what the kernel says of the source; `InvalidInput` where the kernel cannot
     /// take bytes of such a source into a pipe.
-    pub(super) fn fill(&mut self, from: &TcpStream, most: usize) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, from: &TcpStream, most: usize, asked: Asked) -> io::Result<usize> {
         let most = most.min(self.capacity());
         match self {
             Self::Pipe(pipe) => {
-                let taken = from.try_io(Interest::READABLE, || {
-                    let entrance = pipe.entrance().ok_or(io::ErrorKind::InvalidInput)?;
-                    retried(|| splice(from, None, entrance, None, most, FLAGS))
-                })?;
+                let entrance = pipe.entrance().ok_or(io::ErrorKind::InvalidInput)?;
+                let take = || retried(|| splice(from, None, entrance, None, most, FLAGS));
+                let taken = match asked {
+                    Asked::WhenReady => from.try_io(Interest::READABLE, take),
+                    Asked::Anyway => take(),
+                }?;
                 pipe.held += taken;
                 Ok(taken)
             }
