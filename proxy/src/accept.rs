@@ -11,6 +11,7 @@ mod passthrough;
 mod preface;
 mod proxy_header;
 mod requests;
+mod tls_stream;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
@@ -30,8 +31,7 @@ use linger::Parting;
 use nearside_routing::Scheme;
 use passthrough::PassedThrough;
 use pingora::apps::ServerApp;
-use pingora::listeners::tls::Acceptor;
-use pingora::protocols::{ALPN, IO, Ssl, Stream};
+use pingora::protocols::{ALPN, IO, Stream};
 use proxy_header::Expected;
 pub(crate) use proxy_header::Refused;
 use std::net::{IpAddr, SocketAddr};
@@ -236,12 +236,11 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
     let parting = stream.parting();
-    let acceptor = Acceptor::from_server_config(config);
-    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, acceptor.tls_handshake(stream)).await else {
+    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, tls_stream::accept(config, stream)).await else {
         return Err(TlsFailure::Timeout);
     };
     let stream = shaken.map_err(|_| TlsFailure::Handshake)?;
-    let chain = stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der());
+    let chain = stream.chain();
     if asks {
         // Nothing else sets it.
         drop(connection.presented.set(Presented::new(chain)));

@@ -148,6 +148,10 @@ pub(crate) const SMALL_HEADER_BYTES: usize = 16 * 1024;
 pub(crate) const SMALL_HEADER_FIELDS: usize = 64;
 /// Bytes of an answer that wait for what follows at once, so that both leave together.
 pub(crate) const HELD_BYTES: usize = 16 * 1024;
+/// Bytes of a large answer that are read of a pod, encrypted and sent to a client over TLS at once, where its socket has room for them.
+pub(crate) const SEALED_BATCH: usize = 512 * 1024;
+/// Bytes over HTTP/2 that are encrypted before they are sent, where more follows at once.
+pub(crate) const GATHERED_RECORDS: usize = 64 * 1024;
 /// For a whole check of a pod. Longer: it failed.
 pub(crate) const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Between two checks of a pod, whatever an annotation says.

@@ -11,6 +11,7 @@
 //! latest when anything is awaited of the client.
 
 use super::client_stream::ClientStream;
+use super::tls_stream::TlsStream;
 use crate::connection::{Awaited, Connection};
 use crate::limits::HELD_BYTES;
 use async_trait::async_trait;
@@ -44,6 +45,12 @@ pub(super) struct Http1Stream<S> {
 pub(crate) fn plain_socket(stream: &Stream) -> Option<&TcpStream> {
     let stream = (**stream).as_any().downcast_ref::<Http1Stream<ClientStream>>()?;
     stream.held.is_empty().then(|| stream.below.socket())
+}
+
+/// The socket below a client's TLS, to learn what it has room for.
+pub(crate) fn secured_socket(stream: &Stream) -> Option<&TcpStream> {
+    let stream = (**stream).as_any().downcast_ref::<Http1Stream<TlsStream>>()?;
+    Some(stream.below.socket())
 }
 
 impl<S: IO> Http1Stream<S> {
@@ -105,7 +112,10 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
         }
         let (before, awaited) = (buf.filled().len(), this.connection.header.awaited());
         if awaited == Awaited::Nothing && !this.early.is_empty() {
-            // Whoever wants to know whether the client is there is told that it is.
+            // Whoever wants to know whether the client is there is told that it is. What TLS has not sent yet goes out meanwhile.
+            if let Poll::Ready(sent) = Pin::new(&mut this.below).poll_flush(cx) {
+                sent?;
+            }
             return Poll::Pending;
         }
         if this.early.is_empty() {

@@ -4,8 +4,8 @@
 //! relayed requests. One of the few modules that name Pingora types.
 //!
 //! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer. `exchange` is
-//! one whose answer Pingora's reader reads, `request` the header for that and `spliced` a large answer; `streaming` is one whose
-//! request still comes and `upload` its body. `pod` is a connection, and `pool` has those that are idle.
+//! one whose answer Pingora's reader reads, `request` the header for that, `spliced` and `sealed` a large answer in the clear and over
+//! TLS; `streaming` is one whose request still comes and `upload` its body. `pod` is a connection, and `pool` has those that are idle.
 
 mod answer_head;
 mod exchange;
@@ -13,6 +13,7 @@ mod outgoing;
 mod pod;
 mod pool;
 mod request;
+mod sealed;
 mod small;
 mod spliced;
 mod streaming;

@@ -4,6 +4,7 @@
 
 use super::pod::{PodSocket, kept};
 use super::request;
+use super::sealed;
 use super::spliced;
 use super::upload::Framing;
 use crate::connection::Hold;
@@ -53,6 +54,10 @@ pub(super) async fn read(
     };
     if let Some(length) = spliced::length(service, &pod, &response, session) {
         let kept = Box::pin(spliced::answer(service, pod, response, length, session, ctx)).await?;
+        return Ok(kept.filter(|_| unsent.is_none()));
+    }
+    if let Some(length) = sealed::length(service, &pod, &response, session) {
+        let kept = Box::pin(sealed::answer(service, pod, response, length, session)).await?;
         return Ok(kept.filter(|_| unsent.is_none()));
     }
     answer(&mut pod, response, session, ctx).await?;

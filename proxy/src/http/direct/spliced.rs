@@ -21,22 +21,32 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The length of an answer that is to be moved in the kernel. What is done to a body, and a client whose silence is to be
-/// watched, needs the other way.
+/// The length of an answer that is to be moved in the kernel.
 pub(super) fn length(
     service: &HttpService,
     pod: &HttpSession,
     response: &ResponseHeader,
     session: &Session,
 ) -> Option<u64> {
-    let config = &service.shared.config;
+    let length = whole(service, pod, response, session)?;
+    let plain = session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some());
+    (service.shared.config.byte_path.splice && plain).then_some(length)
+}
+
+/// The length of a large answer that is passed on as it is. What is done to a body, and a client whose silence is to be watched, needs
+/// the other way.
+pub(super) fn whole(
+    service: &HttpService,
+    pod: &HttpSession,
+    response: &ResponseHeader,
+    session: &Session,
+) -> Option<u64> {
     let length = announced(&response.headers).filter(|length| *length >= SPLICED_LEAST)?;
     let bodiless = session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
     // Only what the pod says is what it sends.
     let said = pod.resp_header().and_then(|header| announced(&header.headers));
-    let plain = session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some());
-    let wanted = config.byte_path.splice && !config.clients.abort_on_close;
-    (wanted && plain && !bodiless && said == Some(length) && !gzip::is_compressing(session)).then_some(length)
+    let watched = service.shared.config.clients.abort_on_close;
+    (!watched && !bodiless && said == Some(length) && !gzip::is_compressing(session)).then_some(length)
 }
 
 /// Gives the client the answer, whole.
@@ -109,7 +119,8 @@ async fn write_all(client: &TcpStream, mut bytes: &[u8], stall: Duration) -> Res
     Ok(())
 }
 
-fn fault(error: RelayError) -> Box<Error> {
+/// An end that came too early, as Pingora tells it.
+pub(super) fn fault(error: RelayError) -> Box<Error> {
     let kind = match (error.side(), error.is_timeout()) {
         (Side::Source, true) => ErrorType::ReadTimedout,
         (Side::Source, false) => ErrorType::ReadError,
