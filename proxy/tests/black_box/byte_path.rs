@@ -14,7 +14,7 @@ use nearside_loadtest::certificates::TestCa;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -89,7 +89,7 @@ async fn promising_pod(promised: usize, sent: usize) -> Scripted {
 }
 
 /// Everything until the end of the connection.
-async fn to_end(stream: &mut TcpStream) -> Vec<u8> {
+async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut read = Vec::new();
     // A reset is an end too.
     drop(timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("the proxy closes"));
@@ -104,13 +104,15 @@ async fn a_body_that_a_pod_breaks_off_ends_there_and_nothing_is_put_in_its_place
         let manifests = Manifests::with(&objects(&ca, &scripted));
         for flags in WAYS {
             let proxy = Proxy::start(&manifests, flags);
-            let mut client = TcpStream::connect(proxy.http).await.unwrap();
-            client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
-            let answer = to_end(&mut client).await;
-            let end = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-            assert!(answer.starts_with(b"HTTP/1.1 200 "));
-            assert!(answer[end..] == bytes(sent), "{flags:?} {sent} of {promised}: {}", answer.len() - end);
-            assert_eq!(proxy.access_line(HOST).await["reason"], "pod_failed");
+            for over_tls in [false, true] {
+                let mut client = connect(&proxy, &ca, over_tls).await;
+                client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+                let answer = to_end(&mut client).await;
+                let end = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+                assert!(answer.starts_with(b"HTTP/1.1 200 "));
+                assert!(answer[end..] == bytes(sent), "{flags:?} {sent} of {promised}: {}", answer.len() - end);
+                assert_eq!(proxy.access_line(HOST).await["reason"], "pod_failed");
+            }
         }
     }
 }
@@ -130,10 +132,12 @@ async fn what_a_pod_sends_beyond_its_answer_reaches_nobody() {
         .await;
         let ca = TestCa::new("test").unwrap();
         let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
-        let mut client = connect(&proxy, &ca, false).await;
-        for _ in 0..5 {
-            let (_, body) = ask(&mut client, format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
-            assert!(body == bytes(length));
+        for over_tls in [false, true] {
+            let mut client = connect(&proxy, &ca, over_tls).await;
+            for _ in 0..5 {
+                let (_, body) = ask(&mut client, format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
+                assert!(body == bytes(length));
+            }
         }
     }
 }
@@ -148,10 +152,13 @@ async fn clients_that_leave_in_the_middle_leave_nothing_behind() {
     ask(&mut client, small.as_bytes()).await;
     let before = descriptors();
     for turn in 0..20 {
-        let mut leaving = TcpStream::connect(proxy.http).await.unwrap();
         let request = format!("GET /length/{}/100000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n", 40 << 20);
+        let mut over_tls = connect(&proxy, &ca, true).await;
+        over_tls.write_all(request.as_bytes()).await.unwrap();
+        let mut leaving = TcpStream::connect(proxy.http).await.unwrap();
         leaving.write_all(request.as_bytes()).await.unwrap();
         let mut some = vec![0; 1 + turn * 20_000];
+        timeout(PATIENCE, over_tls.read_exact(&mut some)).await.unwrap().unwrap();
         timeout(PATIENCE, leaving.read_exact(&mut some)).await.unwrap().unwrap();
         if turn % 2 == 0 {
             SockRef::from(&leaving).set_linger(Some(Duration::ZERO)).unwrap();
@@ -182,6 +189,46 @@ async fn a_slow_reader_gets_every_byte() {
         read.extend_from_slice(&part[..count]);
     }
     assert!(read == bytes(length));
+}
+
+#[tokio::test]
+async fn what_a_pod_has_sent_arrives_before_it_sends_more() {
+    const PART: usize = 700_001;
+    let (arrived, more) = tokio::sync::mpsc::channel::<()>(1);
+    let more = std::sync::Arc::new(tokio::sync::Mutex::new(more));
+    let scripted = Scripted::start(move |mut stream| {
+        let more = std::sync::Arc::clone(&more);
+        async move {
+            read_header(&mut stream).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PART * 3);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for part in bytes(PART * 3).chunks(PART) {
+                stream.write_all(part).await.unwrap();
+                more.lock().await.recv().await;
+            }
+        }
+    })
+    .await;
+    let ca = TestCa::new("test").unwrap();
+    let manifests = Manifests::with(&objects(&ca, &scripted));
+    for flags in WAYS {
+        let proxy = Proxy::start(&manifests, flags);
+        for over_tls in [false, true] {
+            let mut client = connect(&proxy, &ca, over_tls).await;
+            client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+            let mut read = Vec::new();
+            read_head(&mut client, &mut read).await.unwrap();
+            let mut buffer = vec![0; 5000];
+            for part in 1..=3 {
+                while read.len() < part * PART {
+                    let count = timeout(PATIENCE, client.read(&mut buffer)).await.expect("the part arrives").unwrap();
+                    read.extend_from_slice(&buffer[..count]);
+                }
+                arrived.send(()).await.unwrap();
+            }
+            assert!(read == bytes(PART * 3));
+        }
+    }
 }
 
 #[tokio::test]
