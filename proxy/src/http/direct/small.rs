@@ -66,16 +66,23 @@ pub(super) async fn begin(mut pod: Box<PodSocket>, patience: Duration, session: 
             _ => Head::Other,
         };
         match head {
-            Head::Partial if read.len() < SMALL_HEADER_BYTES => read.reserve(USUAL_ANSWER),
+            Head::Partial if read.len() < SMALL_HEADER_BYTES => {
+                pod.acknowledge();
+                read.reserve(USUAL_ANSWER);
+            }
             Head::Whole { response, length, body, serves_on } if length + body >= read.len() => {
                 read.advance(length);
                 let left = body - read.len();
+                if left > 0 {
+                    pod.acknowledge();
+                }
                 return Ok(Begun::Small(response, Body { pod, patience, read, given: false, left, serves_on }));
             }
             // A pod that says more than it announced is not to be asked again: Pingora's reader sees to it.
             _ => break,
         }
     }
+    pod.acknowledge();
     pod.unread(read.freeze());
     Ok(Begun::Other(pod))
 }
