@@ -192,6 +192,8 @@ pub(crate) const PIPE_BUDGET: usize = 32 * 1024 * 1024;
 pub(crate) const PIPES: usize = 64;
 /// Bytes that a transfer moves before others get their turn.
 pub(crate) const TRANSFER_TURN: u64 = 4 * 1024 * 1024;
+/// Transfers at a time of which each may gather. Where there are more, each waits for its turn, and its lots are large by that.
+pub(crate) const GATHERING_TRANSFERS: usize = 8;
 /// Bytes that the source of a large transfer gathers before they are moved, once as many have passed.
 pub(crate) const GATHERED: u64 = 1024 * 1024;
 /// For how long it does. Longer: what is there is moved.

@@ -2,10 +2,11 @@
 //! Asked by `relay` each time that it moves something. Only empty pipes come back; one with content is closed, content and all.
 
 use super::counts::SpliceCounts;
-use crate::limits::{PIPE_BUDGET, PIPE_LEAST, PIPE_SIZES, PIPES};
+use crate::limits::{GATHERING_TRANSFERS, PIPE_BUDGET, PIPE_LEAST, PIPE_SIZES, PIPES};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All pipes. Clones share them.
@@ -16,6 +17,8 @@ pub(crate) struct PipePool(Arc<Inner>);
 struct Inner {
     pipes: Mutex<Pipes>,
     counts: SpliceCounts,
+    /// Transfers under way.
+    transfers: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -25,6 +28,23 @@ struct Pipes {
     count: usize,
     /// What is left of the bytes that all pipes together may hold.
     budget: usize,
+}
+
+/// A transfer.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Inner>);
+
+impl UnderWay {
+    /// Whether there are few others.
+    pub(super) fn is_one_of_few(&self) -> bool {
+        self.0.transfers.load(Ordering::Relaxed) <= GATHERING_TRANSFERS
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.transfers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The two ends of a pipe.
@@ -52,7 +72,17 @@ impl PipePool {
     }
 
     pub(super) fn with_budget(counts: SpliceCounts, budget: usize) -> Self {
-        Self(Arc::new(Inner { pipes: Mutex::new(Pipes { idle: Vec::new(), count: 0, budget }), counts }))
+        Self(Arc::new(Inner {
+            pipes: Mutex::new(Pipes { idle: Vec::new(), count: 0, budget }),
+            counts,
+            transfers: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A transfer that is under way while the value lives.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.transfers.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.0))
     }
 
     /// An empty pipe, or none where there may be no more of them.

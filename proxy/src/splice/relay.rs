@@ -95,7 +95,7 @@ pub(crate) async fn relay(
     pipes: &PipePool,
     mut moved: impl FnMut(u64),
 ) -> Result<u64, RelayError> {
-    let gathering = Gathering::new(from);
+    let (gathering, under_way) = (Gathering::new(from), pipes.begin());
     let mut transfer = Transfer { from, to, pipes, gathering, corked: false, unpiped: false };
     let (mut total, mut turn, mut lot) = (0, 0, 0);
     loop {
@@ -107,9 +107,11 @@ pub(crate) async fn relay(
             transfer.gathering.stop();
             return Ok(total);
         }
-        // Whoever speaks through a tunnel may wait for the answer to the last few bytes.
-        if terms.length != Length::UntilEnd && terms.pace.is_none() {
+        // Whoever speaks through a tunnel may wait for the answer to the last few bytes; and where many move, lots are large by themselves.
+        if terms.length != Length::UntilEnd && terms.pace.is_none() && under_way.is_one_of_few() {
             transfer.gathering.settle(lot, total, left);
+        } else {
+            transfer.gathering.stop();
         }
         let room = transfer.room(terms.stall).await?;
         let allowed = allowance(&mut terms.pace).await;

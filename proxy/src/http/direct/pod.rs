@@ -51,6 +51,13 @@ pub(super) async fn kept(mut pod: HttpSession) -> Option<Box<PodSocket>> {
     pod.reuse().await.and_then(|stream| stream.into_any().downcast().ok())
 }
 
+/// Acknowledges at once what was received. A pod that writes header and body apart, without `TCP_NODELAY`, has the body wait for
+/// that (RFC 9293 §3.7.4), which otherwise takes the kernel up to 40 ms on a kept connection.
+pub(super) fn acknowledge(socket: &TcpStream) {
+    // Fails only on a socket that is gone already, and then the next read says so.
+    drop(SockRef::from(socket).set_tcp_quickack(true));
+}
+
 fn kind(error: &io::Error) -> ErrorType {
     match error.kind() {
         ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
@@ -78,11 +85,9 @@ impl PodSocket {
         self.unread = read;
     }
 
-    /// Acknowledges at once what was received. A pod that writes header and body apart, without `TCP_NODELAY`, has the body wait for
-    /// that (RFC 9293 §3.7.4), which otherwise takes the kernel up to 40 ms on a kept connection.
+    /// See [`acknowledge`].
     pub(super) fn acknowledge(&self) {
-        // Fails only on a socket that is gone already, and then the next read says so.
-        drop(SockRef::from(&*self.socket).set_tcp_quickack(true));
+        acknowledge(&self.socket);
     }
 
     /// What the next reader would begin with, for one that reads from the socket.

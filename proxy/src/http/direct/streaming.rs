@@ -151,6 +151,9 @@ impl Streaming {
                 let Some(response) = exchange::prepare(service, response, empty, session, ctx).await? else {
                     return Ok(());
                 };
+                if !empty {
+                    self.upload.acknowledge();
+                }
                 session.as_downstream_mut().write_response_header(response).await.map_err(Error::into_down)?;
                 (self.answered, self.empty) = (empty, empty);
             }

@@ -1,6 +1,7 @@
 //! The rest of a request's body on its way to a pod: parts of the client flow in, framed as the header for the pod says, bytes flow
 //! out to the socket as it takes them. Holds one part at a time. Called by `streaming`.
 
+use super::pod;
 use bytes::{Buf, Bytes, buf::Chain};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -31,6 +32,11 @@ impl Upload {
     /// Of a request whose header is sent.
     pub(super) fn new(socket: Arc<TcpStream>, framing: Framing) -> Self {
         Self { socket, framing, part: framed("", Bytes::new(), ""), complete: false }
+    }
+
+    /// See [`super::pod::acknowledge`].
+    pub(super) fn acknowledge(&self) {
+        pod::acknowledge(&self.socket);
     }
 
     /// Whether something waits for the socket.
