@@ -12,10 +12,11 @@ use crate::limits::SMALL_HEADER_BYTES;
 use bytes::{Buf, BytesMut};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+// As Pingora's reader counts: a limit of a millisecond is not the same on one way as on another otherwise.
+use pingora::time::timeout;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
 
 /// Sends a complete request. Gives the fault of a pod that does not take it.
 ///
