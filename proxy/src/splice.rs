@@ -8,11 +8,13 @@ mod counts;
 mod gathering;
 mod pool;
 mod relay;
+mod room;
 mod vessel;
 
 pub(crate) use counts::SpliceCounts;
 pub(crate) use pool::PipePool;
 pub(crate) use relay::{Length, RelayError, Side, Terms, relay};
+pub(crate) use room::room;
 
 #[cfg(test)]
 mod tests;

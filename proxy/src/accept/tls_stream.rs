@@ -2,7 +2,8 @@
 //! handshake a stream of plain bytes flows out. Called by `accept`. One of the few modules that name Pingora types, and rustls.
 //!
 //! Pingora's own stream gives rustls 64 KiB at a time and each frame of HTTP/2 alone, with a system call for each. Here all that is
-//! written at once leaves at once, and frames of HTTP/2 leave together. What the socket does not take waits as records, and nothing more is encrypted until they have left.
+//! written at once leaves at once, and frames of HTTP/2 leave together. What the socket does not take waits as records, and nothing more
+//! is encrypted until they have left.
 
 use super::client_stream::ClientStream;
 use crate::limits::GATHERED_RECORDS;

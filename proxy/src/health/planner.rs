@@ -9,19 +9,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-/// Makes plans for ever. `interval` is that of routes that state none.
-pub(crate) async fn keep_planned(current: CurrentState, interval: Duration, plans: watch::Sender<Plan>) {
+/// Makes a plan of each state that comes after the present one, of which there is one. `interval` is that of routes that state none.
+pub(crate) fn keep_planned(
+    current: CurrentState,
+    interval: Duration,
+    plans: watch::Sender<Plan>,
+) -> impl Future<Output = ()> + Send {
+    // From now on, not from when this is first waited for.
     let mut replaced = current.replacements();
-    loop {
-        replaced.borrow_and_update();
-        let (begin, state) = (Instant::now(), current.load());
-        match spawn_blocking(move || plan(&state, interval)).await {
-            Ok(plan) => drop(plans.send_replace(plan)),
-            Err(error) => tracing::error!(%error, "the checks of pods stay as they were planned last"),
-        }
-        tokio::time::sleep((begin.elapsed() * PLAN_REST).min(PLAN_REST_MOST)).await;
-        if replaced.changed().await.is_err() {
-            return;
+    async move {
+        while replaced.changed().await.is_ok() {
+            let (begin, state) = (Instant::now(), current.load());
+            match spawn_blocking(move || plan(&state, interval)).await {
+                Ok(plan) => drop(plans.send_replace(plan)),
+                Err(error) => tracing::error!(%error, "the checks of pods stay as they were planned last"),
+            }
+            tokio::time::sleep((begin.elapsed() * PLAN_REST).min(PLAN_REST_MOST)).await;
         }
     }
 }

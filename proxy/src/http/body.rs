@@ -6,6 +6,7 @@ use super::request::Refusal;
 use crate::limits::{GATHERED_BODY, PROMPT_BODY, UNREAD_BODY, UNREAD_BODY_TIME};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -21,6 +22,11 @@ enum Plan {
     Prompt,
     /// Nothing.
     Stream,
+}
+
+/// Whether the answer to a request has no body, whatever its header announces (RFC 9112 §6.3).
+pub(super) fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Refuses a body whose announced length is too large.

@@ -28,7 +28,7 @@ use http::{Method, Version};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 use pod::PodSocket;
 use pool::Pool;
 use small::Begun;
@@ -151,9 +151,7 @@ async fn small(
         Ok(Begun::Other(pod)) => {
             Box::pin(exchange::read(service, read_by_pingora(pod, timeouts), unsent, session, ctx)).await
         }
-        // A pod that does not take the request may have said why; if not, the first fault is the cause.
-        Err(error) if *error.esource() == ErrorSource::Upstream => Err(unsent.unwrap_or(error)),
-        Err(error) => Err(error),
+        Err(error) => Err(exchange::cause(error, unsent)),
     }
 }
 

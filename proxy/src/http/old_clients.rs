@@ -2,8 +2,9 @@
 //! and flows out framed by its length or by the end of the connection. Called by `http` for each answer of a pod. One of the few modules
 //! that name Pingora types.
 
+use super::body::is_bodiless;
+use http::Version;
 use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -21,8 +22,7 @@ pub(super) fn frame(session: &mut Session, response: &mut ResponseHeader) -> Res
         response.remove_header(&TRAILER);
         session.set_keepalive(None);
     }
-    let bodiless = session.req_header().method == Method::HEAD
-        || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = is_bodiless(&session.req_header().method, response.status);
     if response.version == Version::HTTP_2 && !bodiless && !response.headers.contains_key(CONTENT_LENGTH) {
         return Error::e_explain(ErrorType::HTTPStatus(505), "a body of unknown length over HTTP/1.0");
     }

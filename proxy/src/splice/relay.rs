@@ -3,11 +3,10 @@
 
 use super::gathering::Gathering;
 use super::pool::PipePool;
+use super::room::{room, writable};
 use super::vessel::{Asked, Vessel};
 use crate::limits::TRANSFER_TURN;
 use crate::rate::pace::Pace;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::SockRef;
 use std::io;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -113,7 +112,7 @@ pub(crate) async fn relay(
         } else {
             transfer.gathering.stop();
         }
-        let room = transfer.room(terms.stall).await?;
+        let room = room(to, terms.stall).await?;
         let allowed = allowance(&mut terms.pace).await;
         let most = left.min(room).min(allowed);
         let Some(Lot { mut vessel, taken, full }) = transfer.fetch(most, terms.silence).await? else {
@@ -164,30 +163,6 @@ struct Transfer<'t> {
 }
 
 impl Transfer<'_> {
-    /// Waits until the sink has room, and tells how much it takes for sure.
-    async fn room(&mut self, stall: Option<Duration>) -> Result<u64, RelayError> {
-        loop {
-            let ready = self.to.try_io(Interest::WRITABLE, || {
-                let mut polled = [PollFd::new(self.to, PollFlags::OUT)];
-                match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
-                    0 => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => Ok(()),
-                }
-            });
-            match ready {
-                Ok(()) => return Ok(self.free()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable(stall).await?,
-                Err(error) => return Err(RelayError::Sink(error)),
-            }
-        }
-    }
-
-    /// A socket counts as writable once a third of its buffer is free.
-    fn free(&self) -> u64 {
-        let buffer = SockRef::from(self.to).send_buffer_size().unwrap_or_default();
-        (buffer as u64 / 3).max(ROOM_LEAST)
-    }
-
     /// Waits until the source has something, and takes it; `None` is the end of the source.
     async fn fetch(&mut self, most: u64, silence: Option<Duration>) -> Result<Option<Lot>, RelayError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -228,7 +203,7 @@ impl Transfer<'_> {
                     }
                     return Ok(given as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable(stall).await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(self.to, stall).await?,
                 Err(error) => return Err(RelayError::Sink(error)),
             }
         }
@@ -263,13 +238,6 @@ impl Transfer<'_> {
         }
     }
 
-    async fn writable(&self, stall: Option<Duration>) -> Result<(), RelayError> {
-        match within(stall, self.to.writable()).await {
-            Ok(ready) => ready.map_err(RelayError::Sink),
-            Err(stall) => Err(RelayError::Stalled(stall)),
-        }
-    }
-
     fn fault(&self, error: Option<io::Error>) -> io::Error {
         error.or_else(|| self.to.take_error().ok().flatten()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
@@ -287,12 +255,9 @@ async fn allowance(pace: &mut Option<&mut Pace>) -> u64 {
 }
 
 /// `Err` holds the limit once it has passed.
-async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Result<T, Duration> {
+pub(super) async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Result<T, Duration> {
     match limit {
         Some(limit) => timeout(limit, future).await.map_err(|_| limit),
         None => Ok(future.await),
     }
 }
-
-/// What a socket that is ready takes, however small its buffer.
-const ROOM_LEAST: u64 = 4 * 1024;

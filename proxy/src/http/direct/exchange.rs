@@ -9,11 +9,12 @@ use super::spliced;
 use super::upload::Framing;
 use crate::connection::Hold;
 use crate::http::HttpService;
+use crate::http::body;
 use crate::http::context::RequestContext;
 use crate::http::gzip;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -48,9 +49,8 @@ pub(super) async fn read(
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
     let response = match final_response(service, &mut pod, session, ctx).await {
-        // A pod that does not take the request may have said why; if not, the first fault is the cause.
-        Err(error) if *error.esource() == ErrorSource::Upstream => return Err(unsent.unwrap_or(error)),
-        response => response?,
+        Ok(response) => response,
+        Err(error) => return Err(cause(error, unsent)),
     };
     if let Some(length) = spliced::length(service, &pod, &response, session) {
         let kept = Box::pin(spliced::answer(service, pod, response, length, session, ctx)).await?;
@@ -62,6 +62,14 @@ pub(super) async fn read(
     }
     answer(&mut pod, response, session, ctx).await?;
     Ok(kept(pod).await.filter(|_| unsent.is_none()))
+}
+
+/// Why there is no answer: a pod that does not take the request may have said why; if not, the first fault is the cause.
+pub(super) fn cause(error: Box<Error>, unsent: Option<Box<Error>>) -> Box<Error> {
+    match unsent {
+        Some(unsent) if *error.esource() == ErrorSource::Upstream => unsent,
+        _ => error,
+    }
 }
 
 /// The body of an answer, read part by part.
@@ -174,8 +182,7 @@ pub(super) async fn prepare_final(
     ctx: &mut RequestContext,
 ) -> Result<()> {
     service.judge_response(session, response, ctx)?;
-    let bodiless = session.req_header().method == Method::HEAD
-        || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = body::is_bodiless(&session.req_header().method, response.status);
     let framed = response.headers.contains_key(TRANSFER_ENCODING) || response.headers.contains_key(CONTENT_LENGTH);
     if !bodiless && !framed && !empty {
         // A body that ends with the pod's connection need not end the client's.

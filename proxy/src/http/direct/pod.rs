@@ -58,6 +58,48 @@ pub(super) fn acknowledge(socket: &TcpStream) {
     drop(SockRef::from(socket).set_tcp_quickack(true));
 }
 
+/// What came with the header of an answer that Pingora's reader has read, and is not in the socket any more.
+///
+/// # Errors
+/// The pod broke off.
+pub(super) async fn early(pod: &mut HttpSession) -> Result<&[u8]> {
+    tokio::select! {
+        biased;
+        read = pod.read_body_ref() => Ok(read.map_err(Error::into_up)?.unwrap_or_default()),
+        () = std::future::ready(()) => Ok(&[]),
+    }
+}
+
+/// A connection whose answer is read from the socket from now on.
+#[derive(Debug)]
+pub(super) struct Detached {
+    /// The connection.
+    pub(super) pod: Box<PodSocket>,
+    /// What was read of it before Pingora's reader was there, and has not been given out.
+    pub(super) unread: Bytes,
+    /// Bytes of the body after those, which are still in the socket or to come.
+    pub(super) left: u64,
+    /// Whether the connection can serve on after them.
+    pub(super) serves_on: bool,
+}
+
+impl Detached {
+    /// Of a session whose answer has so long a body, of which Pingora's reader has given out what it had.
+    ///
+    /// # Errors
+    /// The connection is none of the proxy's own.
+    pub(super) fn from(mut session: HttpSession, length: u64) -> Result<Self> {
+        session.respect_keepalive();
+        let (serves_on, given) = (session.will_keepalive(), session.body_bytes_received());
+        let Ok(mut pod) = session.into_inner().into_any().downcast::<PodSocket>() else {
+            return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
+        };
+        let unread = std::mem::take(&mut pod.unread);
+        let left = length.saturating_sub((given + unread.len()) as u64);
+        Ok(Self { pod, unread, left, serves_on })
+    }
+}
+
 fn kind(error: &io::Error) -> ErrorType {
     match error.kind() {
         ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
@@ -88,11 +130,6 @@ impl PodSocket {
     /// See [`acknowledge`].
     pub(super) fn acknowledge(&self) {
         acknowledge(&self.socket);
-    }
-
-    /// What the next reader would begin with, for one that reads from the socket.
-    pub(super) fn take_unread(&mut self) -> Bytes {
-        std::mem::take(&mut self.unread)
     }
 
     /// Sends all of something. `patience` is for each time that the pod takes nothing.

@@ -1,5 +1,4 @@
-//! Idle connections to pods: connections flow in after an exchange, and out for the next one with the same pod under the same
-//! policy. The one that was used last is used next, so that those that are not needed grow old and are closed. Time is an
+//! Idle connections to pods: connections flow in after an exchange, and out for the next one with the same endpoint. The one that was used last is used next, so that those that are not needed grow old and are closed. Time is an
 //! argument; the task that closes old ones lives only while there are any.
 
 use super::pod::PodSocket;

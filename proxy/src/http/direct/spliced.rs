@@ -1,9 +1,10 @@
 //! Answers of known length that are large and plain on both sides: their header flows out as that of any answer, their body from
 //! socket to socket without passing through this process. Called by `exchange`; one of the few modules that name Pingora types.
 
-use super::pod::PodSocket;
+use super::pod::{self, Detached, PodSocket};
 use crate::accept::http1_stream::plain_socket;
 use crate::http::HttpService;
+use crate::http::body;
 use crate::http::context::RequestContext;
 use crate::http::gzip;
 use crate::limits::SPLICED_LEAST;
@@ -15,7 +16,6 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-use std::future::ready;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -42,7 +42,7 @@ pub(super) fn whole(
     session: &Session,
 ) -> Option<u64> {
     let length = announced(&response.headers).filter(|length| *length >= SPLICED_LEAST)?;
-    let bodiless = session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
+    let bodiless = body::is_bodiless(&session.req_header().method, response.status);
     // Only what the pod says is what it sends.
     let said = pod.resp_header().and_then(|header| announced(&header.headers));
     let watched = service.shared.config.clients.abort_on_close;
@@ -55,7 +55,7 @@ pub(super) fn whole(
 /// What failed, marked with the side that did.
 pub(super) async fn answer(
     service: &HttpService,
-    mut pod: HttpSession,
+    mut reader: HttpSession,
     response: Box<ResponseHeader>,
     length: u64,
     session: &mut Session,
@@ -66,25 +66,13 @@ pub(super) async fn answer(
         return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
     };
     let stall = service.shared.timeouts().client_stall;
-    let silence = pod.read_timeout;
-    // What came with the header is not in the socket any more.
-    let early = tokio::select! {
-        biased;
-        read = pod.read_body_ref() => read.map_err(Error::into_up)?.unwrap_or_default(),
-        () = ready(()) => &[],
-    };
+    let silence = reader.read_timeout;
+    let early = pod::early(&mut reader).await?;
     write_all(client, early, stall).await?;
     ctx.spliced += early.len() as u64;
-    pod.respect_keepalive();
-    let serves_on = pod.will_keepalive();
-    let left = length.saturating_sub(pod.body_bytes_received() as u64);
-    let Ok(mut pod) = pod.into_inner().into_any().downcast::<PodSocket>() else {
-        return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
-    };
-    let unread = pod.take_unread();
+    let Detached { pod, unread, left, serves_on } = Detached::from(reader, length)?;
     write_all(client, &unread, stall).await?;
     ctx.spliced += unread.len() as u64;
-    let left = left.saturating_sub(unread.len() as u64);
     let terms = Terms { length: Length::Exactly(left), silence, stall: Some(stall), pace: None };
     let moved = relay(pod.socket(), client, terms, service.shared.pipes(), |bytes| ctx.spliced += bytes).await;
     moved.map_err(fault)?;

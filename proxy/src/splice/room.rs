@@ -1,0 +1,48 @@
+//! What a client's socket has room for: a socket flows in, how much it takes for sure flows out once it takes anything. Asked before
+//! each lot of a large answer, so that no more is fetched than leaves at once.
+
+use super::relay::{RelayError, within};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use std::io::ErrorKind;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Waits until the socket has room, and tells how many bytes it takes for sure.
+///
+/// # Errors
+/// It broke, or took nothing for as long as `stall`.
+pub(crate) async fn room(to: &TcpStream, stall: Option<Duration>) -> Result<u64, RelayError> {
+    loop {
+        let ready = to.try_io(Interest::WRITABLE, || {
+            let mut polled = [PollFd::new(to, PollFlags::OUT)];
+            match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        match ready {
+            Ok(()) => return Ok(free(to)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => writable(to, stall).await?,
+            Err(error) => return Err(RelayError::Sink(error)),
+        }
+    }
+}
+
+/// Waits until the socket may take something.
+pub(super) async fn writable(to: &TcpStream, stall: Option<Duration>) -> Result<(), RelayError> {
+    match within(stall, to.writable()).await {
+        Ok(ready) => ready.map_err(RelayError::Sink),
+        Err(stall) => Err(RelayError::Stalled(stall)),
+    }
+}
+
+/// A socket counts as writable once a third of its buffer is free.
+fn free(to: &TcpStream) -> u64 {
+    let buffer = SockRef::from(to).send_buffer_size().unwrap_or_default();
+    (buffer as u64 / 3).max(ROOM_LEAST)
+}
+
+/// What a socket that is ready takes, however small its buffer.
+const ROOM_LEAST: u64 = 4 * 1024;
