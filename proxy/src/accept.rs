@@ -16,6 +16,7 @@ mod tls_stream;
 pub(crate) use listener::{BindError, Listeners, bind};
 
 use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold};
+use crate::http::direct::Handed;
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
 use crate::metrics::TlsFailure;
@@ -143,6 +144,7 @@ async fn prepare(
         trailers: TrailerWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),
+        lasting: Handed::default(),
         parting: Notify::new(),
     };
     match scheme {
@@ -305,7 +307,7 @@ async fn serve_http(stream: Stream, connection: &Connection, server: &Server) {
     match stream.selected_alpn_proto() {
         // In a box of its own, so that an idle connection over HTTP/1 does not keep the room for it.
         Some(ALPN::H2) => Box::pin(serve_http2(stream, connection, server)).await,
-        _ => requests::serve(stream, &server.lifecycle().draining(), server).await,
+        _ => requests::serve(stream, connection, &server.lifecycle().draining(), server).await,
     }
 }
 

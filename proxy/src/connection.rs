@@ -4,6 +4,7 @@ mod arrival;
 
 pub(crate) use arrival::{Arrival, Arrived};
 
+use crate::http::direct::Handed;
 use crate::proxy_protocol::Addresses;
 use crate::tls::Presented;
 use crate::tls::client_certificate::ClientCertificate;
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     /// What the client has shown to a host that asks by rules of its own, once the handshake is over; not set where it was
     /// not asked that way.
     pub(crate) presented: OnceLock<Presented>,
+    /// The exchange that goes on after Pingora's part in it, over HTTP/1.
+    pub(crate) lasting: Handed,
     /// The wish that the client makes another connection for its next request; over HTTP/2, where no response can say it.
     pub(crate) parting: Notify,
 }

@@ -17,7 +17,7 @@ pub(crate) mod cookies;
 mod cors;
 mod custom_errors;
 mod decision;
-mod direct;
+pub(crate) mod direct;
 mod downstream_header;
 mod exchange;
 mod failure;
@@ -82,11 +82,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// The service that Pingora runs.
+/// The service that Pingora runs. Clones share everything.
+#[derive(Clone)]
 pub(crate) struct HttpService {
     shared: Arc<Shared>,
     /// For connections that Pingora's proxy does not make.
-    connector: TransportConnector,
+    connector: Arc<TransportConnector>,
     /// For plain exchanges with pods.
     direct: direct::Direct,
     compressing: Arc<Semaphore>,
@@ -95,7 +96,7 @@ pub(crate) struct HttpService {
 impl HttpService {
     /// On top of the shared parts.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let connector = TransportConnector::new(None);
+        let connector = Arc::new(TransportConnector::new(None));
         Self { shared, connector, direct: direct::Direct::default(), compressing: gzip::room() }
     }
 
@@ -401,6 +402,9 @@ impl ProxyHttp for HttpService {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+        if ctx.handed_over {
+            return;
+        }
         if let Some(connection) = &ctx.connection
             && session.req_header().version != Version::HTTP_2
         {

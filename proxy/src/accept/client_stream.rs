@@ -286,6 +286,7 @@ mod tests {
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),
+            lasting: Default::default(),
             parting: tokio::sync::Notify::new(),
         };
         (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)

@@ -1,7 +1,8 @@
 //! The requests of a connection over HTTP/1, one after another: a stream flows in and is handed to Pingora for one request at a
-//! time. In between nothing is kept but the stream itself: an idle connection holds no session and no buffer. Called by `accept`.
+//! time, or to an exchange that lasts. In between nothing is kept but the stream itself: an idle connection holds no session and no buffer. Called by `accept`.
 //! One of the few modules that name Pingora types.
 
+use crate::connection::Connection;
 use crate::server::Server;
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
@@ -16,10 +17,15 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::timeout;
 
 /// Serves requests until either side wants no more.
-pub(super) async fn serve(mut stream: Stream, draining: &ShutdownWatch, server: &Server) {
+pub(super) async fn serve(mut stream: Stream, connection: &Connection, draining: &ShutdownWatch, server: &Server) {
     let keep_alive = server.timeouts().keep_alive;
     let mut next = Next { begun: BytesMut::new(), settings: None };
-    while let Some(reused) = request(stream, next, draining, server).await {
+    loop {
+        let mut reused = request(stream, next, draining, server).await;
+        if let Some(lasting) = connection.lasting.take() {
+            reused = Box::pin(lasting.run()).await;
+        }
+        let Some(reused) = reused else { return };
         let settings;
         (stream, settings) = reused.consume();
         let begun = tokio::select! {

@@ -100,6 +100,8 @@ pub(crate) struct RequestContext {
     pub(crate) relay: Option<Relay>,
     /// Whether it came from the proxy of another node, or says so.
     pub(crate) relayed: bool,
+    /// Whether all this is of no request any more: it has another context, and lasts beyond Pingora's part in it.
+    pub(super) handed_over: bool,
     /// Bytes of the answer's body that Pingora has not sent.
     pub(super) spliced: u64,
     /// Why the request was not answered by a pod, in one word.
@@ -112,6 +114,11 @@ pub(crate) struct RequestContext {
 pub(super) type MainRule = (Arc<CompiledRoute>, (Arc<RouteBalance>, Method));
 
 impl RequestContext {
+    /// What is left where a request was taken out of Pingora's hands.
+    pub(super) fn handed_over() -> Self {
+        Self { handed_over: true, ..Self::new() }
+    }
+
     /// A request of which nothing is known.
     pub(crate) fn new() -> Self {
         Self {
@@ -153,6 +160,7 @@ impl RequestContext {
             captured: None,
             relay: None,
             relayed: false,
+            handed_over: false,
             spliced: 0,
             reason: None,
             random: Random::fresh(),

@@ -9,6 +9,7 @@
 
 mod answer_head;
 mod exchange;
+mod lasting;
 mod outgoing;
 mod pod;
 mod pool;
@@ -23,8 +24,11 @@ use super::HttpService;
 use super::context::RequestContext;
 use super::{peer, selection};
 use crate::limits::{CONNECT_TRIES, UPSTREAM_IDLE};
-use exchange::PodBody;
+use exchange::{Exchanged, PodBody};
+pub(crate) use lasting::Handed;
+
 use http::{Method, Version};
+use lasting::Asked;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
@@ -35,8 +39,8 @@ use small::Begun;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What all exchanges share.
-#[derive(Debug, Default)]
+/// What all exchanges share. Clones share it as well.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Direct {
     pool: Arc<Pool>,
 }
@@ -122,12 +126,11 @@ async fn attempt(
         (false, _) => Box::pin(streaming::exchange(service, read_by_pingora(socket, timeouts), session, ctx)).await,
     };
     match exchanged {
-        Ok(kept) => {
-            if let Some(socket) = kept {
-                service.direct.keep(identity, socket);
-            }
+        Ok(Exchanged::Over(kept)) => {
+            kept.into_iter().for_each(|socket| service.direct.keep(identity, socket));
             Ok(())
         }
+        Ok(Exchanged::Lasting(rest)) => lasting::hand_over(service, rest, Asked { identity, reused }, session, ctx),
         Err(error) => Err(service.failed(session, error, ctx, reused)),
     }
 }
@@ -139,14 +142,14 @@ async fn small(
     timeouts: &peer::Timeouts,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<Option<Box<PodSocket>>> {
+) -> Result<Exchanged> {
     let unsent = small::ask(service, &pod, timeouts.send, session, ctx).await?;
     match small::begin(pod, timeouts.read, session).await {
         Ok(Begun::Small(mut response, mut body)) => {
             let empty = body.is_done();
             exchange::prepare_final(service, &mut response, empty, session, ctx).await?;
             exchange::answer(&mut body, response, session, ctx).await?;
-            Ok(body.into_kept().filter(|_| unsent.is_none()))
+            Ok(Exchanged::Over(body.into_kept().filter(|_| unsent.is_none())))
         }
         Ok(Begun::Other(pod)) => {
             Box::pin(exchange::read(service, read_by_pingora(pod, timeouts), unsent, session, ctx)).await

@@ -107,6 +107,7 @@ mod tests {
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),
+            lasting: Default::default(),
             parting: tokio::sync::Notify::new(),
         }
     }

@@ -2,6 +2,7 @@
 //! flows out if it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`,
 //! and step by step by `streaming`; one of the few modules that name Pingora types.
 
+use super::lasting::{Rest, Way};
 use super::pod::{PodSocket, kept};
 use super::request;
 use super::sealed;
@@ -22,6 +23,14 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use std::future::{pending, ready};
 
+/// What became of an exchange.
+pub(super) enum Exchanged {
+    /// It is over, and the connection can serve on, where there is one.
+    Over(Option<Box<PodSocket>>),
+    /// Its answer is decided and still to be given, which will last.
+    Lasting(Box<Rest>),
+}
+
 /// Asks the pod, and gives the client what it answers.
 ///
 /// # Errors
@@ -31,7 +40,7 @@ pub(super) async fn exchange(
     mut pod: HttpSession,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<Option<Box<PodSocket>>> {
+) -> Result<Exchanged> {
     write_header(service, &mut pod, session, ctx).await?;
     let unsent = write_body(service, &mut pod, session, ctx).await?;
     read(service, pod, unsent, session, ctx).await
@@ -47,21 +56,20 @@ pub(super) async fn read(
     unsent: Option<Box<Error>>,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<Option<Box<PodSocket>>> {
+) -> Result<Exchanged> {
     let response = match final_response(service, &mut pod, session, ctx).await {
         Ok(response) => response,
         Err(error) => return Err(cause(error, unsent)),
     };
+    let sent = unsent.is_none();
     if let Some(length) = spliced::length(service, &pod, &response, session) {
-        let kept = Box::pin(spliced::answer(service, pod, response, length, session, ctx)).await?;
-        return Ok(kept.filter(|_| unsent.is_none()));
+        return Ok(Rest { pod, response, length, way: Way::Spliced, sent }.into());
     }
     if let Some(length) = sealed::length(service, &pod, &response, session) {
-        let kept = Box::pin(sealed::answer(service, pod, response, length, session)).await?;
-        return Ok(kept.filter(|_| unsent.is_none()));
+        return Ok(Rest { pod, response, length, way: Way::Sealed, sent }.into());
     }
     answer(&mut pod, response, session, ctx).await?;
-    Ok(kept(pod).await.filter(|_| unsent.is_none()))
+    Ok(Exchanged::Over(kept(pod).await.filter(|_| sent)))
 }
 
 /// Why there is no answer: a pod that does not take the request may have said why; if not, the first fault is the cause.

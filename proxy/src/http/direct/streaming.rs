@@ -2,7 +2,7 @@
 //! each other, and each side's silence is judged by how far both are. Called by `direct`; one of the few modules that name
 //! Pingora types.
 
-use super::exchange;
+use super::exchange::{self, Exchanged};
 use super::pod::{PodSocket, kept};
 use super::upload::Upload;
 use crate::http::HttpService;
@@ -25,7 +25,7 @@ pub(super) async fn exchange(
     mut pod: HttpSession,
     session: &mut Session,
     ctx: &mut RequestContext,
-) -> Result<Option<Box<PodSocket>>> {
+) -> Result<Exchanged> {
     // Its own is for pods that have the whole request.
     pod.read_timeout = None;
     let patience = pod.write_timeout;
@@ -44,10 +44,10 @@ pub(super) async fn exchange(
         streaming.step(service, &mut pod, patience, session, ctx).await?;
     }
     if !streaming.upload.is_sent() {
-        return Ok(None);
+        return Ok(Exchanged::Over(None));
     }
     drop(streaming);
-    Ok(kept(pod).await)
+    Ok(Exchanged::Over(kept(pod).await))
 }
 
 /// How far both sides are.
