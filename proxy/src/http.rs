@@ -422,7 +422,7 @@ impl ProxyHttp for HttpService {
         let written = session.response_written().map_or(0, |response| response.status.as_u16());
         let status = ctx.status.filter(|_| written != 0).unwrap_or(written);
         let sent = session.body_bytes_sent() as u64 + ctx.spliced;
-        let received = session.body_bytes_read() as u64;
+        let received = session.body_bytes_read() as u64 + ctx.spliced_up;
         let header = session.req_header();
         match (&ctx.relay, self.shared.relays()) {
             (Some(relay), _) => self.shared.metrics().relayed(relay.received),

@@ -4,14 +4,17 @@
 //! No more is fetched from the source than the sink has room for, so a sink that stops leaves next to nothing here, and a transfer
 //! that waits holds no pipe at all: a few pipes serve any number of transfers.
 
+pub(crate) mod both_ways;
 mod counts;
 mod gathering;
+mod lot;
 mod pool;
 mod relay;
 mod room;
 mod vessel;
 
 pub(crate) use counts::SpliceCounts;
+pub(crate) use lot::Lot;
 pub(crate) use pool::PipePool;
 pub(crate) use relay::{Length, RelayError, Side, Terms, relay};
 pub(crate) use room::room;

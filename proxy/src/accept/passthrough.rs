@@ -1,8 +1,6 @@
 //! TLS that ends at the pod: a socket with its ClientHello flows in, bytes flow both ways until both sides are done. The
 //! proxy sees nothing but the server name; without a local pod the connection is closed.
 
-mod relay;
-
 use crate::access_log::ConnectionLine;
 use crate::backends::{Demand, Picked, Target, Waiting};
 use crate::balance::Random;
@@ -13,11 +11,11 @@ use crate::metrics::{QueueEnd, RouteCounts};
 use crate::proxy_protocol::encode_v2;
 use crate::rate::Unit;
 use crate::server::Server;
+use crate::splice::both_ways::{Moved, Patience, relay};
 use crate::state::State;
 use bytes::Bytes;
 use nearside_routing::policy::proxy_protocol::ToPods;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
-use relay::{Patience, relay};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -73,7 +71,7 @@ pub(super) async fn serve(passed: PassedThrough, server: &Server) {
     let series = state.series.of(route).cloned();
     // What was known at the start is not kept for as long as a tunnel may live.
     drop(state);
-    let mut moved = relay::Moved::default();
+    let mut moved = Moved::default();
     let told = route.policy.proxy_protocol.map(|ToPods::V2| encode_v2(&connection.addresses()));
     let first = [told.unwrap_or_default().as_slice(), &hello].concat();
     let reason = match pod.write_all(&first).await {

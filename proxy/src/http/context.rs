@@ -104,6 +104,8 @@ pub(crate) struct RequestContext {
     pub(super) handed_over: bool,
     /// Bytes of the answer's body that Pingora has not sent.
     pub(super) spliced: u64,
+    /// Bytes of the request's body that Pingora has not received.
+    pub(super) spliced_up: u64,
     /// Why the request was not answered by a pod, in one word.
     pub(crate) reason: Option<&'static str>,
     /// For choices.
@@ -162,6 +164,7 @@ impl RequestContext {
             relayed: false,
             handed_over: false,
             spliced: 0,
+            spliced_up: 0,
             reason: None,
             random: Random::fresh(),
         }

@@ -1,11 +1,11 @@
 //! Plain exchanges over HTTP/1.1 with a pod, without Pingora's pipeline: a request that a pod is to answer flows in, its answer
 //! flows out, by the same phases of `http` in the same order. No task, no channel and no copy stands between the two sockets.
-//! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades, trailers, TLS to the pod,
-//! relayed requests. One of the few modules that name Pingora types.
+//! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades over TLS, trailers, TLS to
+//! the pod, relayed requests. One of the few modules that name Pingora types.
 //!
 //! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer. `exchange` is
 //! one whose answer Pingora's reader reads, `request` the header for that, `spliced` and `sealed` a large answer in the clear and over
-//! TLS; `streaming` is one whose request still comes and `upload` its body. `pod` is a connection, and `pool` has those that are idle.
+//! TLS; `streaming` is one whose request still comes and `upload` its body, `upgrade` one that becomes a tunnel. `pod` is a connection, and `pool` has those that are idle.
 
 mod answer_head;
 mod exchange;
@@ -18,6 +18,7 @@ mod sealed;
 mod small;
 mod spliced;
 mod streaming;
+mod upgrade;
 mod upload;
 
 use super::HttpService;
@@ -90,7 +91,7 @@ fn is_plain(service: &HttpService, session: &Session, ctx: &RequestContext) -> b
         && matches!(session.as_downstream(), ServerSession::H1(_))
         && header.version == Version::HTTP_11
         && header.raw_path().starts_with(b"/")
-        && !ctx.upgrade
+        && (!ctx.upgrade || upgrade::is_plain(service, session))
         && ctx.trailers.is_none()
         && ctx.relay.is_none()
         && !session.as_downstream().retry_buffer_truncated()
@@ -118,6 +119,9 @@ async fn attempt(
     };
     service.connected(reused, ctx);
     let exchanged = match (ctx.complete, &session.req_header().method) {
+        (true, _) if ctx.upgrade => {
+            Box::pin(upgrade::exchange(service, read_by_pingora(socket, timeouts), session, ctx)).await
+        }
         // Pingora's reader knows of no body only where it sent the request itself.
         (true, &Method::HEAD) => {
             Box::pin(exchange::exchange(service, read_by_pingora(socket, timeouts), session, ctx)).await
@@ -130,7 +134,13 @@ async fn attempt(
             kept.into_iter().for_each(|socket| service.direct.keep(identity, socket));
             Ok(())
         }
-        Ok(Exchanged::Lasting(rest)) => lasting::hand_over(service, rest, Asked { identity, reused }, session, ctx),
+        Ok(Exchanged::Unnoticed(kept)) => {
+            kept.into_iter().for_each(|socket| service.direct.keep(identity, socket));
+            lasting::hand_over(service, None, Asked { identity, reused }, session, ctx)
+        }
+        Ok(Exchanged::Lasting(rest)) => {
+            lasting::hand_over(service, Some(rest), Asked { identity, reused }, session, ctx)
+        }
         Err(error) => Err(service.failed(session, error, ctx, reused)),
     }
 }

@@ -9,7 +9,7 @@ use super::fields::PodHeader;
 use super::selection::{self, Choice};
 use super::{
     affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, old_clients, peer, queue, relay,
-    response_rewrite, retry, timeouts, upstream_header,
+    response_rewrite, retry, timeouts, upstream_header, websocket,
 };
 use crate::connection::{Awaited, Connection};
 use crate::metrics::{Exchanging, QueueEnd};
@@ -213,6 +213,12 @@ impl HttpService {
         response: &ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && !(ctx.upgrade && websocket::is_named(&response.headers))
+        {
+            let fault = "the pod switches to what was not asked for";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
+        }
         if let (Some(_), Some(relays)) = (&ctx.relay, self.shared.relays()) {
             return relay::check_length(relays, &response.headers);
         }

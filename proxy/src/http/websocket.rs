@@ -13,7 +13,7 @@ use http::header::{
     TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::{ProxyHttp, Session};
@@ -27,6 +27,13 @@ pub(super) fn is_asked(header: &Parts) -> bool {
     header.version == Version::HTTP_2
         && header.method == Method::CONNECT
         && header.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+/// Whether `Upgrade` names WebSocket alone (RFC 9110 §7.8).
+pub(super) fn is_named(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let first = protocols.next().is_some_and(|named| named.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
+    first && protocols.next().is_none()
 }
 
 /// Serves it from the pod of the context, or from another one where that cannot be reached, until either side ends.

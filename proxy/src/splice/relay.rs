@@ -196,11 +196,7 @@ impl Transfer<'_> {
                 Ok(0) => return Err(RelayError::Sink(io::ErrorKind::WriteZero.into())),
                 Ok(given) => {
                     self.corked = more;
-                    let counts = self.pipes.counts();
-                    match vessel {
-                        Vessel::Pipe(_) => counts.spliced.inc_by(given as u64),
-                        Vessel::Memory(..) => counts.copied.inc_by(given as u64),
-                    }
+                    vessel.count(given, self.pipes.counts());
                     return Ok(given as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(self.to, stall).await?,

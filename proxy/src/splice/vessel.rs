@@ -1,6 +1,7 @@
 //! What holds bytes between two sockets: a pipe, or memory where there is none. Bytes of the source flow in, the same bytes flow out
 //! to the sink; neither call ever waits. Filled and emptied by `relay`, never filled before it is empty.
 
+use super::counts::SpliceCounts;
 use super::pool::{Pipe, PipePool};
 use crate::limits::TUNNEL_BUFFER;
 use bytes::BufMut;
@@ -42,6 +43,14 @@ impl Vessel {
         match self {
             Self::Pipe(pipe) => pipe.held,
             Self::Memory(bytes, sent) => bytes.len() - sent,
+        }
+    }
+
+    /// Counts what the sink was given.
+    pub(super) fn count(&self, given: usize, counts: &SpliceCounts) {
+        match self {
+            Self::Pipe(_) => counts.spliced.inc_by(given as u64),
+            Self::Memory(..) => counts.copied.inc_by(given as u64),
         }
     }
 

@@ -2,6 +2,8 @@
 //! proxy, at every length around the thresholds, and whoever breaks off. The ways differ in nothing that can be seen.
 
 mod clients;
+mod tunnels;
+mod uploads;
 
 use super::support::bytes_pod::bytes_pod;
 use super::support::manifests::{annotated, pod, route, service};

@@ -15,18 +15,20 @@ use crate::http::context::RequestContext;
 use crate::http::gzip;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderValue, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 use std::future::{pending, ready};
 
 /// What became of an exchange.
 pub(super) enum Exchanged {
     /// It is over, and the connection can serve on, where there is one.
     Over(Option<Box<PodSocket>>),
+    /// It is over, and Pingora has not seen all of the request.
+    Unnoticed(Option<Box<PodSocket>>),
     /// Its answer is decided and still to be given, which will last.
     Lasting(Box<Rest>),
 }
@@ -169,10 +171,6 @@ pub(super) async fn prepare(
         return Ok(Some(response));
     }
     service.judge_response(session, &response, ctx)?;
-    if response.status == StatusCode::SWITCHING_PROTOCOLS {
-        let fault = "the pod switches to what was not asked for";
-        return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
-    }
     service.write_response(session, &mut response, ctx)?;
     session.write_response_header(response, false).await.map_err(Error::into_down)?;
     Ok(None)

@@ -6,11 +6,12 @@
 
 use super::exchange::Exchanged;
 use super::pod::PodSocket;
-use super::{sealed, spliced};
+use super::{sealed, spliced, upgrade};
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::{Error, ErrorType, Result};
@@ -24,7 +25,8 @@ pub(crate) struct Lasting {
     service: HttpService,
     session: Session,
     ctx: RequestContext,
-    rest: Box<Rest>,
+    /// Nothing is left but the end, which Pingora does not see.
+    rest: Option<Box<Rest>>,
     pod: Asked,
 }
 
@@ -57,6 +59,8 @@ pub(super) enum Way {
     Spliced,
     /// In large lots, to be encrypted.
     Sealed,
+    /// In the kernel, both ways until both sides have ended.
+    Tunnel,
 }
 
 /// Where an exchange waits until Pingora is done with its request.
@@ -76,7 +80,7 @@ impl Handed {
 /// The connection is none of the proxy's own.
 pub(super) fn hand_over(
     service: &HttpService,
-    rest: Box<Rest>,
+    rest: Option<Box<Rest>>,
     pod: Asked,
     session: &mut Session,
     ctx: &mut RequestContext,
@@ -95,7 +99,11 @@ impl Lasting {
     /// Brings the exchange to its end. Gives the client's stream where there may be another request on it.
     pub(crate) async fn run(self) -> Option<ReusedHttpStream> {
         let Self { service, mut session, mut ctx, rest, pod } = self;
-        let ended = match rest.end(&service, &mut session, &mut ctx).await {
+        let ended = match rest {
+            Some(rest) => rest.end(&service, &mut session, &mut ctx).await,
+            None => Ok(None),
+        };
+        let ended = match ended {
             Ok(kept) => {
                 kept.into_iter().for_each(|socket| service.direct.keep(pod.identity, socket));
                 Ok(())
@@ -106,11 +114,18 @@ impl Lasting {
             service.fail_to_proxy(&mut session, error, &mut ctx).await;
         }
         service.logging(&mut session, ended.as_ref().err().map(|error| &**error), &mut ctx).await;
+        let unseen = ctx.spliced_up > 0;
         // Whatever counts requests under way is told that this one is not.
         drop(ctx);
         ended.ok()?;
         let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.downstream_session.finish().await.ok().flatten()?;
+        let stream = match *session.downstream_session {
+            // It would wait for what has passed it by.
+            ServerSession::H1(client) if unseen && client.will_keepalive() => {
+                return Some(ReusedHttpStream::new(client.into_inner(), Some(settings)));
+            }
+            session => session.finish().await.ok().flatten()?,
+        };
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 }
@@ -130,6 +145,12 @@ impl Rest {
         let kept = match way {
             Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
             Way::Sealed => sealed::answer(service, pod, response, length, session).await?,
+            Way::Tunnel => {
+                upgrade::tunnel(service, pod, response, session, ctx).await?;
+                // The client's connection is of no use for HTTP any more.
+                session.set_keepalive(None);
+                None
+            }
         };
         Ok(kept.filter(|_| sent))
     }

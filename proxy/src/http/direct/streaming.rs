@@ -5,11 +5,13 @@
 use super::exchange::{self, Exchanged};
 use super::pod::{PodSocket, kept};
 use super::upload::Upload;
+use crate::accept::http1_stream::plain_socket;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
+use crate::splice::{Lot, RelayError, Side};
 use bytes::Bytes;
-use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::io;
@@ -33,7 +35,7 @@ pub(super) async fn exchange(
     let Some(socket) = (**pod.stream()).as_any().downcast_ref::<PodSocket>().map(PodSocket::shared) else {
         return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
     };
-    let upload = Upload::new(socket, framing);
+    let upload = Upload::new(socket, framing, service.shared.pipes().clone());
     let mut streaming = Streaming { upload, read: false, answered: false, empty: false, fault: None };
     session.as_downstream_mut().enable_retry_buffering();
     if let Some(begun) = session.as_downstream().get_retry_buffer().filter(|begun| !begun.is_empty()) {
@@ -47,7 +49,9 @@ pub(super) async fn exchange(
         return Ok(Exchanged::Over(None));
     }
     drop(streaming);
-    Ok(Exchanged::Over(kept(pod).await))
+    let kept = kept(pod).await;
+    // Pingora does not know that it has the whole request.
+    Ok(if ctx.spliced_up > 0 { Exchanged::Unnoticed(kept) } else { Exchanged::Over(kept) })
 }
 
 /// How far both sides are.
@@ -68,6 +72,7 @@ enum Event {
     Answer(HttpTask),
     Sent(io::Result<()>),
     Part(Option<Bytes>),
+    Lot(Lot),
     Silence,
 }
 
@@ -91,10 +96,7 @@ impl Streaming {
         let event = tokio::select! {
             biased;
             read = pod.read_response_task(), if !self.answered => Event::Answer(read.map_err(|error| self.cause(error))?),
-            sent = self.upload.send(), if pending => Event::Sent(sent),
-            part = session.as_downstream_mut().read_body_or_idle(self.read), if !pending && self.fault.is_none() => {
-                Event::Part(part.map_err(Error::into_down)?)
-            }
+            done = next(service, &mut self.upload, self.read, session), if pending || self.fault.is_none() => done?,
             () = sleep(limit.unwrap_or_default()), if limit.is_some() => Event::Silence,
         };
         match event {
@@ -108,6 +110,11 @@ impl Streaming {
             Event::Part(part) => {
                 let last = session.as_downstream_mut().is_body_done();
                 self.take(service, part, last, session, ctx).await
+            }
+            Event::Lot(lot) => {
+                ctx.spliced_up += self.upload.put_lot(lot);
+                self.read = self.upload.is_complete();
+                service.note_request_body(session, self.read, ctx)
             }
             Event::Silence => {
                 let Some((silence, limit)) = awaited else { return Ok(()) };
@@ -154,6 +161,12 @@ impl Streaming {
                 if !empty {
                     self.upload.acknowledge();
                 }
+                if let (true, true, ServerSession::H1(client)) =
+                    (self.read, ctx.spliced_up > 0, session.as_downstream_mut())
+                {
+                    // It has not seen all of the request, but there is no more of it.
+                    client.set_close_on_response_before_downstream_finish(false);
+                }
                 session.as_downstream_mut().write_response_header(response).await.map_err(Error::into_down)?;
                 (self.answered, self.empty) = (empty, empty);
             }
@@ -172,5 +185,36 @@ impl Streaming {
     /// The pod broke off; if it had taken no more before that, this is why.
     fn cause(&mut self, error: Box<Error>) -> Box<Error> {
         self.fault.take().unwrap_or_else(|| error.into_up())
+    }
+}
+
+/// Sends what is pending, if the pod is to have anything that it has not got; gives what the client sends next otherwise: a lot, once more of the request was read than could be repeated to another pod, and where both sides are
+/// plain. `read` says that it has sent everything, and only its end is of interest.
+async fn next(service: &HttpService, upload: &mut Upload, read: bool, session: &mut Session) -> Result<Event> {
+    if upload.is_pending() {
+        return Ok(Event::Sent(upload.send().await));
+    }
+    let unrepeatable = session.as_downstream().retry_buffer_truncated();
+    if let (false, true, true, Some(left), Some(client)) = (
+        read,
+        unrepeatable,
+        service.shared.config.byte_path.splice,
+        upload.spliced(),
+        session.as_downstream().stream().and_then(plain_socket),
+    ) {
+        return match upload.fetch(client, left).await {
+            Ok(lot) => Ok(Event::Lot(lot)),
+            Err(error) => Err(fault(error)),
+        };
+    }
+    let part = session.as_downstream_mut().read_body_or_idle(read).await.map_err(Error::into_down)?;
+    Ok(Event::Part(part))
+}
+
+/// An end that came too early, as Pingora tells it.
+fn fault(error: RelayError) -> Box<Error> {
+    match error.side() {
+        Side::Source => Error::because(ErrorType::ConnectionClosed, "while a request body is moved", error).into_down(),
+        Side::Sink => Error::because(ErrorType::WriteError, "a request body to a pod", error).into_up(),
     }
 }

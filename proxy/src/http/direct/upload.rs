@@ -1,7 +1,9 @@
-//! The rest of a request's body on its way to a pod: parts of the client flow in, framed as the header for the pod says, bytes flow
-//! out to the socket as it takes them. Holds one part at a time. Called by `streaming`.
+//! The rest of a request's body on its way to a pod: parts of the client flow in, framed as the header for the pod says, or lots that the
+//! kernel holds; bytes flow out to the socket as it takes them. Holds one part at a time. Called by `streaming`.
 
 use super::pod;
+use crate::limits::SPLICED_LEAST;
+use crate::splice::{Lot, PipePool, RelayError};
 use bytes::{Buf, Bytes, buf::Chain};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -16,6 +18,11 @@ pub(super) struct Upload {
     framing: Framing,
     /// What the socket has not taken yet of the present part.
     part: Chain<Chain<Bytes, Bytes>, Bytes>,
+    /// The same where the present part was never here.
+    lot: Option<Lot>,
+    /// Lots so far.
+    lots: u64,
+    pipes: PipePool,
     complete: bool,
 }
 
@@ -30,8 +37,8 @@ pub(super) enum Framing {
 
 impl Upload {
     /// Of a request whose header is sent.
-    pub(super) fn new(socket: Arc<TcpStream>, framing: Framing) -> Self {
-        Self { socket, framing, part: framed("", Bytes::new(), ""), complete: false }
+    pub(super) fn new(socket: Arc<TcpStream>, framing: Framing, pipes: PipePool) -> Self {
+        Self { socket, framing, part: framed("", Bytes::new(), ""), lot: None, lots: 0, pipes, complete: false }
     }
 
     /// See [`super::pod::acknowledge`].
@@ -41,7 +48,7 @@ impl Upload {
 
     /// Whether something waits for the socket.
     pub(super) fn is_pending(&self) -> bool {
-        self.part.has_remaining()
+        self.part.has_remaining() || self.lot.is_some()
     }
 
     /// Whether everything was sent, and is what the header says.
@@ -73,11 +80,51 @@ impl Upload {
         };
     }
 
+    /// Bytes that may be moved in the kernel, where that is worth it.
+    pub(super) fn spliced(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(left) if left > 0 && (left >= SPLICED_LEAST || self.lots > 0) => Some(left),
+            _ => None,
+        }
+    }
+
+    /// Waits for the next lot of at most `most` bytes, while nothing is pending. May be dropped at any time and called again.
+    ///
+    /// # Errors
+    /// The client's socket's, or its end.
+    pub(super) async fn fetch(&self, client: &TcpStream, most: u64) -> Result<Lot, RelayError> {
+        Lot::fetch(client, &self.socket, most, &self.pipes).await
+    }
+
+    /// Takes the next lot, to be called while nothing is pending. Gives its bytes.
+    pub(super) fn put_lot(&mut self, lot: Lot) -> u64 {
+        let bytes = lot.left() as u64;
+        if let Framing::Length(left) = &mut self.framing {
+            *left = left.saturating_sub(bytes);
+            self.complete = *left == 0;
+        }
+        self.lot = Some(lot);
+        self.lots += 1;
+        bytes
+    }
+
+    /// Whether nothing of the body is still to come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Sends what is pending. May be dropped at any time and called again.
     ///
     /// # Errors
     /// The socket's.
     pub(super) async fn send(&mut self) -> io::Result<()> {
+        if let Some(lot) = &mut self.lot {
+            match lot.give(&self.socket, !self.complete, &self.pipes).await {
+                Ok(()) => self.lot = None,
+                Err(RelayError::Sink(error)) => return Err(error),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
         while self.part.has_remaining() {
             let mut parts = [IoSlice::new(&[]); 3];
             let count = self.part.chunks_vectored(&mut parts);
@@ -110,15 +157,21 @@ fn framed(head: &'static str, part: Bytes, tail: &'static str) -> Chain<Chain<By
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::splice::SpliceCounts;
+    use prometheus::Registry;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
+
+    fn pipes() -> PipePool {
+        PipePool::new(SpliceCounts::new(&Registry::new()).unwrap(), true)
+    }
 
     async fn sent(name: &'static str, value: &str, parts: &[&'static str]) -> (String, bool) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
         let (mut pod, _) = listener.accept().await.unwrap();
         let headers = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
-        let mut upload = Upload::new(socket, Framing::of(&headers));
+        let mut upload = Upload::new(socket, Framing::of(&headers), pipes());
         for (number, part) in parts.iter().enumerate() {
             upload.put(Some(Bytes::from_static(part.as_bytes())), number + 1 == parts.len());
             upload.send().await.unwrap();

@@ -1,7 +1,7 @@
 //! Bytes both ways: two sockets flow in, the number of bytes each way and who failed flow out. Each side may end its half
 //! first; silence both ways ends the connection, sooner once one side has ended.
 
-use crate::splice::{self, Length, PipePool, Side, Terms};
+use super::{Length, PipePool, Side, Terms};
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// Bytes that were moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) to_pod: u64,
-    pub(super) to_client: u64,
+pub(crate) struct Moved {
+    pub(crate) to_pod: u64,
+    pub(crate) to_client: u64,
 }
 
 /// Why a relay ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RelayError {
+pub(crate) enum RelayError {
     /// Reading from or writing to the client failed.
     #[error("the client's connection failed")]
     Client,
@@ -34,7 +34,7 @@ pub(super) enum RelayError {
 
 impl RelayError {
     /// For the access log.
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Client => "client_failed",
             Self::Pod => "pod_failed",
@@ -45,22 +45,22 @@ impl RelayError {
 
 /// How long nothing may move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// While both sides are open.
-    pub(super) tunnel: Duration,
+    pub(crate) tunnel: Duration,
     /// Once the pod has ended its side, and the client has not.
-    pub(super) client_fin: Duration,
+    pub(crate) client_fin: Duration,
     /// Once the client has ended its side, and the pod has not.
-    pub(super) server_fin: Duration,
+    pub(crate) server_fin: Duration,
     /// Of a side that takes nothing of what there is for it.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 /// Relays until both sides have ended.
 ///
 /// # Errors
 /// [`RelayError`] says which side is at fault; `moved` counts in either case.
-pub(super) async fn relay(
+pub(crate) async fn relay(
     client: &TcpStream,
     pod: &TcpStream,
     patience: &Patience,
@@ -149,8 +149,8 @@ impl End {
     }
 }
 
-impl From<splice::RelayError> for End {
-    fn from(error: splice::RelayError) -> Self {
+impl From<super::RelayError> for End {
+    fn from(error: super::RelayError) -> Self {
         match error.side() {
             _ if error.is_timeout() => Self::Stall,
             Side::Source => Self::Read,
@@ -174,7 +174,7 @@ async fn carry(
         *moved += bytes;
         clock.touch();
     };
-    splice::relay(from, to, terms, pipes, took).await?;
+    super::relay(from, to, terms, pipes, took).await?;
     // The other side learns that nothing more comes; it may be gone already.
     SockRef::from(to).shutdown(Shutdown::Write).or_else(|error| not_connected(&error).then_some(()).ok_or(End::Write))
 }
