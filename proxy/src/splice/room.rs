@@ -2,8 +2,10 @@
 //! each lot of a large answer, so that no more is fetched than leaves at once.
 
 use super::relay::{RelayError, within};
+use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, sockopt_impl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::SockRef;
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -38,11 +40,21 @@ pub(super) async fn writable(to: &TcpStream, stall: Option<Duration>) -> Result<
     }
 }
 
-/// A socket counts as writable once a third of its buffer is free.
+/// What the kernel would queue, less a quarter for what it counts beside the bytes themselves.
 fn free(to: &TcpStream) -> u64 {
-    let buffer = SockRef::from(to).send_buffer_size().unwrap_or_default();
-    (buffer as u64 / 3).max(ROOM_LEAST)
+    let [.., buffer, _, queued, _, _, _] = getsockopt(to, MemoryInfo).unwrap_or_default();
+    (u64::from(buffer.saturating_sub(queued)) / 4 * 3).max(ROOM_LEAST)
 }
+
+sockopt_impl!(
+    /// What a socket's buffers hold and may hold (`SO_MEMINFO`; the order is that of `linux/sock_diag.h`: received, receive buffer,
+    /// sent, send buffer, reserved, queued, options, backlog, drops).
+    MemoryInfo,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9]
+);
 
 /// What a socket that is ready takes, however small its buffer.
 const ROOM_LEAST: u64 = 4 * 1024;

@@ -333,3 +333,44 @@ async fn what_a_source_gathers_is_waited_for_by_nobody() {
     };
     tokio::join!(relaying, speaking);
 }
+
+#[tokio::test]
+async fn lots_whose_calls_are_dropped_and_made_again_lose_nothing() {
+    const LENGTH: usize = 3_000_000;
+    let (source, mut pod, sink, mut client) = path().await;
+    SockRef::from(&sink).set_send_buffer_size(20_000).unwrap();
+    let (pipes, sent) = (pool(1024 * 1024), bytes(LENGTH + 5, 21));
+    let moving = async {
+        let (mut left, mut lot) = (LENGTH as u64, None::<Lot>);
+        while left > 0 || lot.is_some() {
+            // Each turn ends whatever is under way, as whoever listens to more than these two would.
+            let turn = async {
+                match &mut lot {
+                    None => {
+                        let fetched = Lot::fetch(&source, &sink, left, &pipes).await.unwrap();
+                        left -= fetched.left() as u64;
+                        lot = Some(fetched);
+                    }
+                    Some(held) => {
+                        held.give(&sink, left > 0, &pipes).await.unwrap();
+                        lot = None;
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = turn => {}
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        source.peek(&mut [0; 10]).await.unwrap()
+    };
+    let mut came = vec![0; LENGTH];
+    let (written, surplus, read) =
+        tokio::join!(async { pod.write_all(&sent).await }, moving, client.read_exact(&mut came));
+    assert!(written.is_ok() && read.is_ok() && came == sent[..LENGTH]);
+    assert_eq!(surplus, 5, "what follows stays in the source");
+    assert_eq!(counted(&pipes), (LENGTH as u64, 0));
+    let (idle, all) = pipes.idle_and_all();
+    assert_eq!(idle, all);
+}

@@ -49,6 +49,7 @@ pub(super) async fn answer(
     exchange::pass(pod::early(&mut reader).await?, session).await?;
     let Detached { pod, unread, left, serves_on } = Detached::from(reader, length)?;
     exchange::pass(&unread, session).await?;
+    drop(unread);
     relay(pod.socket(), session, left, &terms).await?;
     exchange::end(session, false).await?;
     Ok(serves_on.then_some(pod))

@@ -73,6 +73,8 @@ pub(super) async fn answer(
     let Detached { pod, unread, left, serves_on } = Detached::from(reader, length)?;
     write_all(client, &unread, stall).await?;
     ctx.spliced += unread.len() as u64;
+    // Nothing that is done with is kept for as long as the client takes.
+    drop(unread);
     let terms = Terms { length: Length::Exactly(left), silence, stall: Some(stall), pace: None };
     let moved = relay(pod.socket(), client, terms, service.shared.pipes(), |bytes| ctx.spliced += bytes).await;
     moved.map_err(fault)?;
