@@ -53,7 +53,8 @@ impl Lot {
     /// The sink's.
     pub(crate) async fn give(&mut self, to: &TcpStream, more: bool, pipes: &PipePool) -> Result<(), RelayError> {
         while self.left() > 0 {
-            match self.0.empty(to, more) {
+            // It is not known when the next lot comes, so nothing is to be held back for it.
+            match self.0.empty(to, false) {
                 Ok(0) => return Err(RelayError::Sink(io::ErrorKind::WriteZero.into())),
                 Ok(given) => self.0.count(given, pipes.counts()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(to, None).await?,
