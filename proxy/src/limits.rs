@@ -150,6 +150,10 @@ pub(crate) const SMALL_HEADER_FIELDS: usize = 64;
 pub(crate) const HELD_BYTES: usize = 16 * 1024;
 /// Bytes of a large answer that are read of a pod, encrypted and sent to a client over TLS at once, where its socket has room for them.
 pub(crate) const SEALED_BATCH: usize = 512 * 1024;
+/// The same once a socket has taken less than it had room for.
+pub(crate) const SEALED_CAUTIOUS_BATCH: u64 = 64 * 1024;
+/// For so long after that.
+pub(crate) const SEALED_CAUTION: Duration = Duration::from_secs(10);
 /// Bytes over HTTP/2 that are encrypted before they are sent, where more follows at once.
 pub(crate) const GATHERED_RECORDS: usize = 64 * 1024;
 /// For a whole check of a pod. Longer: it failed.

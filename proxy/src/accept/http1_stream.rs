@@ -53,6 +53,11 @@ pub(crate) fn secured_socket(stream: &Stream) -> Option<&TcpStream> {
     Some(stream.below.socket())
 }
 
+/// Whether something that was encrypted for a client waits for room in its socket.
+pub(crate) fn has_unsent_records(stream: &Stream) -> bool {
+    (**stream).as_any().downcast_ref::<Http1Stream<TlsStream>>().is_some_and(|stream| stream.below.has_unsent())
+}
+
 impl<S: IO> Http1Stream<S> {
     /// On top of the client's stream.
     pub(super) fn new(below: S, connection: Arc<Connection>) -> Self {

@@ -63,6 +63,11 @@ impl TlsStream {
         self.tls.get_ref().0.socket()
     }
 
+    /// Whether the socket has not taken everything that was encrypted.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unsent > 0 {
             ready!(Pin::new(&mut self.tls).poll_flush(cx))?;

@@ -7,9 +7,9 @@
 use super::exchange;
 use super::pod::{self, Detached, PodSocket};
 use super::spliced::{self, fault};
-use crate::accept::http1_stream::secured_socket;
+use crate::accept::http1_stream::{has_unsent_records, secured_socket};
 use crate::http::HttpService;
-use crate::limits::{SEALED_BATCH, TRANSFER_TURN};
+use crate::limits::{SEALED_BATCH, SEALED_CAUTION, SEALED_CAUTIOUS_BATCH, TRANSFER_TURN};
 use crate::splice::{RelayError, room};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -17,7 +17,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -68,7 +68,7 @@ async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Te
             return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
         };
         let room = room(socket, Some(terms.stall)).await.map_err(fault)?;
-        let most = room.clamp(ROOM_LEAST, SEALED_BATCH as u64).min(left) as usize;
+        let most = room.clamp(ROOM_LEAST, batch()).min(left) as usize;
         let mut lot = Lot::new();
         let read = loop {
             match pod.try_read(&mut lot.bytes[..most]) {
@@ -84,6 +84,9 @@ async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Te
         };
         exchange::pass(&lot.bytes[..read], session).await?;
         drop(lot);
+        if session.as_downstream().stream().is_some_and(has_unsent_records) {
+            REFUSED.set(Some(Instant::now()));
+        }
         left -= read as u64;
         turn += read as u64;
         if turn >= TRANSFER_TURN {
@@ -129,7 +132,16 @@ impl Drop for Lot {
     }
 }
 
+/// What is encrypted at once. Near its limit for all sockets together (`tcp_mem`) the kernel takes less than a socket has room for, and
+/// what it does not take stays here as records, perhaps for long.
+fn batch() -> u64 {
+    let cautious = REFUSED.get().is_some_and(|last| last.elapsed() < SEALED_CAUTION);
+    if cautious { SEALED_CAUTIOUS_BATCH } else { SEALED_BATCH as u64 }
+}
+
 thread_local! {
+    /// When a client's socket last took less than it had room for.
+    static REFUSED: Cell<Option<Instant>> = const { Cell::new(None) };
     static KEPT: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
