@@ -144,9 +144,9 @@ impl Rest {
         let Self { pod, response, length, way, sent } = *self;
         let kept = match way {
             Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
-            Way::Sealed => sealed::answer(service, pod, response, length, session).await?,
+            Way::Sealed => Box::pin(sealed::answer(service, pod, response, length, session)).await?,
             Way::Tunnel => {
-                upgrade::tunnel(service, pod, response, session, ctx).await?;
+                Box::pin(upgrade::tunnel(service, pod, response, session, ctx)).await?;
                 // The client's connection is of no use for HTTP any more.
                 session.set_keepalive(None);
                 None

@@ -55,30 +55,47 @@ pub(super) fn whole(
 /// What failed, marked with the side that did.
 pub(super) async fn answer(
     service: &HttpService,
-    mut reader: HttpSession,
+    reader: HttpSession,
     response: Box<ResponseHeader>,
     length: u64,
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
-    write_header(session, response).await?;
-    let Some(client) = session.as_downstream().stream().and_then(plain_socket) else {
-        return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
-    };
-    let stall = service.shared.timeouts().client_stall;
     let silence = reader.read_timeout;
+    // In a box of its own, so that a transfer does not keep the room that its beginning took.
+    let begun = Box::pin(begin(service, reader, response, length, session, ctx)).await?;
+    let stall = Some(service.shared.timeouts().client_stall);
+    let terms = Terms { length: Length::Exactly(begun.left), silence, stall, pace: None };
+    let (pod, pipes) = (begun.pod.socket(), service.shared.pipes());
+    relay(pod, socket(session)?, terms, pipes, |bytes| ctx.spliced += bytes).await.map_err(fault)?;
+    Ok(begun.serves_on.then_some(begun.pod))
+}
+
+/// Sends the header, and what came with it. Gives the connection that has the rest.
+async fn begin(
+    service: &HttpService,
+    mut reader: HttpSession,
+    response: Box<ResponseHeader>,
+    length: u64,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<Detached> {
+    write_header(session, response).await?;
+    let client = socket(session)?;
+    let stall = service.shared.timeouts().client_stall;
     let early = pod::early(&mut reader).await?;
     write_all(client, early, stall).await?;
     ctx.spliced += early.len() as u64;
-    let Detached { pod, unread, left, serves_on } = Detached::from(reader, length)?;
+    let mut detached = Detached::from(reader, length)?;
+    let unread = std::mem::take(&mut detached.unread);
     write_all(client, &unread, stall).await?;
     ctx.spliced += unread.len() as u64;
-    // Nothing that is done with is kept for as long as the client takes.
-    drop(unread);
-    let terms = Terms { length: Length::Exactly(left), silence, stall: Some(stall), pace: None };
-    let moved = relay(pod.socket(), client, terms, service.shared.pipes(), |bytes| ctx.spliced += bytes).await;
-    moved.map_err(fault)?;
-    Ok(serves_on.then_some(pod))
+    Ok(detached)
+}
+
+fn socket(session: &Session) -> Result<&TcpStream> {
+    let socket = session.as_downstream().stream().and_then(plain_socket);
+    socket.ok_or_else(|| Error::explain(ErrorType::InternalError, "the client's socket is gone"))
 }
 
 /// Sends the header as that of an answer to HEAD, whose body Pingora does not expect: dates, connection and what becomes of it stay
