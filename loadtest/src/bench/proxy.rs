@@ -10,9 +10,11 @@ mod cores;
 mod downloads;
 mod load;
 mod memory;
+mod metric;
 mod pace;
 mod peers;
 mod plot;
+mod progress;
 mod report;
 mod size;
 mod tables;
@@ -56,7 +58,7 @@ pub struct Options {
     #[arg(long, env = "NEARSIDE_BENCH_RATE", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub rate: Option<u32>,
 
-    /// Idle connections whose memory is measured
+    /// Idle connections, and idle WebSockets, whose memory is measured
     #[arg(long, env = "NEARSIDE_BENCH_IDLE", value_parser = clap::value_parser!(u32).range(1..=6_000))]
     pub idle: Option<u32>,
 
@@ -102,7 +104,7 @@ pub enum Group {
     Answers,
     /// New TLS connections for a second of processor time
     Connections,
-    /// What an idle connection, a stalled download and a route hold
+    /// What an idle connection, an idle WebSocket, a stalled download and a route hold
     Memory,
     /// A large table, and its changes while clients are served
     Tables,
@@ -134,7 +136,7 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     let directory = directory.canonicalize()?;
     let size = Size::of(options);
     let backend = Backend::start(cores, size.largest())?;
-    let world = World::new(cores, &directory, backend.address(), &options.proxy_flag)?;
+    let world = World::new(cores, &directory, &backend, &options.proxy_flag)?;
     let (mut all, mut missing) = Peer::all(&options.build)?;
     if options.alone {
         all.retain(|peer| peer.is_nearside() || options.build.iter().any(|(name, _)| *name == peer.name));
@@ -142,6 +144,23 @@ async fn measure(options: &Options, cores: Cores) -> Result<()> {
     }
     let mut report = Report::new(&all, &missing, &size, cores);
     let wants = |group: Group| options.only.is_empty() || options.only.contains(&group);
+    let peers = u32::try_from(all.len())?;
+    if wants(Group::Downloads) {
+        downloads::expect(peers, &size, &mut report);
+    }
+    if wants(Group::Answers) {
+        answers::expect(peers, &size, &mut report);
+    }
+    if wants(Group::Connections) {
+        connections::expect(peers, &size, &mut report);
+    }
+    if wants(Group::Memory) {
+        memory::expect(peers, &size, &mut report);
+    }
+    if wants(Group::Tables) {
+        tables::expect(&size, &mut report);
+    }
+    report.begin();
     if [Group::Downloads, Group::Answers, Group::Connections].into_iter().any(wants) {
         let mut running = Vec::new();
         for peer in &all {

@@ -3,10 +3,11 @@
 
 use super::client::Transport;
 use super::cores::Cores;
-use super::load;
+use super::load::{self, Counted, Load};
+use super::metric::Metric;
 use super::pace::Pace;
 use super::peers::Running;
-use super::report::{Metric, Report};
+use super::report::Report;
 use super::size::{SMALL, Size};
 use super::{Group, in_turn};
 use crate::bench::statistics::Samples;
@@ -14,36 +15,63 @@ use crate::bench::usage::Processor;
 use anyhow::{Result, ensure};
 use std::time::Duration;
 
+/// Small answers over one transport, at one pace.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    transport: Transport,
+    is_steady: bool,
+}
+
+/// Tells what is going to be measured.
+pub(super) fn expect(peers: u32, size: &Size, report: &mut Report) {
+    for case in cases() {
+        report.expect(Group::Answers, &case.name(size), load::expected(size.window, CONNECTIONS) * peers * size.rounds);
+    }
+}
+
 /// Measures both paces over every transport.
 pub(super) async fn measure(running: &[Running], size: &Size, cores: Cores, report: &mut Report) -> Result<()> {
-    for transport in Transport::ALL {
-        let full = format!("{}, as many as are answered", transport.name());
-        let steady = format!("{}, {} a second", transport.name(), size.rate);
+    for case in cases() {
+        let name = case.name(size);
+        report.begin_case(Group::Answers, &name);
         for round in 0..size.rounds {
             for proxy in in_turn(running, round) {
-                report.note(Group::Answers, &full, &proxy.peer.name, without_pause(proxy, transport, size).await);
+                let measured = if case.is_steady {
+                    at_a_rate(proxy, case.transport, size, cores).await
+                } else {
+                    without_pause(proxy, case.transport, size).await
+                };
+                report.note(Group::Answers, &name, &proxy.peer.name, measured);
             }
         }
-        report.progress(Group::Answers, &full);
-        for round in 0..size.rounds {
-            for proxy in in_turn(running, round) {
-                report.note(Group::Answers, &steady, &proxy.peer.name, at_a_rate(proxy, transport, size, cores).await);
-            }
-        }
-        report.progress(Group::Answers, &steady);
+        report.progress(Group::Answers, &name);
     }
     Ok(())
 }
 
+fn cases() -> impl Iterator<Item = Case> {
+    Transport::ALL.into_iter().flat_map(|transport| [false, true].map(|is_steady| Case { transport, is_steady }))
+}
+
+impl Case {
+    fn name(self, size: &Size) -> String {
+        let transport = self.transport.name();
+        if self.is_steady {
+            format!("{transport}, {} a second", size.rate)
+        } else {
+            format!("{transport}, as many as are answered")
+        }
+    }
+}
+
 async fn without_pause(proxy: &Running, transport: Transport, size: &Size) -> Result<Vec<(Metric, f64)>> {
-    let measured = load::measure(proxy, CONNECTIONS, size.window, |target, counters| {
-        load::fetch(target, transport, SMALL, counters)
-    })
-    .await?;
+    let load = Load { running: proxy, workers: CONNECTIONS, window: size.window, counted: Counted::Finished };
+    let measured = load.measure(|target, counters| load::fetch(target, transport, SMALL, counters)).await?;
     ensure!(measured.done > 0, "nothing was answered");
     Ok(vec![
         (Metric::AnswersPerProcessorSecond, measured.done as f64 / measured.processor.as_secs_f64()),
         (Metric::AnswersPerSecond, measured.done as f64 / measured.took.as_secs_f64()),
+        (Metric::Unserved, f64::from(measured.unserved)),
     ])
 }
 

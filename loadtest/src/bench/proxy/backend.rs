@@ -2,6 +2,7 @@
 //! into the socket by the kernel alone, so that it is never what the proxies wait for. Runs on a thread and a processor of its own
 //! until the value is dropped.
 
+use super::client::WEBSOCKET_ACCEPT;
 use super::cores::Cores;
 use crate::pods::media;
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,9 +22,24 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(super) struct Backend {
     address: SocketAddr,
+    traffic: Traffic,
     /// Closed when this value goes.
     _end: oneshot::Sender<()>,
 }
+
+/// What the backend does; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Bytes of bodies.
+    sent: AtomicU64,
+    answers: AtomicU64,
+}
+
+/// An answer that is under way, until it is dropped.
+struct UnderWay<'a>(&'a Counts);
 
 /// What is served.
 #[derive(Debug)]
@@ -40,6 +57,8 @@ impl Backend {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (end, ended) = oneshot::channel();
+        let traffic = Traffic::default();
+        let counts = traffic.clone();
         thread::Builder::new().name("backend".into()).spawn(move || -> Result<()> {
             Cores::bind(cores.backend)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -47,15 +66,48 @@ impl Backend {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::select! {
                     _ = ended => Ok(()),
-                    served = serve(listener, content) => served,
+                    served = serve(listener, content, counts) => served,
                 }
             })
         })?;
-        Ok(Self { address, _end: end })
+        Ok(Self { address, traffic, _end: end })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+}
+
+impl Traffic {
+    /// Bytes of bodies that the kernel has taken, of all answers so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// Answers that are being sent.
+    pub(super) fn under_way(&self) -> u64 {
+        self.0.answers.load(Ordering::Relaxed)
+    }
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(counts: &'a Counts) -> Self {
+        counts.answers.fetch_add(1, Ordering::Relaxed);
+        Self(counts)
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.answers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,16 +125,16 @@ impl Content {
     }
 }
 
-async fn serve(listener: TcpListener, content: Arc<Content>) -> Result<()> {
+async fn serve(listener: TcpListener, content: Arc<Content>, traffic: Traffic) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        let content = Arc::clone(&content);
+        let (content, traffic) = (Arc::clone(&content), traffic.clone());
         // Proxies and clients leave whenever a phase is over.
-        tokio::spawn(async move { answer(stream, &content).await.ok() });
+        tokio::spawn(async move { answer(stream, &content, &traffic.0).await.ok() });
     }
 }
 
-async fn answer(mut stream: TcpStream, content: &Content) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, content: &Content, counts: &Counts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut seen = Vec::with_capacity(4096);
     loop {
@@ -92,19 +144,31 @@ async fn answer(mut stream: TcpStream, content: &Content) -> io::Result<()> {
             }
             continue;
         };
-        let asked = std::str::from_utf8(&seen[..end])
-            .ok()
-            .and_then(|head| head.split(' ').nth(1)?.rsplit_once("/bytes/")?.1.parse::<u64>().ok());
+        let head = std::str::from_utf8(&seen[..end]).unwrap_or_default();
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        if path == "/websocket" {
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: {WEBSOCKET_ACCEPT}\r\n\r\n"
+            );
+            send_all(&stream, answer.as_bytes(), SendFlags::NOSIGNAL).await?;
+            // Nothing is said on it until the client leaves.
+            while stream.read(&mut [0; 64]).await? > 0 {}
+            return Ok(());
+        }
+        let asked = path.rsplit_once("/bytes/").and_then(|(_, bytes)| bytes.parse::<u64>().ok());
         seen.drain(..end + 4);
         let status = if asked.is_some() { "200 OK" } else { "404 Not Found" };
         let length = asked.unwrap_or_default();
         let head = format!("HTTP/1.1 {status}\r\nContent-Type: video/mp4\r\nContent-Length: {length}\r\n\r\n");
         let small = usize::try_from(length).ok().and_then(|length| content.beginning.get(..length));
+        let under_way = UnderWay::begin(counts);
         if let Some(body) = small {
             send_all(&stream, &[head.as_bytes(), body].concat(), SendFlags::NOSIGNAL).await?;
+            under_way.sent(body.len());
         } else {
             send_all(&stream, head.as_bytes(), SendFlags::NOSIGNAL | SendFlags::MORE).await?;
-            send_content(&stream, &content.file, length).await?;
+            send_content(&stream, &content.file, length, &under_way).await?;
         }
     }
 }
@@ -117,7 +181,7 @@ async fn send_all(stream: &TcpStream, mut left: &[u8], flags: SendFlags) -> io::
     Ok(())
 }
 
-async fn send_content(stream: &TcpStream, file: &File, length: u64) -> io::Result<()> {
+async fn send_content(stream: &TcpStream, file: &File, length: u64, under_way: &UnderWay<'_>) -> io::Result<()> {
     let mut offset = 0;
     while offset < length {
         let left = usize::try_from(length - offset).unwrap_or(usize::MAX).min(AT_ONCE);
@@ -125,6 +189,7 @@ async fn send_content(stream: &TcpStream, file: &File, length: u64) -> io::Resul
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        under_way.sent(sent);
     }
     Ok(())
 }

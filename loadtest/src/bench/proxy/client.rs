@@ -153,6 +153,16 @@ impl Sink<'_> {
 impl Connection {
     /// Connects, with the handshake of TLS where there is one.
     pub(super) async fn open(target: &Target, transport: Transport) -> Result<Self> {
+        Self::with_window(target, transport, http2::WIDE).await
+    }
+
+    /// The same for one that leaves answers alone: with HTTP/2 it takes no more than the protocol's first window, or they would wait in
+    /// its own memory.
+    pub(super) async fn open_narrow(target: &Target, transport: Transport) -> Result<Self> {
+        Self::with_window(target, transport, http2::NARROW).await
+    }
+
+    async fn with_window(target: &Target, transport: Transport, window: u32) -> Result<Self> {
         let address = if transport == Transport::Plain { target.http } else { target.https };
         let stream = TcpStream::connect(address).await.with_context(|| format!("connection to {address}"))?;
         stream.set_nodelay(true)?;
@@ -168,7 +178,7 @@ impl Connection {
             return Ok(Self::Tls(Box::new(Http1::new(stream, &target.host))));
         }
         ensure!(stream.get_ref().1.alpn_protocol() == Some(b"h2"), "{address} does not speak HTTP/2");
-        Ok(Self::Http2(Http2::new(stream, &target.host).await?))
+        Ok(Self::Http2(Http2::new(stream, &target.host, window).await?))
     }
 
     /// Whether the session of TLS was resumed.
@@ -204,10 +214,23 @@ impl Connection {
         match self {
             Self::Plain(connection) => connection.begin(bytes).await,
             Self::Tls(connection) => connection.begin(bytes).await,
-            Self::Http2(_) => bail!("a download that is left alone is one of HTTP/1.1"),
+            Self::Http2(connection) => connection.begin(bytes).await,
+        }
+    }
+
+    /// Makes a WebSocket of the connection (RFC 6455), on which nothing is said.
+    pub(super) async fn upgrade(&mut self) -> Result<()> {
+        match self {
+            Self::Plain(connection) => connection.upgrade().await,
+            Self::Tls(connection) => connection.upgrade().await,
+            Self::Http2(_) => bail!("a WebSocket here is one of HTTP/1.1"),
         }
     }
 }
 
+/// The example of RFC 6455 §1.3: what the client sends as its key ...
+pub(super) const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// ... and what the server has to say to it.
+pub(super) const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Sessions that clients remember, of one host.
 const SESSIONS: usize = 256;

@@ -7,6 +7,7 @@ mod nearside;
 mod nginx;
 mod traefik;
 
+use super::backend::{Backend, Traffic};
 use super::client::{Answer, Connection, Sink, Target, Tls, Transport};
 use super::cores::Cores;
 use crate::certificates::{Identity, TestCa};
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) cores: Cores,
     pub(super) directory: PathBuf,
     pub(super) backend: SocketAddr,
+    pod: Traffic,
     pub(super) identity: Identity,
     pub(super) tls: Tls,
     /// Further flags of Nearside.
@@ -63,6 +65,8 @@ pub(super) struct Running {
     pub(super) peer: Peer,
     pub(super) target: Target,
     pub(super) process: u32,
+    /// What the pod behind it does.
+    pub(super) pod: Traffic,
     /// Ends with the value.
     program: Program,
 }
@@ -125,15 +129,15 @@ impl Peer {
         let mut program = world.cores.start_proxy(|| launch.start(&directory))?;
         let target = Target::new(site.http, site.https, HOST, world.tls.clone());
         wait_for(&mut program, &target, &self.name).await?;
-        Running::of(self.clone(), target, program)
+        Running::of(self.clone(), target, program, world)
     }
 }
 
 impl Running {
     /// A program that answers at `target`.
-    pub(super) fn of(peer: Peer, target: Target, program: Program) -> Result<Self> {
+    pub(super) fn of(peer: Peer, target: Target, program: Program, world: &World) -> Result<Self> {
         let process = program.id().context("the proxy has ended")?;
-        Ok(Self { peer, target, process, program })
+        Ok(Self { peer, target, process, pod: world.pod.clone(), program })
     }
 
     /// Ends it, and waits until it has.
@@ -172,10 +176,18 @@ impl Site<'_> {
 
 impl World {
     /// A certificate for [`HOST`] and clients that trust it.
-    pub(super) fn new(cores: Cores, directory: &Path, backend: SocketAddr, flags: &[String]) -> Result<Self> {
+    pub(super) fn new(cores: Cores, directory: &Path, backend: &Backend, flags: &[String]) -> Result<Self> {
         let ca = TestCa::new("bench")?;
         let (identity, tls) = (ca.identity(&[HOST])?, Tls::new(&ca)?);
-        Ok(Self { cores, directory: directory.to_path_buf(), backend, identity, tls, flags: flags.to_vec() })
+        Ok(Self {
+            cores,
+            directory: directory.to_path_buf(),
+            backend: backend.address(),
+            pod: backend.traffic(),
+            identity,
+            tls,
+            flags: flags.to_vec(),
+        })
     }
 }
 

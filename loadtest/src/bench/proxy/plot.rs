@@ -78,7 +78,7 @@ const COLORS: [&str; 8] = ["#0072b2", "#e69f00", "#f0c878", "#009e73", "#cc79a7"
 #[cfg(test)]
 mod tests {
     use super::super::Group;
-    use super::super::report::Metric;
+    use super::super::metric::Metric;
     use super::*;
 
     #[test]

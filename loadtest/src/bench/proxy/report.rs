@@ -1,39 +1,23 @@
 //! The figures: samples come in as they are measured; lines on the terminal, `report.json`, `report.md` and plots go out. A case that
 //! could not be measured is told with its reason, and does not end the run.
 
+mod markdown;
+
 use super::Group;
 use super::cores::Cores;
+use super::metric::Metric;
 use super::peers::{NEARSIDE, Peer};
 use super::plot;
+use super::progress::Progress;
 use super::size::Size;
 use crate::bench::machine;
 use crate::bench::statistics::Samples;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-
-/// What a sample says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metric {
-    SecondsPerGigabyte,
-    MegabytesPerSecond,
-    AnswersPerProcessorSecond,
-    AnswersPerSecond,
-    Median,
-    P99,
-    P999,
-    ConnectionsPerProcessorSecond,
-    ConnectionsPerSecond,
-    Kilobytes,
-    Milliseconds,
-    LongestMilliseconds,
-    Megabytes,
-    Seconds,
-    MicrosecondsOfProcessor,
-}
+use std::time::{Duration, Instant};
 
 /// See the module head.
 #[derive(Debug)]
@@ -43,6 +27,8 @@ pub(super) struct Report {
     missing: Vec<String>,
     rows: Vec<Row>,
     failures: Vec<Failure>,
+    progress: Progress,
+    begin: Instant,
 }
 
 /// All samples of one figure.
@@ -61,45 +47,6 @@ struct Failure {
     case: String,
     peer: String,
     reason: String,
-}
-
-impl Metric {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::SecondsPerGigabyte => "processor seconds per GB",
-            Self::MegabytesPerSecond => "MB a second",
-            Self::AnswersPerProcessorSecond => "answers per processor second",
-            Self::AnswersPerSecond => "answers a second",
-            Self::Median => "median latency, µs",
-            Self::P99 => "99th percentile, µs",
-            Self::P999 => "99.9th percentile, µs",
-            Self::ConnectionsPerProcessorSecond => "connections per processor second",
-            Self::ConnectionsPerSecond => "connections a second",
-            Self::Kilobytes => "KiB of memory each",
-            Self::Milliseconds => "median time, ms",
-            Self::LongestMilliseconds => "longest time, ms",
-            Self::Megabytes => "MB of memory",
-            Self::Seconds => "s",
-            Self::MicrosecondsOfProcessor => "µs of processor time",
-        }
-    }
-
-    /// Whether less of it is better.
-    fn is_cost(self) -> bool {
-        !matches!(
-            self,
-            Self::MegabytesPerSecond
-                | Self::AnswersPerProcessorSecond
-                | Self::AnswersPerSecond
-                | Self::ConnectionsPerProcessorSecond
-                | Self::ConnectionsPerSecond
-        )
-    }
-
-    /// What a figure is about, and not merely how fast the machine was while it was taken.
-    pub(super) fn is_plotted(self) -> bool {
-        !matches!(self, Self::MegabytesPerSecond | Self::AnswersPerSecond | Self::ConnectionsPerSecond)
-    }
 }
 
 impl Group {
@@ -128,6 +75,8 @@ impl Report {
             missing: missing.to_vec(),
             rows: Vec::new(),
             failures: Vec::new(),
+            progress: Progress::default(),
+            begin: Instant::now(),
         };
         report.say(&format!("{machine}; beside Nearside: {}", report.peers[1..].join("; ")));
         for name in missing {
@@ -139,6 +88,22 @@ impl Report {
     /// A line for whoever watches.
     pub(super) fn say(&self, line: &str) {
         let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    /// A case that is going to be measured, and how long that should take.
+    pub(super) fn expect(&mut self, group: Group, case: &str, expected: Duration) {
+        self.progress.expect(group, case, expected);
+    }
+
+    /// Tells how much is going to be measured.
+    pub(super) fn begin(&self) {
+        self.say(&self.progress.whole());
+    }
+
+    /// Tells what is measured now, and what is left.
+    pub(super) fn begin_case(&mut self, group: Group, case: &str) {
+        let line = self.progress.begin(group, case, self.begin.elapsed());
+        self.say(&line);
     }
 
     /// A proxy that is there and does not do what it should.
@@ -179,10 +144,13 @@ impl Report {
 
     /// Tells what a case has given so far.
     pub(super) fn progress(&self, group: Group, case: &str) {
-        for metric in self.metrics(group, case) {
+        for metric in self.metrics(group, case).into_iter().filter(|metric| !metric.is_remark()) {
             let figures: Vec<String> = self
                 .of(group, case, metric)
-                .map(|row| format!("{} {}", row.peer, number(Samples::new(row.samples.clone()).median())))
+                .map(|row| {
+                    let median = number(Samples::new(row.samples.clone()).median());
+                    format!("{} {median}{}", row.peer, self.remarks(group, case, &row.peer))
+                })
                 .collect();
             self.say(&format!("{}: {case}: {}: {}", group.name(), metric.name(), figures.join("; ")));
         }
@@ -232,6 +200,26 @@ impl Report {
         self.rows.iter().filter(move |row| row.group == group && row.case == case && row.metric == metric)
     }
 
+    /// What must be known beside a figure of this case: that not every client was served, or that what was measured was not steady.
+    fn remarks(&self, group: Group, case: &str, peer: &str) -> String {
+        let most = |metric| {
+            let row = self.of(group, case, metric).find(|row| row.peer == peer);
+            row.map(|row| Samples::new(row.samples.clone()).most()).unwrap_or_default()
+        };
+        let (unserved, sent) = (most(Metric::Unserved), most(Metric::Sent));
+        let mut said = Vec::new();
+        if unserved > 0.0 {
+            said.push(format!("nothing came to {unserved} clients"));
+        }
+        if sent > STEADY {
+            said.push(format!("the pod sent {sent:.2} times what came"));
+        }
+        if self.failed(group, case, peer) {
+            said.push("not in every round".to_owned());
+        }
+        if said.is_empty() { String::new() } else { format!(" [{}]", said.join("; ")) }
+    }
+
     fn metrics(&self, group: Group, case: &str) -> Vec<Metric> {
         let mut metrics = Vec::new();
         for row in self.rows.iter().filter(|row| row.group == group && row.case == case) {
@@ -240,6 +228,10 @@ impl Report {
             }
         }
         metrics
+    }
+
+    fn failed(&self, group: Group, case: &str, peer: &str) -> bool {
+        self.failures.iter().any(|failure| failure.group == group && failure.case == case && failure.peer == peer)
     }
 
     fn plotted(&self) -> Vec<(Group, Metric)> {
@@ -283,90 +275,10 @@ impl Report {
             .collect();
         json!({ "run": self.head, "proxies": self.peers, "missing": self.missing, "figures": figures, "failures": failures })
     }
-
-    fn markdown(&self, plots: &[(Group, String)]) -> String {
-        let text = |key: &str| self.head[key].as_str().unwrap_or_default().to_owned();
-        let mut out = format!(
-            "# Proxies side by side\n\n{}, Linux {}. {} rounds of {} ms for each proxy in turn. Medians, in brackets the least and the \
-             most of the rounds; the ratio is Nearside's median over that of the best other proxy.\n",
-            text("machine"),
-            text("kernel"),
-            self.head["rounds"],
-            self.head["windowMilliseconds"],
-        );
-        for name in &self.missing {
-            let _ = write!(out, "\nLeft out: {name}.\n");
-        }
-        let mut shown: Vec<(Group, Metric)> = Vec::new();
-        for row in &self.rows {
-            if shown.contains(&(row.group, row.metric)) {
-                continue;
-            }
-            if shown.last().is_none_or(|(group, _)| *group != row.group) {
-                let _ = write!(out, "\n## {}\n", row.group.name());
-                for (_, name) in plots.iter().filter(|(group, _)| *group == row.group) {
-                    let _ = write!(out, "\n![{name}]({name})\n");
-                }
-            }
-            shown.push((row.group, row.metric));
-            self.table(row.group, row.metric, &mut out);
-        }
-        if !self.failures.is_empty() {
-            out += "\n## Not measured\n\n| group | case | proxy | reason |\n|---|---|---|---|\n";
-            for failure in &self.failures {
-                let reason = failure.reason.replace(['\n', '|'], " ");
-                let _ = writeln!(out, "| {} | {} | {} | {reason} |", failure.group.name(), failure.case, failure.peer);
-            }
-        }
-        out
-    }
-
-    fn table(&self, group: Group, metric: Metric, out: &mut String) {
-        let of_table = |row: &&Row| row.group == group && row.metric == metric;
-        let peers: Vec<&String> =
-            self.peers.iter().filter(|peer| self.rows.iter().filter(of_table).any(|row| row.peer == **peer)).collect();
-        let _ = write!(out, "\n### {}\n\n| case |", metric.name());
-        for peer in &peers {
-            let _ = write!(out, " {peer} |");
-        }
-        out.push_str(" ratio |\n|---|");
-        out.push_str(&"--:|".repeat(peers.len() + 1));
-        out.push('\n');
-        let mut cases: Vec<&str> = Vec::new();
-        for row in self.rows.iter().filter(of_table) {
-            if !cases.contains(&row.case.as_str()) {
-                cases.push(&row.case);
-            }
-        }
-        for case in cases {
-            let _ = write!(out, "| {case} |");
-            for peer in &peers {
-                match self.of(group, case, metric).find(|row| row.peer == **peer) {
-                    Some(row) => {
-                        let samples = Samples::new(row.samples.clone());
-                        let (least, most) = (number(samples.least()), number(samples.most()));
-                        let _ = write!(out, " {} ({least}–{most}) |", number(samples.median()));
-                    }
-                    None => out.push_str(" – |"),
-                }
-            }
-            match self.ratio(group, case, metric) {
-                Some((ratio, peer)) => {
-                    let _ = writeln!(out, " {ratio:.2} ({peer}) |");
-                }
-                None => out.push_str(" |\n"),
-            }
-        }
-    }
 }
 
-impl Metric {
-    /// Its name in that of a file.
-    fn file(self) -> String {
-        let words = self.name().replace('µ', "u").replace(['.', ','], "");
-        words.to_lowercase().replace(' ', "-")
-    }
-}
+/// More than this is told beside the figure: as much was done for bytes that have come to nobody.
+const STEADY: f64 = 1.1;
 
 /// Three digits, and as many as there are in large numbers.
 pub(super) fn number(value: f64) -> String {

@@ -31,7 +31,7 @@ impl Size {
         };
         Self {
             rounds: number(options.rounds, 5, 3),
-            window: Duration::from_millis(number(options.window, 1_000, 300).into()),
+            window: Duration::from_millis(number(options.window, 800, 300).into()),
             bytes: if options.bytes.is_empty() { vec![1 << 20, 64 << 20] } else { options.bytes.clone() },
             concurrency: list(&options.concurrency, &[1, 4, 64, 512], &[4, 64]),
             rate: number(options.rate, 4_000, 4_000),

@@ -7,10 +7,11 @@ mod stage;
 
 use super::Group;
 use super::client::{Answer, Connection, Sink, Target, Transport};
-use super::load;
+use super::load::{self, Counted, Load};
+use super::metric::Metric;
 use super::pace::Pace;
 use super::peers::{NEARSIDE, World};
-use super::report::{Metric, Report};
+use super::report::Report;
 use super::size::{SMALL, STALLED, Size};
 use crate::bench::statistics::Samples;
 use crate::bench::usage::{self, Processor};
@@ -20,6 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
+
+/// Tells what is going to be measured.
+pub(super) fn expect(_size: &Size, _report: &mut Report) {}
 
 /// Measures a small and the large table.
 pub(super) async fn measure(world: &World, size: &Size, report: &mut Report) -> Result<()> {
@@ -66,11 +70,14 @@ pub(super) async fn measure(world: &World, size: &Size, report: &mut Report) -> 
 async fn lookups(stage: &Stage, targets: &[Target], size: &Size) -> Result<Vec<(Metric, f64)>> {
     let targets: Arc<[Target]> = targets.into();
     let next = AtomicUsize::new(0);
-    let measured = load::measure(&stage.running, CONNECTIONS, size.window, |_, counters| {
-        let first = next.fetch_add(STRIDE, Ordering::Relaxed);
-        load::fetch_of(Arc::clone(&targets), first, Transport::Plain, SMALL, counters)
-    })
-    .await?;
+    let running = &stage.running;
+    let load = Load { running, workers: CONNECTIONS, window: size.window, counted: Counted::Finished };
+    let measured = load
+        .measure(|_, counters| {
+            let first = next.fetch_add(STRIDE, Ordering::Relaxed);
+            load::fetch_of(Arc::clone(&targets), first, Transport::Plain, SMALL, counters)
+        })
+        .await?;
     ensure!(measured.done > 0, "nothing was answered");
     Ok(vec![(Metric::MicrosecondsOfProcessor, measured.processor.as_secs_f64() * 1e6 / measured.done as f64)])
 }

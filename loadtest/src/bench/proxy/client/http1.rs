@@ -1,7 +1,7 @@
 //! HTTP/1.1 on one kept connection: an object's size comes in, the request goes out, and the body of the answer to its sink. Over
 //! plain TCP a body that is only counted never leaves the kernel. Called by `Connection`.
 
-use super::{Answer, Sink};
+use super::{Answer, Sink, WEBSOCKET_KEY};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::net::{RecvFlags, recv};
 use std::io;
@@ -73,7 +73,13 @@ impl<S: Discard> Http1<S> {
         if offset < bytes && self.scratch.is_empty() {
             self.scratch = vec![0; S::SCRATCH];
         }
+        let mut turn = offset + TURN;
         while offset < bytes {
+            if offset >= turn {
+                turn = offset + TURN;
+                // Others have their turn, however much of this answer is there already.
+                tokio::task::yield_now().await;
+            }
             let left = usize::try_from(bytes - offset).unwrap_or(usize::MAX).min(self.scratch.len());
             let taken = if let Sink::Count(count) = sink {
                 let taken = self.stream.discard(&mut self.scratch, left).await?;
@@ -95,23 +101,42 @@ impl<S: Discard> Http1<S> {
         Ok(())
     }
 
-    /// Sends the request and reads the header of the answer; what follows it is in `read` then. False where the proxy had closed the
-    /// connection.
+    pub(super) async fn upgrade(&mut self) -> Result<()> {
+        let request = format!(
+            "GET /websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: {WEBSOCKET_KEY}\r\n\r\n",
+            self.host
+        );
+        let head = self.exchange(&request).await?.context("the connection was closed before the answer")?;
+        let first = head.lines().next().unwrap_or_default();
+        ensure!(first.starts_with("HTTP/1.1 101"), "the answer is {first:?}");
+        Ok(())
+    }
+
+    /// Asks for the object; what follows the header of the answer is in `read` then. False where the proxy had closed the connection.
     async fn ask(&mut self, bytes: u64) -> Result<bool> {
         let request = format!("GET /bytes/{bytes} HTTP/1.1\r\nHost: {}\r\nUser-Agent: bench\r\n\r\n", self.host);
+        match self.exchange(&request).await? {
+            Some(head) => check(&head, bytes).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Sends a request and reads the header of the answer. Nothing where the proxy had closed the connection.
+    async fn exchange(&mut self, request: &str) -> Result<Option<String>> {
         if self.stream.write_all(request.as_bytes()).await.is_err() {
-            return Ok(false);
+            return Ok(None);
         }
         self.stream.flush().await?;
         self.read.reserve(READ);
         loop {
             if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
-                check(&self.read[..end], bytes)?;
+                let head = std::str::from_utf8(&self.read[..end]).context("a header that is no text")?.to_owned();
                 self.read.drain(..end + 4);
-                return Ok(true);
+                return Ok(Some(head));
             }
             match self.stream.read_buf(&mut self.read).await {
-                Ok(0) | Err(_) if self.read.is_empty() => return Ok(false),
+                Ok(0) | Err(_) if self.read.is_empty() => return Ok(None),
                 Ok(0) => bail!("the connection ended within a header"),
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
@@ -121,8 +146,7 @@ impl<S: Discard> Http1<S> {
 }
 
 /// The answer must be the object.
-fn check(head: &[u8], bytes: u64) -> Result<()> {
-    let head = std::str::from_utf8(head).context("a header that is no text")?;
+fn check(head: &str, bytes: u64) -> Result<()> {
     let first = head.lines().next().unwrap_or_default();
     ensure!(first.starts_with("HTTP/1.1 200"), "the answer is {first:?}");
     let length = head.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
@@ -132,6 +156,8 @@ fn check(head: &[u8], bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// So much is taken at a time from one of many answers.
+const TURN: u64 = 1 << 20;
 /// A header, and a small body with it, come in one read.
 const READ: usize = 4096;
 

@@ -1,5 +1,5 @@
 //! HTTP/2 on one connection, a request at a time: an object's size comes in, the request goes out, and the body of the answer to its
-//! sink. Windows are so large that they never hold a proxy back. Called by `Connection`.
+//! sink. Wide windows never hold a proxy back. Called by `Connection`.
 
 use super::{Answer, Sink};
 use anyhow::{Result, ensure};
@@ -19,6 +19,8 @@ pub(in crate::bench::proxy) struct Http2 {
     sender: SendRequest<Empty<Bytes>>,
     host: String,
     driver: JoinHandle<()>,
+    /// An answer that nobody reads.
+    left_alone: Option<Incoming>,
 }
 
 impl Drop for Http2 {
@@ -28,16 +30,16 @@ impl Drop for Http2 {
 }
 
 impl Http2 {
-    pub(super) async fn new(stream: TlsStream<TcpStream>, host: &str) -> Result<Self> {
+    pub(super) async fn new(stream: TlsStream<TcpStream>, host: &str, window: u32) -> Result<Self> {
         let (sender, connection) = Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window)
             .max_frame_size(FRAME)
             .handshake(TokioIo::new(stream))
             .await?;
         // How it ends is seen by the requests.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, host: host.to_owned(), driver })
+        Ok(Self { sender, host: host.to_owned(), driver, left_alone: None })
     }
 
     pub(super) fn set_host(&mut self, host: &str) {
@@ -56,6 +58,12 @@ impl Http2 {
         Ok(Answer::Whole)
     }
 
+    pub(super) async fn begin(&mut self, bytes: u64) -> Result<()> {
+        self.left_alone = self.ask(bytes).await?;
+        ensure!(self.left_alone.is_some(), "the connection was closed before the answer");
+        Ok(())
+    }
+
     async fn ask(&mut self, bytes: u64) -> Result<Option<Incoming>> {
         if self.sender.ready().await.is_err() {
             return Ok(None);
@@ -69,5 +77,7 @@ impl Http2 {
 }
 
 /// As much as browsers give, or more.
-const WINDOW: u32 = 16 << 20;
+pub(super) const WIDE: u32 = 16 << 20;
+/// What every stream and connection begins with (RFC 9113 §6.9.2).
+pub(super) const NARROW: u32 = 65_535;
 const FRAME: u32 = 16 * 1024;

@@ -20,7 +20,9 @@ pub(super) fn launch(program: &Path, site: &Site<'_>) -> Result<Launch> {
             servers,
             "  upstream {host} {{\n    server {backend};\n    keepalive 1024;\n    keepalive_requests 1000000000;\n  }}\n  \
              server {{\n    listen {http};\n{of_tls}    server_name {host};\n    \
-             location / {{ proxy_pass http://{host}; }}\n  }}\n"
+             location / {{ proxy_pass http://{host}; }}\n    location /websocket {{\n      proxy_pass http://{host};\n      \
+             proxy_set_header Upgrade $http_upgrade;\n      proxy_set_header Connection upgrade;\n      \
+             proxy_set_header Host $host;\n    }}\n  }}\n"
         );
     }
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -103,7 +103,7 @@ impl Stage {
         program.ready(admin, "/healthz/ready", PATIENCE).await?;
         let took = begin.elapsed();
         let target = Target::new(http, https, &objects::host(0), world.tls.clone());
-        let running = Running::of(Peer::nearside()?, target, program)?;
+        let running = Running::of(Peer::nearside()?, target, program, world)?;
         Ok(Self { running, cores, took, api, backend, hosts, _end: end })
     }
 
