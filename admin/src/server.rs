@@ -10,7 +10,7 @@ use crate::signal::Shutdown;
 use crate::socket;
 use crate::tls::FollowedTls;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -205,7 +205,7 @@ struct Pages {
 }
 
 impl Pages {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let method = request.method();
         if method != Method::GET && method != Method::HEAD {
             return response(Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
@@ -214,14 +214,21 @@ impl Pages {
             // Probes come without credentials, and learn nothing else.
             "/healthz" => response(Page::text(StatusCode::OK, "ok\n")),
             "/healthz/ready" => response(self.ready()),
-            path => match self.access.decide(request.headers().get(header::AUTHORIZATION)).await {
-                Verdict::Allowed => response(self.page(path, request.uri().query().unwrap_or_default())),
+            _ => match self.access.decide(request.headers().get(header::AUTHORIZATION)).await {
+                Verdict::Allowed => response(self.page(request.uri().clone()).await),
                 refused => self.refusal(refused),
             },
         }
     }
 
-    fn page(&self, path: &str, query: &str) -> Page {
+    /// Made where nobody waits for a turn: the metrics of a hundred thousand routes take a second.
+    async fn page(self: &Arc<Self>, uri: Uri) -> Page {
+        let pages = Arc::clone(self);
+        let made = spawn_blocking(move || pages.make(uri.path(), uri.query().unwrap_or_default())).await;
+        made.unwrap_or_else(|_| Page::text(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be made\n"))
+    }
+
+    fn make(&self, path: &str, query: &str) -> Page {
         match path {
             "/metrics" => self.metrics(),
             _ => match self.by_path.get(path) {

@@ -259,6 +259,11 @@ impl Backends {
         self.services.changes_since(&before.services).into_iter().map(|changed| changed.key).collect()
     }
 
+    /// Whether a Service may have more than one endpoint on this node.
+    pub(crate) fn has_choice(&self, service: &ServiceKey) -> bool {
+        self.services.get(service).is_some_and(|service| service.ports.iter().map(Vec::len).sum::<usize>() > 1)
+    }
+
     /// The Services with endpoints on this node.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
         self.services.keys()

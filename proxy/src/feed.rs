@@ -1,12 +1,14 @@
 //! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. A sibling process could feed them
 //! over a socket here, and nothing else would change. Called by `main`.
 
+use crate::limits::RETIRED_KEPT;
 use crate::options::Config;
-use crate::state::{CurrentState, State, StateBuilder};
+use crate::state::{CurrentState, Retired, State, StateBuilder};
 use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::{EndpointSource, IndexConfig, Instance, Kind};
 use nearside_watch::{Pace, Selection, Snapshots, Source, snapshots};
+use prometheus::Histogram;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -25,7 +27,7 @@ pub(crate) fn open(source: Source, config: &Config) -> Snapshots {
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing
-/// yet; `after` sees each new state; `material` is what files hold at the time.
+/// yet; `after` sees each new state; `material` is what files hold at the time. How long each takes is observed in `times`.
 pub(crate) async fn follow(
     mut snapshots: Snapshots,
     mut material: watch::Receiver<TlsMaterial>,
@@ -33,11 +35,16 @@ pub(crate) async fn follow(
     fresh: impl Fn() -> StateBuilder + Send,
     current: CurrentState,
     after: impl Fn(&State) + Send,
+    times: Histogram,
 ) {
-    let mut pace = Pace::new(Instant::now());
+    let (mut pace, mut retired) = (Pace::new(Instant::now()), Retired::default());
     loop {
         let snapshot = tokio::select! {
             snapshot = snapshots.next() => snapshot,
+            () = tokio::time::sleep(RETIRED_KEPT), if !retired.is_empty() => {
+                drop_elsewhere(&mut retired);
+                continue;
+            }
             Ok(()) = material.changed() => match snapshots.latest() {
                 Some(snapshot) => snapshot,
                 None => continue,
@@ -52,7 +59,9 @@ pub(crate) async fn follow(
             Ok((kept, state)) => {
                 builder = kept;
                 after(&state);
-                current.store(state);
+                retired.push(current.replace(state));
+                times.observe(begin.elapsed().as_secs_f64());
+                drop_elsewhere(&mut retired);
                 // Of the snapshots of a flood that come meanwhile only the last one is built.
                 tokio::time::sleep(pace.rest(begin, Instant::now())).await;
             }
@@ -62,6 +71,14 @@ pub(crate) async fn follow(
                 builder = fresh();
             }
         }
+    }
+}
+
+/// Drops what nobody has pinned any more: what no other state shares of it may be a large table.
+fn drop_elsewhere(retired: &mut Retired) {
+    let free = retired.free();
+    if !free.is_empty() {
+        drop(spawn_blocking(move || drop(free)));
     }
 }
 

@@ -164,6 +164,8 @@ pub(crate) const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
 pub(crate) const PLAN_REST: u32 = 9;
 /// At most this long, so that a pod is checked soon.
 pub(crate) const PLAN_REST_MOST: Duration = Duration::from_secs(1);
+/// A state that was replaced, and that requests have pinned, is looked at again after this: to be dropped when they are over.
+pub(crate) const RETIRED_KEPT: Duration = Duration::from_millis(500);
 /// Checks that are planned, over all pods and kinds of checks. More: the pods count as up.
 pub(crate) const CHECKS: usize = 4096;
 /// Checks that are done at the same time. More: they wait.

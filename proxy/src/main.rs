@@ -188,6 +188,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         fresh,
         current.clone(),
         after,
+        metrics.table_updates(),
     ));
 
     tokio::spawn(config.error_pages.clone().follow());

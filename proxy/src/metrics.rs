@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     connections_total: IntCounterVec,
     tls_failures: IntCounterVec,
     proxy_headers: IntCounterVec,
+    table_updates: Histogram,
     generation: IntGauge,
     hosts: IntGauge,
     ready: IntGauge,
@@ -242,6 +243,10 @@ impl Metrics {
                 "Connections that were closed for want of a valid PROXY header.",
                 &["reason"],
             )?,
+            table_updates: seconds(
+                "nearside_table_update_seconds",
+                "Time to make of a snapshot what requests are served from, and to put it in place.",
+            )?,
             generation: gauge("nearside_table_generation", "Version of the route table; grows with each change.")?,
             hosts: gauge("nearside_table_hosts", "Host patterns that are served.")?,
             ready: gauge("nearside_ready", "Whether this proxy takes new clients.")?,
@@ -284,6 +289,11 @@ impl Metrics {
     /// A response came from the proxy of another node, with so many bytes.
     pub(crate) fn relayed(&self, bytes: u64) {
         self.cross_node.inc_by(bytes);
+    }
+
+    /// The times that changes take until requests are served from them, once they are read.
+    pub(crate) fn table_updates(&self) -> Histogram {
+        self.table_updates.clone()
     }
 
     /// A pod was connected to.

@@ -4,45 +4,62 @@
 use nearside_routing::SharedMap;
 use nearside_routing::endpoints::ServiceKey;
 use nearside_routing::table::{ChangedHost, CompiledRoute, HostRoutes};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// The rules of one table, by Service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    of: SharedMap<ServiceKey, [Arc<CompiledRoute>]>,
+    of: SharedMap<ServiceKey, OfService>,
+}
+
+#[derive(Debug)]
+struct OfService {
+    rules: Vec<Arc<CompiledRoute>>,
+    /// Whether one of them has other backends, too.
+    has_others: bool,
 }
 
 impl Rules {
     /// The rules that name a Service, canaries among them.
     pub(crate) fn of(&self, service: &ServiceKey) -> &[Arc<CompiledRoute>] {
-        self.of.get(service).map(AsRef::as_ref).unwrap_or_default()
+        self.of.get(service).map(|of| &*of.rules).unwrap_or_default()
+    }
+
+    /// Whether a rule that names a Service has other backends, too.
+    pub(crate) fn has_others(&self, service: &ServiceKey) -> bool {
+        self.of.get(service).is_some_and(|of| of.has_others)
     }
 
     /// Those of a later table, given how its hosts differ.
     #[must_use]
     pub(crate) fn follow(&self, changes: &[ChangedHost<'_>]) -> Self {
-        let mut changed: BTreeMap<&ServiceKey, Vec<Arc<CompiledRoute>>> = BTreeMap::new();
+        let mut changed: BTreeMap<&ServiceKey, Vec<&Arc<CompiledRoute>>> = BTreeMap::new();
+        let gone: HashSet<usize> = changes.iter().flat_map(|change| rules(change.before)).map(place).collect();
         for rule in changes.iter().flat_map(|change| rules(change.before)) {
             for backend in &rule.backends {
-                let all = changed.entry(&backend.service).or_insert_with(|| self.of(&backend.service).to_vec());
-                all.retain(|known| !Arc::ptr_eq(known, rule));
+                changed.entry(&backend.service).or_default();
             }
         }
         for rule in changes.iter().flat_map(|change| rules(change.after)) {
             for backend in &rule.backends {
-                let all = changed.entry(&backend.service).or_insert_with(|| self.of(&backend.service).to_vec());
-                if !all.iter().any(|known| Arc::ptr_eq(known, rule)) {
-                    all.push(Arc::clone(rule));
-                }
+                changed.entry(&backend.service).or_default().push(rule);
             }
         }
         let mut of = self.of.clone();
-        for (service, rules) in changed {
-            of.set(service.clone(), (!rules.is_empty()).then(|| rules.into()));
+        for (service, new) in changed {
+            let kept = self.of(service).iter().filter(|rule| !gone.contains(&place(rule)));
+            let mut seen = HashSet::new();
+            let rules: Vec<_> = kept.chain(new).filter(|rule| seen.insert(place(rule))).map(Arc::clone).collect();
+            let has_others = rules.iter().any(|rule| rule.backends.len() > 1);
+            of.set(service.clone(), (!rules.is_empty()).then(|| Arc::new(OfService { rules, has_others })));
         }
         Self { of }
     }
+}
+
+fn place(rule: &Arc<CompiledRoute>) -> usize {
+    Arc::as_ptr(rule).addr()
 }
 
 /// The rules of a host and what stands beside them.

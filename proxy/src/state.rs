@@ -1,6 +1,10 @@
 //! The serving state: snapshots of the index flow in, one immutable value behind one pointer flows out. A request or
 //! connection pins the value it started with; what must agree lives in it together.
 
+mod retired;
+
+pub(crate) use retired::Retired;
+
 use crate::backends::{Backends, BackendsBuilder};
 use crate::balance::{BalanceDefaults, RouteBalances};
 use crate::metrics::{AllSeries, Series};
@@ -57,10 +61,11 @@ impl CurrentState {
         self.pointer.load_full()
     }
 
-    /// Replaces it; who pinned the old one keeps it.
-    pub(crate) fn store(&self, state: State) {
-        self.pointer.store(Arc::new(state));
+    /// Replaces it, and gives the old one; who pinned it keeps it.
+    pub(crate) fn replace(&self, state: State) -> Arc<State> {
+        let before = self.pointer.swap(Arc::new(state));
         self.replaced.send_replace(());
+        before
     }
 
     /// Tells that there is another state, for those that need not see each of them.

@@ -2,22 +2,20 @@
 //! copies tell what differs between them in time that follows the difference and not their size, so that a reader can do
 //! work for what changed alone, however many snapshots it has skipped.
 
+mod node;
+
+use node::Node;
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Index;
 use std::sync::Arc;
 
-/// See the module head. A change copies one of 256 shards. The order of the entries is the same in every process, and none
-/// that means anything.
+/// See the module head. A change copies a few small nodes, however large the map is. The order of the entries is the same in
+/// every process, and none that means anything.
 pub struct SharedMap<K, V: ?Sized> {
-    /// As many as [`SHARDS`], or none where the map has never held anything.
-    shards: Arc<[Shard<K, V>]>,
-    len: usize,
+    root: Node<K, V>,
 }
-
-type Shard<K, V> = Option<Arc<BTreeMap<K, Arc<V>>>>;
 
 /// An entry that differs between two maps: a new one, one with another value, or one that is gone.
 #[derive(Debug)]
@@ -33,17 +31,17 @@ pub struct Changed<'m, K, V: ?Sized> {
 impl<K, V: ?Sized> SharedMap<K, V> {
     /// How many entries it has.
     pub fn len(&self) -> usize {
-        self.len
+        self.root.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Every entry.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
-        self.shards.iter().flatten().flat_map(|shard| shard.iter())
+        self.root.iter()
     }
 
     /// Every key.
@@ -58,7 +56,7 @@ impl<K, V: ?Sized> SharedMap<K, V> {
 
     /// Whether the two are copies of one map that nothing was done to.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shards, &other.shards)
+        self.root.is_same(&other.root)
     }
 }
 
@@ -68,7 +66,7 @@ impl<K: Ord + Hash, V: ?Sized> SharedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.shards.get(shard_of(key))?.as_ref()?.get(key)
+        self.root.get(hash_of(key), key)
     }
 
     /// Whether there is a value of a key.
@@ -83,18 +81,7 @@ impl<K: Ord + Hash, V: ?Sized> SharedMap<K, V> {
     /// is makes no difference.
     pub fn changes_since<'m>(&'m self, before: &'m Self) -> Vec<Changed<'m, K, V>> {
         let mut changed = Vec::new();
-        if self.is_same(before) {
-            return changed;
-        }
-        for at in 0..SHARDS {
-            let shards = [before, self].map(|map| map.shards.get(at).and_then(Option::as_ref));
-            match shards {
-                [Some(before), Some(after)] if Arc::ptr_eq(before, after) => {}
-                [before, after] => {
-                    compare(before.map(AsRef::as_ref), after.map(AsRef::as_ref), &mut changed);
-                }
-            }
-        }
+        node::compare(&before.root, &self.root, &mut changed);
         changed
     }
 }
@@ -102,13 +89,7 @@ impl<K: Ord + Hash, V: ?Sized> SharedMap<K, V> {
 impl<K: Ord + Hash + Clone, V: ?Sized> SharedMap<K, V> {
     /// Puts a value in, and gives the one that was there.
     pub fn insert(&mut self, key: K, value: Arc<V>) -> Option<Arc<V>> {
-        if self.shards.is_empty() {
-            self.shards = (0..SHARDS).map(|_| None).collect();
-        }
-        let shard = &mut Arc::make_mut(&mut self.shards)[shard_of(&key)];
-        let known = Arc::make_mut(shard.get_or_insert_default()).insert(key, value);
-        self.len += usize::from(known.is_none());
-        known
+        self.root.insert(hash_of(&key), 0, key, value)
     }
 
     /// Takes a value out, if there is one.
@@ -116,12 +97,10 @@ impl<K: Ord + Hash + Clone, V: ?Sized> SharedMap<K, V> {
     where
         K: Borrow<Q>,
     {
+        let hash = hash_of(key);
         // Nothing is copied in vain.
-        self.get(key)?;
-        let shard = Arc::make_mut(&mut self.shards)[shard_of(key)].as_mut()?;
-        let known = Arc::make_mut(shard).remove(key);
-        self.len -= usize::from(known.is_some());
-        known
+        self.root.get(hash, key)?;
+        self.root.remove(hash, key)
     }
 
     /// Puts a value in or takes it out.
@@ -133,50 +112,29 @@ impl<K: Ord + Hash + Clone, V: ?Sized> SharedMap<K, V> {
     }
 }
 
-fn compare<'m, K: Ord, V: ?Sized>(
-    before: Option<&'m BTreeMap<K, Arc<V>>>,
-    after: Option<&'m BTreeMap<K, Arc<V>>>,
-    changed: &mut Vec<Changed<'m, K, V>>,
-) {
-    let mut old = before.into_iter().flatten().peekable();
-    for (key, after) in after.into_iter().flatten() {
-        while let Some((key, before)) = old.next_if(|(old, _)| *old < key) {
-            changed.push(Changed { key, before: Some(before), after: None });
-        }
-        let before = old.next_if(|(old, _)| *old == key).map(|(_, before)| before);
-        if before.is_none_or(|before| !Arc::ptr_eq(before, after)) {
-            changed.push(Changed { key, before, after: Some(after) });
-        }
-    }
-    changed.extend(old.map(|(key, before)| Changed { key, before: Some(before), after: None }));
-}
-
-fn shard_of<Q: Hash + ?Sized>(key: &Q) -> usize {
-    // Without a seed: within a shard the order of the keys counts, so that whoever chooses them wins nothing.
+fn hash_of<Q: Hash + ?Sized>(key: &Q) -> u64 {
+    // Without a seed: keys that are chosen to have one hash share a leaf, in which their order counts.
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
-    usize::from(hasher.finish().to_le_bytes()[0])
+    hasher.finish()
 }
 
 impl<K, V: ?Sized> Clone for SharedMap<K, V> {
     fn clone(&self) -> Self {
-        Self { shards: Arc::clone(&self.shards), len: self.len }
+        Self { root: self.root.clone() }
     }
 }
 
 impl<K, V: ?Sized> Default for SharedMap<K, V> {
     fn default() -> Self {
-        Self { shards: Arc::from([]), len: 0 }
+        Self { root: Node::default() }
     }
 }
 
 impl<K: PartialEq, V: PartialEq + ?Sized> PartialEq for SharedMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(one, other): (&Shard<K, V>, &Shard<K, V>)| match (one, other) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
-            (one, other) => [one, other].into_iter().flatten().all(|shard| shard.is_empty()),
-        };
-        self.len == other.len && (self.len == 0 || self.shards.iter().zip(&*other.shards).all(same))
+        // Maps with the same keys have the same nodes.
+        self.len() == other.len() && (self.is_same(other) || self.iter().eq(other.iter()))
     }
 }
 
@@ -227,13 +185,11 @@ impl<K: Ord + Hash + Clone, V: ?Sized> Extend<(K, Arc<V>)> for SharedMap<K, V> {
     }
 }
 
-/// A change copies a shard and the list of them: with some ten thousand entries about as much of each.
-const SHARDS: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     type Map = SharedMap<u16, u8>;
 
@@ -242,24 +198,41 @@ mod tests {
     }
 
     #[test]
-    fn copies_share_the_shards_that_did_not_change() {
-        let before: Map = (0..1000).map(|key| (key, Arc::new(0))).collect();
+    fn a_change_of_a_large_map_copies_next_to_nothing_of_it() {
+        let before: SharedMap<u32, u8> = (0..100_000).map(|key| (key, Arc::new(0))).collect();
         let mut after = before.clone();
-        assert!(after.is_same(&before) && after.remove(&5000).is_none() && after.is_same(&before));
+        assert!(after.is_same(&before) && after.remove(&500_000).is_none() && after.is_same(&before));
         after.insert(7, Arc::new(1));
-        let shared = before.shards.iter().zip(&*after.shards).filter(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            _ => a.is_none() && b.is_none(),
-        });
-        assert_eq!(shared.count(), SHARDS - 1);
+        assert!(!after.is_same(&before));
+        // An entry of a node that both share has one owner more in neither of them.
+        let copied = before.values().filter(|value| Arc::strong_count(value) > 1).count();
+        assert!(copied < node::LEAF, "{copied} entries were copied");
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_all_held() {
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        struct Alike(u32);
+        impl Hash for Alike {
+            fn hash<H: Hasher>(&self, _: &mut H) {}
+        }
+        let mut map: SharedMap<Alike, u32> = (0..100).map(|key| (Alike(key), Arc::new(key))).collect();
+        assert_eq!((map.len(), map.get(&Alike(77)).map(|value| **value)), (100, Some(77)));
+        for key in 0..99 {
+            assert!(map.remove(&Alike(key)).is_some());
+        }
+        assert_eq!(map, [(Alike(99), Arc::new(99))].into());
     }
 
     proptest! {
         /// Against the standard map: what is in it, and what differs between any two copies.
         #[test]
         fn it_holds_what_a_map_holds_and_tells_every_difference(
-            steps in proptest::collection::vec((0_u16..40, proptest::option::of(0_u8..3)), 0..60),
-            kept in 0_usize..60,
+            // Few keys that meet again and again, and so many that nodes part and come together.
+            steps in (1_u16..400).prop_flat_map(|keys| {
+                proptest::collection::vec((0..keys, proptest::option::of(0_u8..3)), 0..usize::from(keys) * 2)
+            }),
+            kept in 0_usize..200,
         ) {
             let (mut map, mut model) = (Map::default(), BTreeMap::new());
             let (mut before, mut before_model) = (map.clone(), model.clone());

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// Starts to read a source into an index. Must run on a Tokio runtime.
 pub fn snapshots(source: Source, selections: Vec<Selection>, config: IndexConfig) -> Snapshots {
-    let state = SyncState::new(&selections);
+    let state = SyncState::new(&selections).with_snapshots();
     let (publisher, receiver) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(run(source, selections, config, state.clone(), publisher));
@@ -117,6 +117,7 @@ async fn run(source: Source, selections: Vec<Selection>, config: IndexConfig, st
             }
             // Those of a flood that come meanwhile are taken together. First lists are not held up.
             if changes.synced() {
+                state.took_in(begin.elapsed());
                 sleep(pace.rest(begin.into_std(), Instant::now().into_std())).await;
             }
         }

@@ -7,14 +7,17 @@ pub use series::register;
 
 use crate::merge::Standing;
 use crate::{Kind, Selection};
+use prometheus::{Histogram, HistogramOpts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A handle on the state of every watched kind. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct SyncState {
     selections: Arc<Mutex<Vec<(Selection, KindState)>>>,
+    /// How long changes took to get into a snapshot, where there are snapshots.
+    taken_in: Option<Histogram>,
 }
 
 /// The state of one kind.
@@ -73,7 +76,25 @@ impl Counts {
 impl SyncState {
     pub(crate) fn new(selections: &[Selection]) -> Self {
         let all = selections.iter().map(|selection| (selection.clone(), KindState::default())).collect();
-        Self { selections: Arc::new(Mutex::new(all)) }
+        Self { selections: Arc::new(Mutex::new(all)), taken_in: None }
+    }
+
+    /// The same of a source that is read into snapshots, whose times are observed, too.
+    pub(crate) fn with_snapshots(mut self) -> Self {
+        let options = HistogramOpts::new(
+            "nearside_watch_snapshot_seconds",
+            "Time to take changes into the index and to publish a snapshot of it.",
+        );
+        // A histogram with a name and buckets in order is always made.
+        self.taken_in = Histogram::with_opts(options.buckets(TAKEN_IN.to_vec())).ok();
+        self
+    }
+
+    /// Changes have taken so long until they were in a snapshot.
+    pub(crate) fn took_in(&self, time: Duration) {
+        if let Some(taken_in) = &self.taken_in {
+            taken_in.observe(time.as_secs_f64());
+        }
     }
 
     /// Whether something is known of every kind.
@@ -138,7 +159,7 @@ impl SyncState {
     }
 
     /// Whether a selection is as its source lists it, as far as it was heard within `recently`.
-    pub(crate) fn is_fresh(&self, selection: usize, recently: std::time::Duration) -> bool {
+    pub(crate) fn is_fresh(&self, selection: usize, recently: Duration) -> bool {
         self.lock().get(selection).is_some_and(|(_, state)| {
             state.standing == Standing::Live
                 && state.error.is_none()
@@ -156,3 +177,6 @@ impl SyncState {
         self.selections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Seconds: from one change to all of a large cluster.
+const TAKEN_IN: [f64; 9] = [0.000_25, 0.001, 0.004, 0.016, 0.032, 0.064, 0.25, 1.0, 4.0];

@@ -43,7 +43,10 @@ pub(crate) struct Planned {
 pub(crate) fn plan(state: &State, interval: Duration) -> Plan {
     let mut plan = Plan::new();
     let mut seen = HashSet::new();
-    let rules = state.backends.services().flat_map(|service| state.rules.of(service));
+    // A rule without a choice is not looked at one by one: there may be hundreds of thousands of one Service.
+    let with_choice = |service: &&ServiceKey| state.backends.has_choice(service) || state.rules.has_others(service);
+    let services = state.backends.services().filter(with_choice);
+    let rules = services.flat_map(|service| state.rules.of(service));
     for route in rules.filter(|rule| seen.insert(Arc::as_ptr(rule))) {
         let interval = route.policy.health.interval.unwrap_or(interval);
         if !interval.is_zero() {

@@ -14,6 +14,9 @@ use std::time::SystemTime;
 /// # Errors
 /// When they are there already.
 pub fn register(state: &SyncState, registry: &Registry) -> prometheus::Result<()> {
+    if let Some(taken_in) = &state.taken_in {
+        registry.register(Box::new(taken_in.clone()))?;
+    }
     let descriptions = FAMILIES.iter().map(Family::description).collect::<prometheus::Result<_>>()?;
     registry.register(Box::new(Sources { state: state.clone(), descriptions }))
 }

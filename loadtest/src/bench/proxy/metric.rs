@@ -22,6 +22,12 @@ pub(super) enum Metric {
     Megabytes,
     Seconds,
     MicrosecondsOfProcessor,
+    P99Milliseconds,
+    /// Until changes are in a snapshot.
+    SnapshotMicroseconds,
+    /// Until requests are served from a snapshot.
+    SwapMicroseconds,
+    Ratio,
 }
 
 impl Metric {
@@ -44,6 +50,10 @@ impl Metric {
             Self::Megabytes => "MB of memory",
             Self::Seconds => "s",
             Self::MicrosecondsOfProcessor => "µs of processor time",
+            Self::P99Milliseconds => "99th percentile, ms",
+            Self::SnapshotMicroseconds => "µs to take changes in",
+            Self::SwapMicroseconds => "µs to swap the table",
+            Self::Ratio => "ratio",
         }
     }
 

@@ -1,69 +1,75 @@
 //! A large table: Nearside reads a cluster of many hosts from a fake API; what it holds, what finding a host costs, how late a change
-//! shows, and how late requests and downloads are while endpoints change all the time, goes to the report. Quiet runs are made while as
-//! many endpoints change on another node: the API does the same work then, and Nearside hears of none of it.
+//! shows, and how late requests and downloads are while endpoints change all the time, goes to the report. Quiet and changing windows
+//! take turns on the same process, so that whatever else the machine does meets both.
 
 mod objects;
 mod stage;
+mod turns;
 
 use super::Group;
 use super::client::{Answer, Connection, Sink, Target, Transport};
 use super::load::{self, Counted, Load};
 use super::metric::Metric;
-use super::pace::Pace;
 use super::peers::{NEARSIDE, World};
 use super::report::Report;
-use super::size::{SMALL, STALLED, Size};
+use super::size::{SMALL, Size};
 use crate::bench::statistics::Samples;
-use crate::bench::usage::{self, Processor};
+use crate::bench::usage;
 use anyhow::{Result, bail, ensure};
-use stage::{Changes, Stage};
+use stage::Stage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
 
 /// Tells what is going to be measured.
-pub(super) fn expect(_size: &Size, _report: &mut Report) {}
+pub(super) fn expect(size: &Size, report: &mut Report) {
+    for hosts in tables(size) {
+        let name = name(hosts);
+        report.expect(Group::Tables, &format!("{name}, start"), START + START_EACH * hosts);
+        report.expect(Group::Tables, &format!("{name}, lookups"), (size.window * 2 + SHOWING) * size.rounds);
+        report.expect(Group::Tables, &format!("{name}, quiet and changing"), turns::expected(size));
+    }
+}
 
 /// Measures a small and the large table.
 pub(super) async fn measure(world: &World, size: &Size, report: &mut Report) -> Result<()> {
-    let small = Some(SMALL_TABLE).filter(|small| *small < size.hosts);
-    for hosts in small.into_iter().chain([size.hosts]) {
+    for hosts in tables(size) {
+        let name = name(hosts);
+        report.begin_case(Group::Tables, &format!("{name}, start"));
         let stage = Stage::build(world, hosts).await?;
-        report.say(&format!("tables: {hosts} hosts: ready after {:.1} s", stage.took.as_secs_f64()));
-        let case = format!("{hosts} hosts with {} paths", hosts * objects::PATHS);
-        report.sample(Group::Tables, &format!("{case}, start"), NEARSIDE, Metric::Seconds, stage.took.as_secs_f64());
-        let memory = usage::resident(stage.running.process)? as f64 / 1e6;
-        report.sample(Group::Tables, &format!("{case}, after the start"), NEARSIDE, Metric::Megabytes, memory);
+        let memory = |report: &mut Report, when: &str| -> Result<()> {
+            let megabytes = usage::resident(stage.running.process)? as f64 / 1e6;
+            report.sample(Group::Tables, &format!("{name}, {when}"), NEARSIDE, Metric::Megabytes, megabytes);
+            Ok(())
+        };
+        report.sample(Group::Tables, &format!("{name}, start"), NEARSIDE, Metric::Seconds, stage.took.as_secs_f64());
+        memory(report, "after the start")?;
         let targets = stage.targets();
-        for round in 0..size.rounds {
+        report.begin_case(Group::Tables, &format!("{name}, lookups"));
+        for _ in 0..size.rounds {
             let measured = lookups(&stage, &targets, size).await;
-            report.note(Group::Tables, &format!("{case}, each small answer"), NEARSIDE, measured);
-            let measured = shown(&stage).await;
-            report.note(Group::Tables, &format!("{case}, from a change to its answer"), NEARSIDE, measured);
-            // In another order each time, as with proxies.
-            let quiet = [Changes::Elsewhere, Changes::Here];
-            for place in 0..quiet.len() {
-                let changes = quiet[(place + round as usize) % quiet.len()];
-                let name = format!("{case}, {}", changes.name(size.changes));
-                let running = stage.change(changes, size.changes);
-                let requests = requests(&stage, &targets, size).await;
-                let downloads = downloads(&stage, size).await;
-                let each = cost(&stage, size).await;
-                let made = running.end();
-                report.note(Group::Tables, &format!("{name}, request"), NEARSIDE, requests);
-                report.note(Group::Tables, &format!("{name}, 64 MiB download"), NEARSIDE, downloads);
-                report.note(Group::Tables, &format!("{name}, each change"), NEARSIDE, each);
-                let behind = made.is_none_or(|rate| rate < f64::from(size.changes) * 0.9);
-                if behind {
-                    report.say(&format!("tables: {name}: only {made:?} changes a second were made"));
-                }
-            }
+            report.note(Group::Tables, &format!("{name}, each small answer"), NEARSIDE, measured);
+            let before = stage.taken_in().await?;
+            let measured = shown(&stage, SHOWN).await.map(as_figures);
+            report.note(Group::Tables, &format!("{name}, a change alone, until it shows"), NEARSIDE, measured);
+            let figures = stage.taken_in().await?.since(&before);
+            report.note(Group::Tables, &format!("{name}, a change alone"), NEARSIDE, Ok(figures));
         }
-        report.progress_all(Group::Tables, &case);
+        report.begin_case(Group::Tables, &format!("{name}, quiet and changing"));
+        turns::measure(&stage, &targets, &name, size, report).await?;
+        memory(report, "after the changes")?;
+        report.progress_all(Group::Tables, &name);
         stage.end().await;
     }
     Ok(())
+}
+
+fn tables(size: &Size) -> impl Iterator<Item = u32> {
+    Some(SMALL_TABLE).filter(|small| *small < size.hosts).into_iter().chain([size.hosts])
+}
+
+fn name(hosts: u32) -> String {
+    format!("{hosts} hosts with {} paths", hosts * objects::PATHS)
 }
 
 /// Processor time of a small answer, of hosts that are hardly ever asked for twice in a row.
@@ -82,50 +88,10 @@ async fn lookups(stage: &Stage, targets: &[Target], size: &Size) -> Result<Vec<(
     Ok(vec![(Metric::MicrosecondsOfProcessor, measured.processor.as_secs_f64() * 1e6 / measured.done as f64)])
 }
 
-/// Latencies of small answers at a steady rate.
-async fn requests(stage: &Stage, targets: &[Target], size: &Size) -> Result<Vec<(Metric, f64)>> {
-    let mut pace = Pace::start(targets, Transport::Plain, SMALL, RATE, CONNECTIONS, stage.cores).await?;
-    sleep(size.window).await;
-    pace.take()?;
-    sleep(size.window * LONGER).await;
-    let latencies = pace.take()?;
-    drop(pace);
-    ensure!(!latencies.is_empty(), "nothing was answered");
-    let latencies = Samples::new(latencies);
-    Ok(vec![
-        (Metric::Median, latencies.median()),
-        (Metric::P99, latencies.quantile(0.99)),
-        (Metric::P999, latencies.quantile(0.999)),
-    ])
-}
-
-/// How long a download takes, one at a time.
-async fn downloads(stage: &Stage, size: &Size) -> Result<Vec<(Metric, f64)>> {
-    let mut connection = Connection::open(&stage.steady(), Transport::Plain).await?;
-    let (begin, count) = (Instant::now(), AtomicU64::new(0));
+/// The times from a pod's readiness to the answer that shows it, of so many changes one after the other, in milliseconds.
+async fn shown(stage: &Stage, changes: u32) -> Result<Vec<f64>> {
     let mut times = Vec::new();
-    while times.is_empty() || begin.elapsed() < size.window {
-        let begin = Instant::now();
-        ensure!(connection.get(STALLED, Sink::Count(&count)).await? == Answer::Whole, "the connection was closed");
-        times.push(begin.elapsed().as_secs_f64() * 1e3);
-    }
-    let times = Samples::new(times);
-    Ok(vec![(Metric::Milliseconds, times.median()), (Metric::LongestMilliseconds, times.most())])
-}
-
-/// Processor time while nobody asks, for each change.
-async fn cost(stage: &Stage, size: &Size) -> Result<Vec<(Metric, f64)>> {
-    let (begin, used) = (Instant::now(), Processor::of(stage.running.process)?);
-    sleep(size.window).await;
-    let used = Processor::of(stage.running.process)?.since(&used);
-    let changes = begin.elapsed().as_secs_f64() * f64::from(size.changes);
-    Ok(vec![(Metric::MicrosecondsOfProcessor, used.as_secs_f64() * 1e6 / changes)])
-}
-
-/// The time from a pod's readiness to the answer that shows it.
-async fn shown(stage: &Stage) -> Result<Vec<(Metric, f64)>> {
-    let mut times = Vec::new();
-    for number in 0..SHOWN * 2 {
+    for number in 0..changes * 2 {
         let ready = number % 2 == 1;
         let begin = Instant::now();
         stage.set_ready(0, ready)?;
@@ -141,18 +107,22 @@ async fn shown(stage: &Stage) -> Result<Vec<(Metric, f64)>> {
         }
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
+    Ok(times)
+}
+
+fn as_figures(times: Vec<f64>) -> Vec<(Metric, f64)> {
     let times = Samples::new(times);
-    Ok(vec![(Metric::Milliseconds, times.median()), (Metric::LongestMilliseconds, times.most())])
+    vec![(Metric::Milliseconds, times.median()), (Metric::LongestMilliseconds, times.most())]
 }
 
 /// Clients begin so many hosts apart.
 const STRIDE: usize = 16;
 const SMALL_TABLE: u32 = 1_000;
 const CONNECTIONS: u32 = 64;
-/// Requests a second while the table changes: what is measured is the proxy, not the queue of a full processor.
-const RATE: u32 = 1_000;
-/// Percentiles of latencies need more requests than processor time does.
-const LONGER: u32 = 3;
 /// Changes that are waited for in each round.
 const SHOWN: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What these take, mostly.
+const START: Duration = Duration::from_secs(1);
+const START_EACH: Duration = Duration::from_micros(400);
+const SHOWING: Duration = Duration::from_millis(500);

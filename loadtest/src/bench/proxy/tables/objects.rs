@@ -29,7 +29,7 @@ pub(super) fn here(number: u32, backend: SocketAddr, ready: bool) -> Value {
 
 /// A pod that changes on another node.
 pub(super) fn elsewhere(number: u32, backend: SocketAddr, ready: bool) -> Value {
-    let mut pod = pod(&changing(number), "n2", at(number, backend), ready);
+    let mut pod = pod(&changing(number), OTHER_NODE, at(number, backend), ready);
     pod["metadata"]["name"] = json!(format!("other-{number}"));
     pod["metadata"]["uid"] = json!(format!("other-{number}"));
     pod
@@ -88,6 +88,7 @@ fn at(number: u32, backend: SocketAddr) -> SocketAddr {
 }
 
 pub(super) const NODE: &str = "n1";
+pub(super) const OTHER_NODE: &str = "n2";
 pub(super) const PATHS: u32 = 3;
 /// Services whose pod changes, at most.
 const CHANGING: u32 = 500;

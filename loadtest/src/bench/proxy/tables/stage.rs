@@ -1,15 +1,18 @@
 //! The stage of the large tables: a number of hosts comes in; a fake API that holds them, on a thread of its own, and a proxy that has
 //! read them come out, and endpoints that change as often as is asked for.
 
-use super::objects::{self, NODE, changing_of};
+use super::objects::{self, NODE, OTHER_NODE, changing_of};
 use crate::api::{ApiServer, Options as ApiOptions};
 use crate::bench::proxy::client::Target;
 use crate::bench::proxy::cores::Cores;
+use crate::bench::proxy::metric::Metric;
 use crate::bench::proxy::peers::{Peer, Running, World, free_address};
 use crate::lab::Place;
-use crate::programs::Launch;
+use crate::programs::{Launch, get};
 use anyhow::{Context as _, Result};
-use std::net::SocketAddr;
+use rustix::net::{RecvFlags, recv};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
@@ -23,11 +26,26 @@ pub(super) struct Stage {
     pub(super) cores: Cores,
     /// From the start of the proxy until it was ready.
     pub(super) took: Duration,
+    admin: SocketAddr,
     api: ApiServer,
     backend: SocketAddr,
     hosts: u32,
     /// Closed when the stage goes: the API ends.
     _end: oneshot::Sender<()>,
+}
+
+/// What the proxy has taken in up to a moment, by its own metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TakenIn {
+    snapshots: Observed,
+    updates: Observed,
+}
+
+/// A histogram: how often, and seconds in all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Observed {
+    count: f64,
+    sum: f64,
 }
 
 /// Which endpoints change.
@@ -52,6 +70,34 @@ impl Changes {
             Self::Here => format!("{rate} changes a second"),
             Self::Elsewhere => "quiet".to_owned(),
         }
+    }
+}
+
+impl TakenIn {
+    /// The time of each snapshot and of each swap since an earlier moment. Nothing where there was none.
+    pub(super) fn since(&self, earlier: &Self) -> Vec<(Metric, f64)> {
+        let each = |metric, now: Observed, then: Observed| {
+            let count = now.count - then.count;
+            (count > 0.0).then(|| (metric, (now.sum - then.sum) * 1e6 / count))
+        };
+        [
+            each(Metric::SnapshotMicroseconds, self.snapshots, earlier.snapshots),
+            each(Metric::SwapMicroseconds, self.updates, earlier.updates),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Observed {
+    fn read(page: &str, name: &str) -> Result<Self> {
+        let value = |suffix: &str| -> Result<f64> {
+            let name = format!("{name}_{suffix} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&name));
+            Ok(line.with_context(|| format!("no metric {name}"))?.trim().parse()?)
+        };
+        Ok(Self { count: value("count")?, sum: value("sum")? })
     }
 }
 
@@ -103,8 +149,9 @@ impl Stage {
         program.ready(admin, "/healthz/ready", PATIENCE).await?;
         let took = begin.elapsed();
         let target = Target::new(http, https, &objects::host(0), world.tls.clone());
+        watch_the_other_node(&api, cores)?;
         let running = Running::of(Peer::nearside()?, target, program, world)?;
-        Ok(Self { running, cores, took, api, backend, hosts, _end: end })
+        Ok(Self { running, cores, took, admin, api, backend, hosts, _end: end })
     }
 
     /// Hosts from all over the table.
@@ -131,13 +178,22 @@ impl Stage {
         Ok(self.api.load(objects::here(number, self.backend, ready))?)
     }
 
+    pub(super) async fn taken_in(&self) -> Result<TakenIn> {
+        let (_, page) = get(&Place::host(), self.admin, "/metrics").await?;
+        Ok(TakenIn {
+            snapshots: Observed::read(&page, "nearside_watch_snapshot_seconds")?,
+            updates: Observed::read(&page, "nearside_table_update_seconds")?,
+        })
+    }
+
     /// Changes endpoints from now on, each in turn.
-    pub(super) fn change(&self, changes: Changes, rate: u32) -> Changing {
+    pub(super) fn change(&self, changes: Changes, rate: u32) -> Result<Changing> {
         let (over, made) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
         let (ended, count, api) = (Arc::clone(&over), Arc::clone(&made), self.api.clone());
         let (cores, backend, pods) = (self.cores, self.backend, changing_of(self.hosts));
         let begin = Instant::now();
-        let thread = thread::spawn(move || {
+        let changing = thread::Builder::new().name("changes".into());
+        let thread = changing.spawn(move || {
             Cores::bind(cores.backend)?;
             let interval = Duration::from_secs(1) / rate;
             for number in 0.. {
@@ -155,8 +211,8 @@ impl Stage {
                 count.store(number + 1, Ordering::Relaxed);
             }
             Ok(())
-        });
-        Changing { over, made, begin, thread }
+        })?;
+        Ok(Changing { over, made, begin, thread })
     }
 
     pub(super) async fn end(self) {
@@ -174,6 +230,29 @@ impl Changing {
     }
 }
 
+/// Takes what changes on the other node, as the proxy there would, for as long as the API is there: the kernel drops it, now and then,
+/// so that it costs next to nothing.
+fn watch_the_other_node(api: &ApiServer, cores: Cores) -> Result<()> {
+    let mut stream = TcpStream::connect(api.address())?;
+    let request = format!(
+        "GET /api/v1/pods?watch=true&resourceVersion={}&timeoutSeconds=86400&fieldSelector=spec.nodeName%3D{OTHER_NODE} HTTP/1.1\r\n\
+         Host: api\r\nAccept: application/json\r\n\r\n",
+        api.resource_version()
+    );
+    stream.write_all(request.as_bytes())?;
+    thread::Builder::new().name("other-node".into()).spawn(move || -> Result<()> {
+        Cores::bind(cores.client)?;
+        // Never written to.
+        let mut room = vec![0; 4 << 20];
+        while recv(&stream, &mut *room, RecvFlags::TRUNC)?.1 > 0 {
+            thread::sleep(DROPPED_EVERY);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+const DROPPED_EVERY: Duration = Duration::from_millis(20);
 /// Hosts that are asked for, of all.
 const ASKED: u32 = 1_000;
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(300);
