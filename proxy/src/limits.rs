@@ -46,6 +46,8 @@ pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
 pub(crate) const TRAILER_BYTES: usize = 8 * 1024;
 /// Fields of a trailer section. More: the connections of client and pod are closed.
 pub(crate) const TRAILER_FIELDS: usize = 64;
+/// Bytes of the extensions of a chunk, blanks included. More: as with a trailer section.
+pub(crate) const CHUNK_EXTENSION_BYTES: usize = 1024;
 /// Bytes of a header, and of what comes in one piece with it, of a message that is followed to its trailers. More: its trailers
 /// are dropped.
 pub(crate) const TRAILED_HEADER_BYTES: usize = 64 * 1024;
@@ -196,6 +198,9 @@ pub(crate) const PIPE_LEAST: usize = 16 * 1024;
 pub(crate) const PIPE_BUDGET: usize = 32 * 1024 * 1024;
 /// See [`PIPE_BUDGET`]. Twice as many descriptors, which [`SPARE_DESCRIPTORS`] has room for.
 pub(crate) const PIPES: usize = 64;
+/// Bytes of a chunk, or of what came at once of a body of unknown length, that are worth a pipe. Fewer are copied, many at a time:
+/// chunks of 32 KiB cost less that way, and those of 64 KiB as much.
+pub(crate) const PIPED_LEAST: u64 = 48 * 1024;
 /// Bytes that a transfer moves before others get their turn.
 pub(crate) const TRANSFER_TURN: u64 = 4 * 1024 * 1024;
 /// Transfers at a time of which each may gather. Where there are more, each waits for its turn, and its lots are large by that.

@@ -10,6 +10,7 @@ mod admin;
 mod authentication;
 mod backends;
 mod balance;
+mod chunked;
 mod connection;
 mod counted;
 mod deadline;

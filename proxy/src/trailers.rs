@@ -3,9 +3,8 @@
 //! client asks for those of the response, have [`Trailers`]; for others nothing is looked at.
 //!
 //! `watch` is what a client's connection knows of them, [`Incoming`] and [`Outgoing`] go along with the bytes of one direction.
-//! The rest is pure: the framing (`framing`, `head`, `chunk`) and the fields (`fields`).
+//! The rest is pure: the framing (`framing`, `head`, and `crate::chunked`) and the fields (`fields`).
 
-mod chunk;
 mod fields;
 mod framing;
 mod head;
@@ -21,7 +20,6 @@ use bytes::Bytes;
 use http::header::{TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
-use std::io;
 use std::sync::{Arc, OnceLock};
 
 /// The trailers of one request and its response, as far as they are known.
@@ -44,26 +42,6 @@ struct Carried {
 
 /// The fields of a trailer section as they stand in HTTP/1, without the empty line; set once they are known.
 type Section = OnceLock<Bytes>;
-
-/// A message is not framed as HTTP/1 says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
-    /// RFC 9112 §7.1.
-    #[error("a body is in no chunked coding")]
-    Chunk,
-    /// RFC 9112 §7.1.2.
-    #[error("a trailer section is malformed")]
-    Trailers,
-    /// Beyond the limits of the proxy.
-    #[error("a trailer section is too large")]
-    TooLarge,
-}
-
-impl From<Malformed> for io::Error {
-    fn from(malformed: Malformed) -> Self {
-        Self::new(io::ErrorKind::InvalidData, malformed)
-    }
-}
 
 impl Trailers {
     /// For a request over HTTP/1.1; `None` where there is nothing to carry.

@@ -13,7 +13,7 @@
 //! | the proxy itself | 500 |
 
 use super::exchange::Exchange;
-use crate::trailers::Malformed;
+use crate::chunked::Malformed;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::io;
 

@@ -1,5 +1,7 @@
 //! Real sockets on loopback: what comes out is what went in, whatever the sizes, the pipes and the speed of either side.
 
+mod chunks;
+
 use super::*;
 use crate::rate::pace::Pace;
 use nearside_routing::policy::bandwidth::Bandwidth;

@@ -1,5 +1,6 @@
 //! What holds bytes between two sockets: a pipe, or memory where there is none. Bytes of the source flow in, the same bytes flow out
-//! to the sink; neither call ever waits. Filled and emptied by `relay`, never filled before it is empty.
+//! to the sink; neither call ever waits. Filled and emptied by `relay` and others, mostly not filled
+//! before it is empty.
 
 use super::counts::SpliceCounts;
 use super::pool::{Pipe, PipePool};
@@ -38,6 +39,11 @@ impl Vessel {
         Self::Memory(Vec::new(), 0)
     }
 
+    /// Whether it may take more before it is empty.
+    pub(super) fn is_pipe(&self) -> bool {
+        matches!(self, Self::Pipe(_))
+    }
+
     /// Bytes in it.
     pub(super) fn held(&self) -> usize {
         match self {
@@ -62,13 +68,14 @@ impl Vessel {
         }
     }
 
-    /// Takes what the source has, at most so many bytes. To be called while it is empty. 0 is the end of the source.
+    /// Takes what the source has, at most so many bytes. Memory is to be empty, and a source of more for a pipe that is not is asked
+    /// `Anyway`. 0 is the end of the source, or that the pipe is full.
     ///
     /// # Errors
     /// `WouldBlock` where the source has nothing now, and what the kernel says of the source; `InvalidInput` where the kernel cannot
     /// take bytes of such a source into a pipe.
     pub(super) fn fill(&mut self, from: &TcpStream, most: usize, asked: Asked) -> io::Result<usize> {
-        let most = most.min(self.capacity());
+        let most = most.min(self.capacity() - self.held());
         match self {
             Self::Pipe(pipe) => {
                 let entrance = pipe.entrance().ok_or(io::ErrorKind::InvalidInput)?;

@@ -2,7 +2,7 @@
 //! flow out, as a section again. Fields that decide on framing, routing, authentication or the meaning of the content, and those
 //! that the router itself vouches for, are left out: a recipient that merged them into the header would be deceived. Pure.
 
-use super::Malformed;
+use crate::chunked::Malformed;
 use crate::limits::TRAILER_FIELDS;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::TRAILER;

@@ -1,9 +1,8 @@
 //! The framing of messages of HTTP/1 (RFC 9112 §6) as they pass by: bytes flow in, in whatever parts, where a trailer section
 //! begins flows out. Follows the framing alone; what a body looks like plays no part. Pure.
 
-use super::Malformed;
-use super::chunk::Chunk;
 use super::head::{HeadEnd, is_chunked, status};
+use crate::chunked::{Chunk, Malformed};
 use crate::limits::TRAILED_HEADER_BYTES;
 
 /// One message, or the final response after its interim ones.

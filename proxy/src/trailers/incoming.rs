@@ -1,9 +1,10 @@
 //! Trailers that come in: the bytes of one message flow in as they pass by, and the fields of its trailer section flow into the
 //! place that [`super::Outgoing`] takes them from. Pure.
 
+use super::Section;
 use super::fields::{parse, to_http1};
 use super::framing::Framing;
-use super::{Malformed, Section};
+use crate::chunked::Malformed;
 use crate::limits::TRAILER_BYTES;
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Messages in any parts: what comes in is found, and what goes out is completed, as if it were looked at whole.
 
 use super::*;
+use crate::chunked::Malformed;
 use crate::limits::{TRAILED_HEADER_BYTES, TRAILER_BYTES};
 use bytes::BytesMut;
 use http::Request;
@@ -8,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;

@@ -1,7 +1,8 @@
 //! The trailers of a client's connection over HTTP/1: the phases of `http` say which request it is about, the client's stream
 //! (`accept::http1_stream`) hands over the bytes that pass by. For requests without trailers it costs one look at a flag.
 
-use super::{Incoming, Malformed, Outgoing, Trailers};
+use super::{Incoming, Outgoing, Trailers};
+use crate::chunked::Malformed;
 use crate::limits::TRAILED_HEADER_BYTES;
 use http::request::Parts;
 use std::io::{self, IoSlice};

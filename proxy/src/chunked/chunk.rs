@@ -3,14 +3,15 @@
 //! has digits, a line ends with CRLF. Pure, and so small that it can be tried on a copy.
 
 use super::Malformed;
+use crate::limits::CHUNK_EXTENSION_BYTES;
 
 /// Where in the coding the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
+pub(crate) enum Chunk {
     /// In the digits of a size.
     Size { size: u64, digits: u8 },
-    /// After the digits, in white space or an extension.
-    Extension { size: u64, named: bool },
+    /// After the digits, in white space or an extension, of which there were so many bytes.
+    Extension { size: u64, named: bool, length: usize },
     /// Before the LF of the line of a size.
     SizeEnd { size: u64 },
     /// In data.
@@ -23,13 +24,13 @@ pub(super) enum Chunk {
 
 impl Chunk {
     /// Before the first chunk.
-    pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
+    pub(crate) const START: Self = Self::Size { size: 0, digits: 0 };
 
     /// Goes on until the line of the last chunk has ended, which the answer says together with the bytes it took.
     ///
     /// # Errors
     /// The bytes are no chunked coding.
-    pub(super) fn run(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
+    pub(crate) fn run(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             if let Self::Data { left } = self {
@@ -50,20 +51,27 @@ impl Chunk {
         Ok((at, false))
     }
 
-    fn next(self, byte: u8) -> Result<Self, Malformed> {
+    /// After one more byte of what is no data.
+    ///
+    /// # Errors
+    /// The byte cannot stand here.
+    pub(super) fn next(self, byte: u8) -> Result<Self, Malformed> {
         match (self, byte) {
             (Self::Size { size, digits }, byte) if byte.is_ascii_hexdigit() && digits < LONGEST_SIZE => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
                 Ok(Self::Size { size: size << 4 | digit, digits: digits + 1 })
             }
             (Self::Size { size, digits: 1.. } | Self::Extension { size, .. }, b'\r') => Ok(Self::SizeEnd { size }),
-            (Self::Size { size, digits: 1.. } | Self::Extension { size, named: false }, b' ' | b'\t') => {
-                Ok(Self::Extension { size, named: false })
+            (Self::Extension { length: CHUNK_EXTENSION_BYTES.., .. }, _) => Err(Malformed::TooLarge),
+            (Self::Size { size, digits: 1.. }, b' ' | b'\t' | b';') => {
+                Ok(Self::Extension { size, named: byte == b';', length: 1 })
             }
-            (Self::Size { size, digits: 1.. } | Self::Extension { size, named: false }, b';') => {
-                Ok(Self::Extension { size, named: true })
+            (Self::Extension { size, named: false, length }, b' ' | b'\t' | b';') => {
+                Ok(Self::Extension { size, named: byte == b';', length: length + 1 })
             }
-            (Self::Extension { size, named: true }, byte) if byte != b'\n' => Ok(Self::Extension { size, named: true }),
+            (Self::Extension { size, named: true, length }, byte) if byte != b'\n' => {
+                Ok(Self::Extension { size, named: true, length: length + 1 })
+            }
             (Self::SizeEnd { size }, b'\n') => Ok(Self::Data { left: size }),
             (Self::DataCr, b'\r') => Ok(Self::DataLf),
             (Self::DataLf, b'\n') => Ok(Self::START),
@@ -95,6 +103,16 @@ mod tests {
             (b"5\r\nhel", (6, false)),
         ] {
             assert_eq!(end(coded), Ok(expected), "{}", String::from_utf8_lossy(coded));
+        }
+    }
+
+    #[test]
+    fn an_extension_has_an_end() {
+        let coded = |length: usize| format!("5;{}\r\nhello\r\n0\r\n", "x".repeat(length - 1));
+        let longest = coded(CHUNK_EXTENSION_BYTES);
+        assert_eq!(end(longest.as_bytes()), Ok((longest.len(), true)));
+        for coded in [coded(CHUNK_EXTENSION_BYTES + 1), format!("5{}", " ".repeat(CHUNK_EXTENSION_BYTES + 1))] {
+            assert_eq!(end(coded.as_bytes()), Err(Malformed::TooLarge));
         }
     }
 
