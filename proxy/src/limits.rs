@@ -141,8 +141,8 @@ pub(crate) const EJECTION_AFTER: u32 = 3;
 pub(crate) const EJECTION_SHORTEST: Duration = Duration::from_secs(5);
 /// At most for this long.
 pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
-/// Bytes of an answer that is worth to be moved in the kernel; shorter ones are copied. More than what may be read of it before that is
-/// decided.
+/// Bytes of an answer that is worth to be moved in the kernel; shorter ones are copied, and as much of one whose length is not known.
+/// More than what may be read of it before that is decided.
 pub(crate) const SPLICED_LEAST: u64 = 128 * 1024;
 /// The header of a pod's answer that is read without Pingora; a longer one is left to Pingora's reader.
 pub(crate) const SMALL_HEADER_BYTES: usize = 16 * 1024;
@@ -150,10 +150,11 @@ pub(crate) const SMALL_HEADER_BYTES: usize = 16 * 1024;
 pub(crate) const SMALL_HEADER_FIELDS: usize = 64;
 /// Bytes of an answer that wait for what follows at once, so that both leave together.
 pub(crate) const HELD_BYTES: usize = 16 * 1024;
-/// Bytes of a large answer that are read of a pod, encrypted and sent to a client over TLS at once, where its socket has room for them.
+/// Bytes of a large answer that are read of a pod and, for a client over TLS, encrypted, and sent at once, where its socket has room for
+/// them.
 pub(crate) const SEALED_BATCH: usize = 512 * 1024;
 /// The same once a socket has taken less than it had room for.
-pub(crate) const SEALED_CAUTIOUS_BATCH: u64 = 64 * 1024;
+pub(crate) const SEALED_CAUTIOUS_BATCH: usize = 64 * 1024;
 /// For so long after that.
 pub(crate) const SEALED_CAUTION: Duration = Duration::from_secs(10);
 /// Bytes over HTTP/2 that are encrypted before they are sent, where more follows at once.

@@ -17,6 +17,7 @@ mod room;
 mod transfer;
 mod vessel;
 
+pub(crate) use buffer::Buffer;
 pub(crate) use chunks::{Coding, Unmeasured, relay_chunks};
 pub(crate) use counts::SpliceCounts;
 pub(crate) use lot::Lot;

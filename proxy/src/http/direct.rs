@@ -3,11 +3,13 @@
 //! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades over TLS, trailers, TLS to
 //! the pod, relayed requests. One of the few modules that name Pingora types.
 //!
-//! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer. `exchange` is
-//! one whose answer Pingora's reader reads, `request` the header for that, `spliced` and `sealed` a large answer in the clear and over
-//! TLS; `streaming` is one whose request still comes and `upload` its body, `upgrade` one that becomes a tunnel. `pod` is a connection, and `pool` has those that are idle.
+//! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer and `body` its body,
+//! `unmeasured` what is left of one that turns out to be large. `exchange` is one whose answer Pingora's reader reads, `request` the
+//! header for that, `spliced` and `sealed` a large answer in the clear and over TLS; `streaming` is one whose request still comes and
+//! `upload` its body, `upgrade` one that becomes a tunnel. `pod` is a connection, and `pool` has those that are idle.
 
 mod answer_head;
+mod body;
 mod exchange;
 mod lasting;
 mod outgoing;
@@ -18,6 +20,7 @@ mod sealed;
 mod small;
 mod spliced;
 mod streaming;
+mod unmeasured;
 mod upgrade;
 mod upload;
 
@@ -155,11 +158,17 @@ async fn small(
 ) -> Result<Exchanged> {
     let unsent = small::ask(service, &pod, timeouts.send, session, ctx).await?;
     match small::begin(pod, timeouts.read, session).await {
-        Ok(Begun::Small(mut response, mut body)) => {
-            let empty = body.is_done();
+        Ok(Begun::Usual(mut response, mut body)) => {
+            let (empty, sent) = (body.is_done(), unsent.is_none());
             exchange::prepare_final(service, &mut response, empty, session, ctx).await?;
-            exchange::answer(&mut body, response, session, ctx).await?;
-            Ok(Exchanged::Over(body.into_kept().filter(|_| unsent.is_none())))
+            let most = unmeasured::copied(service, &body, &response, session);
+            if exchange::begin_answer(&mut body, response, most, session, ctx).await? {
+                return Ok(Exchanged::Over(body.into_kept().filter(|_| sent)));
+            }
+            let Some(rest) = body.into_rest() else {
+                return Error::e_explain(ErrorType::InternalError, "nothing is left of a body");
+            };
+            Ok(Exchanged::Lasting(lasting::Rest::Unmeasured(rest, sent)))
         }
         Ok(Begun::Other(pod)) => {
             Box::pin(exchange::read(service, read_by_pingora(pod, timeouts), unsent, session, ctx)).await

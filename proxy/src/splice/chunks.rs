@@ -15,6 +15,8 @@ use crate::limits::{PIPED_LEAST, TRANSFER_TURN};
 use bytes::{Buf, Bytes};
 use rustix::net::{SendFlags, send};
 use std::io;
+use std::ops::Range;
+use std::time::Instant;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
@@ -216,9 +218,10 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
     /// Copies what is there.
     async fn copy(&mut self) -> Result<Passed, RelayError> {
         self.line = None;
+        let early = !self.early.is_empty();
         let room = room(self.transfer.to, self.transfer.patience.stall).await?;
         let mut buffer = Buffer::new();
-        let most = usize::try_from(room).unwrap_or(usize::MAX).min(buffer.bytes.len()) - FRAMING;
+        let most = usize::try_from(room).unwrap_or(usize::MAX).min(Buffer::worth()) - FRAMING;
         let count = match self.read(&mut buffer.bytes[HEADROOM..HEADROOM + most]) {
             Ok(0) => return self.coding.end(),
             Ok(count) => count,
@@ -228,7 +231,8 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
         let framed = self.coding.frame(&mut buffer.bytes[..HEADROOM + count + TAILROOM]);
         let Framed { wire, data, surplus } = framed.map_err(RelayError::Malformed)?;
         let over = self.coding.is_over();
-        self.plenty = count as u64 >= PIPED_LEAST;
+        // What was read before says nothing about how much comes at once.
+        self.plenty = count as u64 >= PIPED_LEAST || (early && self.plenty);
         self.send(buffer, wire, count == most || over).await?;
         Ok(if over { Passed::Over(surplus + self.early.len()) } else { Passed::Data(data as u64) })
     }
@@ -244,11 +248,15 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
         }
         let count = self.early.len().min(into.len());
         self.early.copy_to_slice(&mut into[..count]);
+        if self.early.is_empty() {
+            // Nothing that is done with is kept for as long as the sink takes.
+            self.early = Bytes::new();
+        }
         Ok(count)
     }
 
     /// Sends whole chunks. What the sink does not take at once, which is little, waits in memory of its own.
-    async fn send(&mut self, buffer: Buffer, wire: std::ops::Range<usize>, more: bool) -> Result<(), RelayError> {
+    async fn send(&mut self, buffer: Buffer, wire: Range<usize>, more: bool) -> Result<(), RelayError> {
         if std::mem::take(&mut self.unended) {
             self.say(b"\r\n", true).await?;
         }
@@ -258,6 +266,9 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
         self.heard(&mut read, &wire[..taken]);
         let mut rest = Bytes::copy_from_slice(&wire[taken..]);
         drop(buffer);
+        if !rest.is_empty() {
+            Buffer::refuse(Instant::now());
+        }
         while !rest.is_empty() {
             writable(self.transfer.to, self.transfer.patience.stall).await?;
             let taken = self.try_send(&rest, more)?;

@@ -7,7 +7,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 pub(crate) struct SpliceCounts {
     /// Bytes that went through a pipe.
     pub(super) spliced: IntCounter,
-    /// Bytes that were copied, for want of a pipe.
+    /// Bytes that were copied, for want of a pipe or because they came in small parts.
     pub(super) copied: IntCounter,
     /// Pipes that there are, in use or not.
     pub(super) pipes: IntGauge,
@@ -26,7 +26,7 @@ impl SpliceCounts {
             spliced: IntCounter::new("nearside_spliced_bytes_total", "Bytes that were moved in the kernel.")?,
             copied: IntCounter::new(
                 "nearside_splice_copied_bytes_total",
-                "Bytes that were copied for want of a pipe.",
+                "Bytes that were copied, for want of a pipe or because they came in small parts.",
             )?,
             pipes: IntGauge::new("nearside_splice_pipes", "Pipes, in use or not.")?,
             capacity: IntGauge::new("nearside_splice_pipe_bytes", "What the pipes can hold.")?,

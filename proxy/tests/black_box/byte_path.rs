@@ -3,6 +3,7 @@
 
 mod clients;
 mod tunnels;
+mod unmeasured;
 mod uploads;
 
 use super::support::bytes_pod::bytes_pod;

@@ -1,11 +1,11 @@
-//! The header of a small answer: bytes that a pod sent flow in, the header and the length of the body that follows flow out, where
-//! nothing about them is unusual. Everything else is left to Pingora's reader: interim answers, other versions, other framings
-//! than one `Content-Length`, switched protocols, large bodies, and what the strict grammar does not know. Called by `small`;
-//! one of the few modules that name Pingora types.
+//! The header of an answer: bytes that a pod sent flow in, the header and how the body that follows ends flow out, where nothing
+//! about them is unusual. Everything else is left to Pingora's reader: interim answers, other framings than one `Content-Length`,
+//! `chunked` or none, switched protocols, bodies that are known to be large, and what the strict grammar does not know. Called by
+//! `small`; one of the few modules that name Pingora types.
 
 use crate::limits::{SMALL_HEADER_FIELDS, SPLICED_LEAST};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use pingora::http::ResponseHeader;
 
 /// What the first bytes of an answer are.
@@ -21,11 +21,22 @@ pub(super) enum Head {
         response: Box<ResponseHeader>,
         /// Of the header, in bytes.
         length: usize,
-        /// Of the body, in bytes.
-        body: usize,
+        /// How the body ends.
+        end: BodyEnd,
         /// Whether the pod leaves the connection open after it.
         serves_on: bool,
     },
+}
+
+/// How a body ends (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyEnd {
+    /// After so many bytes.
+    Length(usize),
+    /// With its last chunk.
+    LastChunk,
+    /// With the connection.
+    Connection,
 }
 
 /// Reads the header of an answer (RFC 9112 §4 to §6) to a request that is none of HEAD or CONNECT.
@@ -42,14 +53,24 @@ pub(super) fn read(bytes: &[u8]) -> Head {
 
 fn whole(bytes: &[u8], length: usize, parsed: &httparse::Response<'_, '_>) -> Option<Head> {
     let status = parsed.code.filter(|status| *status >= 200)?;
-    if parsed.version != Some(1) {
+    let Framing { end, serves_on } = Framing::of(parsed.headers)?;
+    let bodiless = matches!(status, 204 | 304);
+    let old = match parsed.version {
+        Some(1) => false,
+        // What older servers say of a body that has an end of its own is another matter.
+        Some(0) if !bodiless && end == BodyEnd::Connection => true,
+        _ => return None,
+    };
+    if bodiless && end == BodyEnd::LastChunk {
         return None;
     }
-    let Framing { announced, serves_on } = Framing::of(parsed.headers)?;
-    let body = if matches!(status, 204 | 304) { 0 } else { announced? };
+    let end = if bodiless { BodyEnd::Length(0) } else { end };
     let mut response = ResponseHeader::build(status, Some(parsed.headers.len() + WRITTEN)).ok()?;
     if parsed.reason != response.status.canonical_reason() {
         response.set_reason_phrase(parsed.reason).ok()?;
+    }
+    if old {
+        response.set_version(Version::HTTP_10);
     }
     // One buffer for all, apart from the one that the body was read to.
     let own = Bytes::copy_from_slice(&bytes[..length]);
@@ -58,7 +79,7 @@ fn whole(bytes: &[u8], length: usize, parsed: &httparse::Response<'_, '_>) -> Op
         let value = own.slice_ref(within(bytes, &own, field.value)?);
         response.append_header(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
     }
-    Some(Head::Whole { response: Box::new(response), length, body, serves_on })
+    Some(Head::Whole { response: Box::new(response), length, end, serves_on })
 }
 
 /// The part of the copy that a part of the original became.
@@ -68,39 +89,44 @@ fn within<'o>(original: &[u8], own: &'o Bytes, part: &[u8]) -> Option<&'o [u8]> 
 }
 
 struct Framing {
-    announced: Option<usize>,
+    end: BodyEnd,
     serves_on: bool,
 }
 
 impl Framing {
     /// What the fields say of what follows them; nothing where they say something unusual.
     fn of(fields: &[httparse::Header<'_>]) -> Option<Self> {
-        let mut framing = Self { announced: None, serves_on: true };
+        let (mut end, mut serves_on) = (BodyEnd::Connection, true);
         for field in fields {
             match field.name.len() {
                 14 if is(field, "content-length") => {
                     let digits = !field.value.is_empty() && field.value.iter().all(u8::is_ascii_digit);
                     let length = std::str::from_utf8(field.value).ok().filter(|_| digits)?.parse::<u64>().ok()?;
-                    if framing.announced.is_some() || length >= SPLICED_LEAST {
+                    if end != BodyEnd::Connection || length >= SPLICED_LEAST {
                         return None;
                     }
-                    framing.announced = Some(usize::try_from(length).ok()?);
+                    end = BodyEnd::Length(usize::try_from(length).ok()?);
                 }
                 10 if is(field, "connection") => {
                     for option in field.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                         if option.eq_ignore_ascii_case(b"close") {
-                            framing.serves_on = false;
+                            serves_on = false;
                         } else if !option.eq_ignore_ascii_case(b"keep-alive") {
                             return None;
                         }
                     }
                 }
-                17 if is(field, "transfer-encoding") => return None,
+                17 if is(field, "transfer-encoding") => {
+                    if end != BodyEnd::Connection || !field.value.eq_ignore_ascii_case(b"chunked") {
+                        return None;
+                    }
+                    end = BodyEnd::LastChunk;
+                }
                 7 if is(field, "upgrade") || is(field, "trailer") => return None,
                 _ => {}
             }
         }
-        Some(framing)
+        Some(Self { end, serves_on })
     }
 }
 
@@ -116,10 +142,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn head(bytes: &str) -> Option<(u16, usize, usize, bool)> {
+    fn head(bytes: &str) -> Option<(u16, usize, BodyEnd, bool)> {
         match read(bytes.as_bytes()) {
-            Head::Whole { response, length, body, serves_on } => {
-                Some((response.status.as_u16(), length, body, serves_on))
+            Head::Whole { response, length, end, serves_on } => {
+                Some((response.status.as_u16(), length, end, serves_on))
             }
             Head::Partial | Head::Other => None,
         }
@@ -127,13 +153,14 @@ mod tests {
 
     #[test]
     fn what_is_usual_is_read_and_all_else_is_left() {
+        let length = |length, serves_on| Some((BodyEnd::Length(length), serves_on));
         for (fields, expected) in [
-            ("Content-Length: 5", Some((5, true))),
-            ("content-length:5\r\nConnection: Keep-Alive", Some((5, true))),
-            ("Content-Length: 5\r\nConnection: close", Some((5, false))),
-            ("Content-Length: 5\r\nConnection: keep-alive, Close", Some((5, false))),
-            ("Content-Length: 0", Some((0, true))),
-            ("Content-Length: 131071", Some((131_071, true))),
+            ("Content-Length: 5", length(5, true)),
+            ("content-length:5\r\nConnection: Keep-Alive", length(5, true)),
+            ("Content-Length: 5\r\nConnection: close", length(5, false)),
+            ("Content-Length: 5\r\nConnection: keep-alive, Close", length(5, false)),
+            ("Content-Length: 0", length(0, true)),
+            ("Content-Length: 131071", length(131_071, true)),
             ("Content-Length: 131072", None),
             ("Content-Length: 5\r\nContent-Length: 5", None),
             ("Content-Length: 5, 5", None),
@@ -142,22 +169,29 @@ mod tests {
             ("Content-Length:", None),
             ("Content-Length: 99999999999999999999999", None),
             ("Content-Length: 5\r\nTransfer-Encoding: chunked", None),
-            ("Transfer-Encoding: chunked", None),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", None),
+            ("Transfer-Encoding: chunked", Some((BodyEnd::LastChunk, true))),
+            ("transfer-encoding: Chunked \r\nConnection: close", Some((BodyEnd::LastChunk, false))),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", None),
+            ("Transfer-Encoding: gzip, chunked", None),
+            ("Transfer-Encoding: identity", None),
+            ("Transfer-Encoding:", None),
+            ("Transfer-Encoding: chunked\r\nTrailer: x", None),
             ("Content-Length: 5\r\nConnection: upgrade", None),
             ("Content-Length: 5\r\nUpgrade: h2c", None),
             ("Content-Length: 5\r\nTrailer: x", None),
             ("Content-Length : 5", None),
             ("Content-Length: 5\r\n folded", None),
-            ("X: 1", None),
+            ("X: 1", Some((BodyEnd::Connection, true))),
         ] {
             let bytes = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nhello");
-            let found = head(&bytes).map(|(status, length, body, serves_on)| {
+            let found = head(&bytes).map(|(status, length, end, serves_on)| {
                 assert_eq!((status, &bytes[length..]), (200, "hello"));
-                (body, serves_on)
+                (end, serves_on)
             });
             assert_eq!(found, expected, "{fields}");
         }
-        for (line, body) in [
+        for (line, length) in [
             ("HTTP/1.1 304 Not Modified", Some(0)),
             ("HTTP/1.1 204 No Content", Some(0)),
             ("HTTP/1.1 599 ", Some(5)),
@@ -167,7 +201,16 @@ mod tests {
             ("HTTP/1.1 20 OK", None),
         ] {
             let found = head(&format!("{line}\r\nContent-Length: 5\r\n\r\n"));
-            assert_eq!(found.map(|(_, _, body, _)| body), body, "{line}");
+            assert_eq!(found.map(|(_, _, end, _)| end), length.map(BodyEnd::Length), "{line}");
+        }
+        for (line, end) in [
+            ("HTTP/1.0 200 OK", Some(BodyEnd::Connection)),
+            ("HTTP/1.0 304 Not Modified", None),
+            ("HTTP/1.1 304 Not Modified", Some(BodyEnd::Length(0))),
+            ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked", None),
+            ("HTTP/2.0 200 OK", None),
+        ] {
+            assert_eq!(head(&format!("{line}\r\nX: 1\r\n\r\n")).map(|(_, _, end, _)| end), end, "{line}");
         }
     }
 
@@ -195,8 +238,8 @@ mod tests {
                 prop_assert!(matches!(read(&bytes.as_bytes()[..cut]), Head::Partial));
             }
             let followed = [bytes.as_bytes(), &more].concat();
-            let Head::Whole { length: header, body, .. } = read(&followed) else { return Err(TestCaseError::fail("not read")) };
-            prop_assert_eq!((header, body), (bytes.len(), length));
+            let Head::Whole { length: header, end, .. } = read(&followed) else { return Err(TestCaseError::fail("not read")) };
+            prop_assert_eq!((header, end), (bytes.len(), BodyEnd::Length(length)));
         }
 
         #[test]

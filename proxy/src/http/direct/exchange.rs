@@ -2,12 +2,13 @@
 //! flows out if it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`,
 //! and step by step by `streaming`; one of the few modules that name Pingora types.
 
-use super::lasting::{Rest, Way};
+use super::lasting::{Announced, Rest, Way};
 use super::pod::{PodSocket, kept};
 use super::request;
 use super::sealed;
 use super::spliced;
 use super::upload::Framing;
+use crate::accept::http1_stream::plain_socket;
 use crate::connection::Hold;
 use crate::http::HttpService;
 use crate::http::body;
@@ -30,7 +31,7 @@ pub(super) enum Exchanged {
     /// It is over, and Pingora has not seen all of the request.
     Unnoticed(Option<Box<PodSocket>>),
     /// Its answer is decided and still to be given, which will last.
-    Lasting(Box<Rest>),
+    Lasting(Rest),
 }
 
 /// Asks the pod, and gives the client what it answers.
@@ -65,10 +66,10 @@ pub(super) async fn read(
     };
     let sent = unsent.is_none();
     if let Some(length) = spliced::length(service, &pod, &response, session) {
-        return Ok(Rest { pod, response, length, way: Way::Spliced, sent }.into());
+        return Ok(Announced { pod, response, length, way: Way::Spliced, sent }.into());
     }
     if let Some(length) = sealed::length(service, &pod, &response, session) {
-        return Ok(Rest { pod, response, length, way: Way::Sealed, sent }.into());
+        return Ok(Announced { pod, response, length, way: Way::Sealed, sent }.into());
     }
     answer(&mut pod, response, session, ctx).await?;
     Ok(Exchanged::Over(kept(pod).await.filter(|_| sent)))
@@ -86,6 +87,10 @@ pub(super) fn cause(error: Box<Error>, unsent: Option<Box<Error>>) -> Box<Error>
 pub(super) trait PodBody {
     /// Whether nothing is left of it.
     fn is_done(&mut self) -> bool;
+    /// Whether everything that was read of it was given out.
+    fn is_spent(&self) -> bool {
+        true
+    }
     /// The next part; `None` after the last one.
     ///
     /// # Errors
@@ -209,6 +214,21 @@ pub(super) async fn answer(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<()> {
+    begin_answer(pod, response, None, session, ctx).await.map(drop)
+}
+
+/// Gives the client the answer, or as much of it as `most` says before the rest may go another way: `false`, where everything is on its
+/// way by then.
+///
+/// # Errors
+/// What failed, marked with the side that did.
+pub(super) async fn begin_answer(
+    pod: &mut impl PodBody,
+    response: Box<ResponseHeader>,
+    most: Option<u64>,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> Result<bool> {
     let empty = pod.is_done();
     let hold = ctx.connection.as_ref().map(|connection| &connection.hold);
     // Where nothing is read of the client any more nothing would end a hold.
@@ -218,25 +238,25 @@ pub(super) async fn answer(
         hold.begin();
     }
     let sent = match session.as_downstream_mut().write_response_header(response).await {
-        Ok(()) if empty => Ok(()),
-        Ok(()) => copy(pod, session).await,
+        Ok(()) if empty => Ok(true),
+        Ok(()) => copy(pod, most, hold, session).await,
         Err(error) => Err(error.into_down()),
     };
     hold.into_iter().for_each(Hold::end);
-    if let Err(error) = sent {
-        // What the pod said before it broke off is the client's.
-        tokio::select! {
-            biased;
-            _ = gone(session.as_downstream_mut()) => {}
-            () = ready(()) => {}
+    match sent {
+        Ok(true) => end(session, empty).await.map(|()| true),
+        Ok(false) => Ok(false),
+        Err(error) => {
+            // What the pod said before it broke off is the client's.
+            release(session).await;
+            Err(error)
         }
-        return Err(error);
     }
-    end(session, empty).await
 }
 
-/// Passes the body on, part by part.
-async fn copy(pod: &mut impl PodBody, session: &mut Session) -> Result<()> {
+/// Passes the body on, part by part, and says whether that is all of it.
+async fn copy(pod: &mut impl PodBody, most: Option<u64>, hold: Option<&Hold>, session: &mut Session) -> Result<bool> {
+    let mut copied = 0;
     while !pod.is_done() {
         // While the pod has more to say nothing is asked of the client, and what waits for more goes on waiting.
         let part = tokio::select! {
@@ -246,8 +266,25 @@ async fn copy(pod: &mut impl PodBody, session: &mut Session) -> Result<()> {
         };
         let Some(part) = part else { break };
         pass(part, session).await?;
+        copied += part.len() as u64;
+        if most.is_some_and(|most| copied >= most) && pod.is_spent() && !pod.is_done() {
+            hold.into_iter().for_each(Hold::end);
+            release(session).await;
+            if session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some()) {
+                return Ok(false);
+            }
+        }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Sends what waits for more, as far as the client takes it at once.
+async fn release(session: &mut Session) {
+    tokio::select! {
+        biased;
+        _ = gone(session.as_downstream_mut()) => {}
+        () = ready(()) => {}
+    }
 }
 
 /// Passes on a part of a body.

@@ -1,12 +1,12 @@
-//! Exchanges that last: an answer whose body is large is decided with Pingora's session, and given to the client after Pingora is done
-//! with the request. Session and context flow in, and flow out as an end that is logged, with the stream of the client where it can
+//! Exchanges that last: an answer whose body is large is decided with Pingora's session, and given to the client, or what is left of it,
+//! after Pingora is done with the request. Session and context flow in, and flow out as an end that is logged, with the stream of the client where it can
 //! serve on. Made by `direct`, run by `accept`. One of the few modules that name Pingora types.
 //!
 //! Pingora's future for a request takes more room than everything else of a transfer, and is gone here while a client takes its time.
 
 use super::exchange::Exchanged;
 use super::pod::PodSocket;
-use super::{sealed, spliced, upgrade};
+use super::{body, sealed, spliced, unmeasured, upgrade};
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
@@ -26,7 +26,7 @@ pub(crate) struct Lasting {
     session: Session,
     ctx: RequestContext,
     /// Nothing is left but the end, which Pingora does not see.
-    rest: Option<Box<Rest>>,
+    rest: Option<Rest>,
     pod: Asked,
 }
 
@@ -39,7 +39,15 @@ pub(super) struct Asked {
 }
 
 /// What is left to be done.
-pub(super) struct Rest {
+pub(super) enum Rest {
+    /// All of the answer.
+    Announced(Box<Announced>),
+    /// What is left of a body, and whether the pod has the whole request.
+    Unmeasured(body::Rest, bool),
+}
+
+/// An answer that is known to be large, or to be the last over HTTP.
+pub(super) struct Announced {
     /// What gives the pod's answer, whose header was read.
     pub(super) pod: HttpSession,
     /// That header, as the client is to get it.
@@ -80,7 +88,7 @@ impl Handed {
 /// The connection is none of the proxy's own.
 pub(super) fn hand_over(
     service: &HttpService,
-    rest: Option<Box<Rest>>,
+    rest: Option<Rest>,
     pod: Asked,
     session: &mut Session,
     ctx: &mut RequestContext,
@@ -136,12 +144,18 @@ impl Rest {
     /// # Errors
     /// What failed, marked with the side that did.
     async fn end(
-        self: Box<Self>,
+        self,
         service: &HttpService,
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Option<Box<PodSocket>>> {
-        let Self { pod, response, length, way, sent } = *self;
+        let Announced { pod, response, length, way, sent } = match self {
+            Self::Announced(announced) => *announced,
+            Self::Unmeasured(rest, sent) => {
+                let kept = Box::pin(unmeasured::finish(service, rest, session, ctx)).await?;
+                return Ok(kept.filter(|_| sent));
+            }
+        };
         let kept = match way {
             Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
             Way::Sealed => Box::pin(sealed::answer(service, pod, response, length, session)).await?,
@@ -156,9 +170,9 @@ impl Rest {
     }
 }
 
-impl From<Rest> for Exchanged {
-    fn from(rest: Rest) -> Self {
-        Self::Lasting(Box::new(rest))
+impl From<Announced> for Exchanged {
+    fn from(announced: Announced) -> Self {
+        Self::Lasting(Rest::Announced(Box::new(announced)))
     }
 }
 

@@ -9,13 +9,12 @@ use super::pod::{self, Detached, PodSocket};
 use super::spliced::{self, fault};
 use crate::accept::http1_stream::{has_unsent_records, secured_socket};
 use crate::http::HttpService;
-use crate::limits::{SEALED_BATCH, SEALED_CAUTION, SEALED_CAUTIOUS_BATCH, TRANSFER_TURN};
-use crate::splice::{RelayError, room};
+use crate::limits::TRANSFER_TURN;
+use crate::splice::{Buffer, RelayError, room};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-use std::cell::Cell;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -68,24 +67,24 @@ async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Te
             return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
         };
         let room = room(socket, Some(terms.stall)).await.map_err(fault)?;
-        let most = room.clamp(ROOM_LEAST, batch()).min(left) as usize;
-        let mut lot = Lot::new();
+        let most = room.clamp(ROOM_LEAST, Buffer::worth() as u64).min(left) as usize;
+        let mut buffer = Buffer::new();
         let read = loop {
-            match pod.try_read(&mut lot.bytes[..most]) {
+            match pod.try_read(&mut buffer.bytes[..most]) {
                 Ok(0) => return Err(fault(RelayError::Truncated { missing: left })),
                 Ok(read) => break read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    drop(lot);
+                    drop(buffer);
                     readable(pod, session, terms.silence).await?;
-                    lot = Lot::new();
+                    buffer = Buffer::new();
                 }
                 Err(error) => return Err(fault(RelayError::Source(error))),
             }
         };
-        exchange::pass(&lot.bytes[..read], session).await?;
-        drop(lot);
+        exchange::pass(&buffer.bytes[..read], session).await?;
+        drop(buffer);
         if session.as_downstream().stream().is_some_and(has_unsent_records) {
-            REFUSED.set(Some(Instant::now()));
+            Buffer::refuse(Instant::now());
         }
         left -= read as u64;
         turn += read as u64;
@@ -112,37 +111,6 @@ async fn readable(pod: &TcpStream, session: &mut Session, silence: Option<Durati
         Some(silence) => timeout(silence, either).await.unwrap_or_else(|_| Err(fault(RelayError::Silent(silence)))),
         None => either.await,
     }
-}
-
-/// Memory for what is on its way through. Each thread keeps one, so that it is that of the lot before, and still in the processor's cache.
-struct Lot {
-    bytes: Box<[u8]>,
-}
-
-impl Lot {
-    fn new() -> Self {
-        let bytes = KEPT.take().unwrap_or_else(|| vec![0; SEALED_BATCH].into_boxed_slice());
-        Self { bytes }
-    }
-}
-
-impl Drop for Lot {
-    fn drop(&mut self) {
-        KEPT.set(Some(std::mem::take(&mut self.bytes)));
-    }
-}
-
-/// What is encrypted at once. Near its limit for all sockets together (`tcp_mem`) the kernel takes less than a socket has room for, and
-/// what it does not take stays here as records, perhaps for long.
-fn batch() -> u64 {
-    let cautious = REFUSED.get().is_some_and(|last| last.elapsed() < SEALED_CAUTION);
-    if cautious { SEALED_CAUTIOUS_BATCH } else { SEALED_BATCH as u64 }
-}
-
-thread_local! {
-    /// When a client's socket last took less than it had room for.
-    static REFUSED: Cell<Option<Instant>> = const { Cell::new(None) };
-    static KEPT: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
 /// What is worth a record of its own: a socket that takes less has the rest wait, encrypted.

@@ -1,9 +1,10 @@
-//! Exchanges in which everything is small: a complete request goes to the pod in one write, and an answer whose header comes in one
-//! piece and says how long the body is flows to the client. Any other answer is left to Pingora's reader, from its first byte on.
-//! Called by `direct`; one of the few modules that name Pingora types.
+//! Exchanges in which everything is small, or may be: a complete request goes to the pod in one write, and the header of an answer and
+//! its body flow out. An answer with anything unusual about it is left to Pingora's reader, from its first byte on. Called by `direct`;
+//! one of the few modules that name Pingora types.
 
-use super::answer_head::{self, Head};
-use super::exchange::{self, PodBody};
+use super::answer_head::{self, BodyEnd, Head};
+use super::body::Body;
+use super::exchange;
 use super::outgoing::Outgoing;
 use super::pod::PodSocket;
 use crate::http::HttpService;
@@ -42,8 +43,8 @@ pub(super) async fn ask(
 /// What an answer turns out to be.
 #[derive(Debug)]
 pub(super) enum Begun {
-    /// A small one: its header, and its body.
-    Small(Box<ResponseHeader>, Body),
+    /// A usual one: its header, and its body.
+    Usual(Box<ResponseHeader>, Body),
     /// One that Pingora's reader is to read from the connection, as if nobody had read of it.
     Other(Box<PodSocket>),
 }
@@ -71,13 +72,10 @@ pub(super) async fn begin(mut pod: Box<PodSocket>, patience: Duration, session: 
                 pod.acknowledge();
                 read.reserve(USUAL_ANSWER);
             }
-            Head::Whole { response, length, body, serves_on } if length + body >= read.len() => {
+            Head::Whole { response, length, end, serves_on } if is_within(read.len() - length, end) => {
                 read.advance(length);
-                let left = body - read.len();
-                if left > 0 {
-                    pod.acknowledge();
-                }
-                return Ok(Begun::Small(response, Body { pod, patience, read, given: false, left, serves_on }));
+                let body = Body::new(pod, patience, read, end, serves_on);
+                return Ok(Begun::Usual(response, body));
             }
             // A pod that says more than it announced is not to be asked again: Pingora's reader sees to it.
             _ => break,
@@ -88,54 +86,10 @@ pub(super) async fn begin(mut pod: Box<PodSocket>, patience: Duration, session: 
     Ok(Begun::Other(pod))
 }
 
-/// The body of an answer that says how long it is.
-#[derive(Debug)]
-pub(super) struct Body {
-    pod: Box<PodSocket>,
-    patience: Duration,
-    /// What was read last.
-    read: BytesMut,
-    /// Whether that was given out.
-    given: bool,
-    /// What the pod still has to send.
-    left: usize,
-    serves_on: bool,
-}
-
-impl Body {
-    /// The connection, where it can serve on after the body.
-    pub(super) fn into_kept(self) -> Option<Box<PodSocket>> {
-        (self.serves_on && self.left == 0).then_some(self.pod)
-    }
-}
-
-impl PodBody for Body {
-    fn is_done(&mut self) -> bool {
-        self.left == 0 && (self.given || self.read.is_empty())
-    }
-
-    async fn next(&mut self) -> Result<Option<&[u8]>> {
-        if std::mem::replace(&mut self.given, true) {
-            self.read.clear();
-        }
-        if self.read.is_empty() && self.left > 0 {
-            // Not more than was announced: what comes beyond it is no part of it.
-            let part = self.left.min(PART);
-            self.read.reserve(part);
-            let mut pod = (&mut *self.pod).take(part as u64);
-            let read = timeout(self.patience, pod.read_buf(&mut self.read)).await;
-            let fault = |kind, word| Error::explain(kind, word).into_up();
-            match read.map_err(|_| fault(ErrorType::ReadTimedout, "reading a body"))? {
-                Ok(0) => return Err(fault(ErrorType::ConnectionClosed, "a body ends before its end")),
-                Ok(read) => self.left -= read,
-                Err(error) => return Err(Error::because(ErrorType::ReadError, "reading a body", error).into_up()),
-            }
-        }
-        Ok((!self.read.is_empty()).then_some(&self.read[..]))
-    }
+/// Whether a body that ends so may have so many bytes.
+fn is_within(bytes: usize, end: BodyEnd) -> bool {
+    !matches!(end, BodyEnd::Length(length) if length < bytes)
 }
 
 /// A short answer with its header; a longer one is read in parts.
-const USUAL_ANSWER: usize = 8 * 1024;
-/// What is read of a body at a time.
-const PART: usize = 64 * 1024;
+pub(super) const USUAL_ANSWER: usize = 8 * 1024;

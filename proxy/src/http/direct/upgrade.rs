@@ -3,7 +3,7 @@
 //! name Pingora types.
 
 use super::exchange::{self, Exchanged};
-use super::lasting::{Rest, Way};
+use super::lasting::{Announced, Way};
 use super::pod::{self, Detached, kept};
 use super::request;
 use crate::accept::http1_stream::plain_socket;
@@ -61,7 +61,7 @@ pub(super) async fn exchange(
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             service.judge_response(session, &response, ctx)?;
             service.write_response(session, &mut response, ctx)?;
-            return Ok(Rest { pod, response, length: u64::MAX, way: Way::Tunnel, sent: false }.into());
+            return Ok(Announced { pod, response, length: u64::MAX, way: Way::Tunnel, sent: false }.into());
         }
         let empty = pod.is_body_done();
         if let Some(response) = exchange::prepare(service, response, empty, session, ctx).await? {

@@ -501,10 +501,11 @@ async fn bodies_that_wait_hold_no_pipes() {
     for number in 0..32u8 {
         let (source, mut pod, sink, mut client) = path().await;
         let own = pipes.clone();
+        let body = Unmeasured { early: Bytes::from_static(b"30d40\r\n"), ..chunked() };
         let relaying =
-            tokio::spawn(async move { relay_chunks(&source, &sink, chunked(), QUIET, &own, |_| {}).await.is_err() });
+            tokio::spawn(async move { relay_chunks(&source, &sink, body, QUIET, &own, |_| {}).await.is_err() });
         let data = bytes(100_000, number.into());
-        pod.write_all(&[b"30d40\r\n", &data[..]].concat()).await.unwrap();
+        pod.write_all(&data).await.unwrap();
         read_data(&mut client, data.len()).await;
         transfers.push((relaying, pod, client));
     }
