@@ -10,6 +10,7 @@ mod section;
 pub(crate) use body::{Chunked, Decoded};
 pub(crate) use chunk::Chunk;
 pub(crate) use frame::{Framed, HEADROOM, SizeLine, TAILROOM, frame};
+pub(crate) use section::is_of_token;
 
 use std::io;
 

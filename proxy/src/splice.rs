@@ -14,6 +14,7 @@ mod lot;
 mod pool;
 mod relay;
 mod room;
+mod sending;
 mod transfer;
 mod vessel;
 
@@ -24,6 +25,7 @@ pub(crate) use lot::Lot;
 pub(crate) use pool::PipePool;
 pub(crate) use relay::{Length, RelayError, Side, Terms, relay};
 pub(crate) use room::room;
+pub(crate) use sending::send_all;
 pub(crate) use transfer::Patience;
 
 #[cfg(test)]

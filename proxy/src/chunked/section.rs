@@ -56,8 +56,8 @@ impl Section {
     }
 }
 
-/// RFC 9110 §5.6.2.
-fn is_of_token(byte: u8) -> bool {
+/// Whether a byte can be one of a token (RFC 9110 §5.6.2).
+pub(crate) fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

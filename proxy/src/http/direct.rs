@@ -4,12 +4,14 @@
 //! the pod, relayed requests. One of the few modules that name Pingora types.
 //!
 //! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer and `body` its body,
-//! `unmeasured` what is left of one that turns out to be large. `exchange` is one whose answer Pingora's reader reads, `request` the
-//! header for that, `spliced` and `sealed` a large answer in the clear and over TLS; `streaming` is one whose request still comes and
-//! `upload` its body, `upgrade` one that becomes a tunnel. `pod` is a connection, and `pool` has those that are idle.
+//! `unmeasured` the rest of one whose length nobody knew and that turns out to be large. `exchange` is one whose answer Pingora's reader
+//! reads, `request` the header for that, `spliced` and `sealed` a large answer in the clear and over TLS; `streaming` is one whose
+//! request still comes and `upload` its body, `upgrade` one that becomes a tunnel; `lasting` has those that go on after Pingora.
+//! `client` and `pod` are the two ends, and `pool` has the connections to pods that are idle.
 
 mod answer_head;
 mod body;
+mod client;
 mod exchange;
 mod lasting;
 mod outgoing;

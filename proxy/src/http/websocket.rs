@@ -163,11 +163,8 @@ fn key() -> Result<HeaderValue> {
 /// Whether the pod read the key and means WebSocket (RFC 6455 §4.2.2).
 fn is_accepted(response: &ResponseHeader, key: &HeaderValue) -> bool {
     let expected = STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat()));
-    let is = |name, wanted: &[u8]| {
-        response.headers.get(name).is_some_and(|value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(wanted))
-    };
     let accept = response.headers.get(SEC_WEBSOCKET_ACCEPT);
-    is(UPGRADE, b"websocket") && accept.is_some_and(|accept| accept.as_bytes() == expected.as_bytes())
+    is_named(&response.headers) && accept.is_some_and(|accept| accept.as_bytes() == expected.as_bytes())
 }
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

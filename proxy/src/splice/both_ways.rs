@@ -169,7 +169,8 @@ async fn carry(
     moved: &mut u64,
 ) -> Result<(), End> {
     // The silence of one side alone is no fault; the clock watches over both.
-    let terms = Terms { length: Length::UntilEnd, silence: None, stall: Some(stall), pace: None };
+    let patience = super::Patience { silence: None, stall: Some(stall) };
+    let terms = Terms { length: Length::UntilEnd, patience, pace: None };
     let took = |bytes| {
         *moved += bytes;
         clock.touch();

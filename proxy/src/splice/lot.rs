@@ -3,7 +3,8 @@
 
 use super::pool::PipePool;
 use super::relay::RelayError;
-use super::room::{room, writable};
+use super::room::room;
+use super::transfer::give;
 use super::vessel::{Asked, Vessel};
 use std::io;
 use tokio::net::TcpStream;
@@ -27,16 +28,12 @@ impl Lot {
         let wanted = usize::try_from(most.min(room)).unwrap_or(usize::MAX);
         let mut unpiped = false;
         loop {
-            let mut vessel = if unpiped { Vessel::memory() } else { Vessel::new(pipes) };
-            match vessel.fill(from, wanted, Asked::WhenReady) {
-                Ok(0) => return Err(RelayError::Truncated { missing: most }),
-                Ok(_) => return Ok(Self(vessel)),
+            match Vessel::of(from, wanted, Asked::WhenReady, pipes, &mut unpiped) {
+                Ok(Some(vessel)) => return Ok(Self(vessel)),
+                Ok(None) => return Err(RelayError::Truncated { missing: most }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Whoever waits holds no pipe.
-                    drop(vessel);
                     from.readable().await.map_err(RelayError::Source)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput && !unpiped => unpiped = true,
                 Err(error) => return Err(RelayError::Source(error)),
             }
         }
@@ -54,12 +51,7 @@ impl Lot {
     pub(crate) async fn give(&mut self, to: &TcpStream, more: bool, pipes: &PipePool) -> Result<(), RelayError> {
         while self.left() > 0 {
             // It is not known when the next lot comes, so nothing is to be held back for it.
-            match self.0.empty(to, false) {
-                Ok(0) => return Err(RelayError::Sink(io::ErrorKind::WriteZero.into())),
-                Ok(given) => self.0.count(given, pipes.counts()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(to, None).await?,
-                Err(error) => return Err(RelayError::Sink(error)),
-            }
+            give(&mut self.0, to, false, None, pipes.counts()).await?;
         }
         if more {
             // A sink that takes nothing more is not to be taken for a source that has nothing.

@@ -18,10 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) struct Terms<'p> {
     /// How much.
     pub(crate) length: Length,
-    /// How long the source may have nothing; `None` where somebody else watches over both sides while it has nothing.
-    pub(crate) silence: Option<Duration>,
-    /// How long the sink may take nothing of what it has not read yet.
-    pub(crate) stall: Option<Duration>,
+    /// How long each side may keep still.
+    pub(crate) patience: Patience,
     /// How fast bytes may pass.
     pub(crate) pace: Option<&'p mut Pace>,
 }
@@ -99,22 +97,10 @@ pub(crate) async fn relay(
     to: &TcpStream,
     terms: Terms<'_>,
     pipes: &PipePool,
-    moved: impl FnMut(u64),
-) -> Result<u64, RelayError> {
-    let Terms { length, silence, stall, pace } = terms;
-    run(&mut Transfer::new(from, to, Patience { silence, stall }, pipes), length, pace, moved).await
-}
-
-/// Moves bytes as they are, within a transfer.
-///
-/// # Errors
-/// As [`relay`].
-pub(super) async fn run(
-    transfer: &mut Transfer<'_>,
-    length: Length,
-    mut pace: Option<&mut Pace>,
     mut moved: impl FnMut(u64),
 ) -> Result<u64, RelayError> {
+    let Terms { length, patience, mut pace } = terms;
+    let mut transfer = Transfer::new(from, to, patience, pipes);
     let (mut total, mut turn, mut lot) = (0, 0, 0);
     loop {
         let left = match length {

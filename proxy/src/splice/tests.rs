@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const PATIENT: Terms<'static> = Terms { length: Length::UntilEnd, silence: None, stall: None, pace: None };
+const QUIET: Patience = Patience { silence: None, stall: None };
+const PATIENT: Terms<'static> = Terms { length: Length::UntilEnd, patience: QUIET, pace: None };
 
 fn pool(budget: usize) -> PipePool {
     PipePool::with_budget(SpliceCounts::new(&Registry::new()).unwrap(), budget)
@@ -183,7 +184,8 @@ async fn a_sink_that_is_gone_is_noticed_while_the_source_is_silent() {
     let pipes = pool(1024 * 1024);
     client.set_zero_linger().unwrap();
     drop(client);
-    let terms = Terms { silence: Some(Duration::from_secs(3600)), ..PATIENT };
+    let patience = Patience { silence: Some(Duration::from_secs(3600)), ..QUIET };
+    let terms = Terms { patience, ..PATIENT };
     let error = relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap_err();
     assert!(matches!(error, RelayError::Sink(_)) && error.side() == Side::Sink, "{error}");
 }
@@ -261,14 +263,16 @@ async fn silence_and_stalls_have_their_limits() {
         while pod.write_all(&[b'x'; 100_000]).await.is_ok() {}
         pod
     });
-    let terms = Terms { silence: Some(LIMIT), stall: Some(LIMIT / 30), ..PATIENT };
+    let patience = Patience { silence: Some(LIMIT), stall: Some(LIMIT / 30) };
+    let terms = Terms { patience, ..PATIENT };
     let error = relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap_err();
     assert!(matches!(error, RelayError::Stalled(_)) && error.is_timeout(), "{error}");
     filling.abort();
 
     let (source, _pod, sink, _client) = path().await;
     tokio::time::pause();
-    let terms = Terms { silence: Some(LIMIT), stall: Some(LIMIT), ..PATIENT };
+    let patience = Patience { silence: Some(LIMIT), stall: Some(LIMIT) };
+    let terms = Terms { patience, ..PATIENT };
     let error = relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap_err();
     assert!(matches!(error, RelayError::Silent(LIMIT)) && error.is_timeout(), "{error}");
 }
@@ -314,8 +318,8 @@ async fn what_a_source_gathers_is_waited_for_by_nobody() {
     // Enough for the source to gather, and then pauses of which each lasts until everything before it has come.
     let pieces = [6_000_000, 1, 70_000, 2_000_000, 10_000];
     let sent = bytes(pieces.iter().sum(), 5);
-    let terms =
-        Terms { length: Length::Exactly(sent.len() as u64), silence: Some(Duration::from_secs(3600)), ..PATIENT };
+    let patience = Patience { silence: Some(Duration::from_secs(3600)), ..QUIET };
+    let terms = Terms { length: Length::Exactly(sent.len() as u64), patience, ..PATIENT };
     let relaying = async {
         assert_eq!(relay(&source, &sink, terms, &pipes, |_| {}).await.unwrap(), sent.len() as u64);
         // The next answer on the same connection may be short.

@@ -1,6 +1,7 @@
 //! Two sockets between which bytes move: what the source has flows into a vessel, what the vessel holds flows out to the sink, and
-//! each side is waited for no longer than it may keep still. Used by `relay` and `chunks`, which say how much and in which form.
+//! each side is waited for no longer than it may keep still. Used by `relay` and `chunks`, which say how much and in which form, and step by step by `lot`.
 
+use super::counts::SpliceCounts;
 use super::gathering::Gathering;
 use super::pool::{PipePool, UnderWay};
 use super::relay::{RelayError, within};
@@ -80,37 +81,23 @@ impl<'t> Transfer<'t> {
     /// Takes what the source has.
     pub(super) fn try_fetch(&mut self, most: u64, asked: Asked) -> Result<Fetched, RelayError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        loop {
-            let mut vessel = if self.unpiped { Vessel::memory() } else { Vessel::new(self.pipes) };
-            match vessel.fill(self.from, most, asked) {
-                Ok(0) => return Ok(Fetched::End),
-                Ok(taken) => {
-                    let full = taken == most.min(vessel.capacity());
-                    return Ok(Fetched::Lot(Held { vessel, taken: taken as u64, full }));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Fetched::Nothing),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput && !self.unpiped => self.unpiped = true,
-                Err(error) => return Err(RelayError::Source(error)),
+        match Vessel::of(self.from, most, asked, self.pipes, &mut self.unpiped) {
+            Ok(Some(vessel)) => {
+                let taken = vessel.held();
+                let full = taken == most.min(vessel.capacity());
+                Ok(Fetched::Lot(Held { vessel, taken: taken as u64, full }))
             }
+            Ok(None) => Ok(Fetched::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fetched::Nothing),
+            Err(error) => Err(RelayError::Source(error)),
         }
     }
 
     /// Hands over a part of what was fetched.
     pub(super) async fn give(&mut self, vessel: &mut Vessel, more: bool) -> Result<u64, RelayError> {
-        loop {
-            match vessel.empty(self.to, more) {
-                Ok(0) => return Err(RelayError::Sink(io::ErrorKind::WriteZero.into())),
-                Ok(given) => {
-                    self.corked = more;
-                    vessel.count(given, self.pipes.counts());
-                    return Ok(given as u64);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    writable(self.to, self.patience.stall).await?;
-                }
-                Err(error) => return Err(RelayError::Sink(error)),
-            }
-        }
+        let given = give(vessel, self.to, more, self.patience.stall, self.pipes.counts()).await?;
+        self.corked = more;
+        Ok(given)
     }
 
     /// What the kernel holds back is sent.
@@ -145,5 +132,28 @@ impl<'t> Transfer<'t> {
 
     fn fault(&self, error: Option<io::Error>) -> io::Error {
         error.or_else(|| self.to.take_error().ok().flatten()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+}
+
+/// Hands over a part of what a vessel holds, and gives its bytes. May be dropped at any time, and nothing is lost. `more` says that more
+/// follows at once.
+pub(super) async fn give(
+    vessel: &mut Vessel,
+    to: &TcpStream,
+    more: bool,
+    stall: Option<Duration>,
+    counts: &SpliceCounts,
+) -> Result<u64, RelayError> {
+    loop {
+        match vessel.empty(to, more) {
+            Ok(0) => return Err(RelayError::Sink(io::ErrorKind::WriteZero.into())),
+            Ok(given) => {
+                let counted = if vessel.is_pipe() { &counts.spliced } else { &counts.copied };
+                counted.inc_by(given as u64);
+                return Ok(given as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(to, stall).await?,
+            Err(error) => return Err(RelayError::Sink(error)),
+        }
     }
 }

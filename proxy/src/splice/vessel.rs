@@ -2,7 +2,6 @@
 //! to the sink; neither call ever waits. Filled and emptied by `relay` and others, mostly not filled
 //! before it is empty.
 
-use super::counts::SpliceCounts;
 use super::pool::{Pipe, PipePool};
 use crate::limits::TUNNEL_BUFFER;
 use bytes::BufMut;
@@ -30,13 +29,36 @@ pub(super) enum Asked {
 
 impl Vessel {
     /// An empty one.
-    pub(super) fn new(pipes: &PipePool) -> Self {
+    fn new(pipes: &PipePool) -> Self {
         pipes.pipe().map_or_else(Self::memory, Self::Pipe)
     }
 
     /// An empty one that the kernel has no part in.
-    pub(super) fn memory() -> Self {
+    fn memory() -> Self {
         Self::Memory(Vec::new(), 0)
+    }
+
+    /// One with what the source has, at most so many bytes; `None` where the source has ended. Whoever waits for more holds none.
+    /// `unpiped` says that the kernel takes no bytes of such a source into a pipe, and is set where that is found out.
+    ///
+    /// # Errors
+    /// As [`Self::fill`], but for `InvalidInput`.
+    pub(super) fn of(
+        from: &TcpStream,
+        most: usize,
+        asked: Asked,
+        pipes: &PipePool,
+        unpiped: &mut bool,
+    ) -> io::Result<Option<Self>> {
+        loop {
+            let mut vessel = if *unpiped { Self::memory() } else { Self::new(pipes) };
+            match vessel.fill(from, most, asked) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(vessel)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput && !*unpiped => *unpiped = true,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether it may take more before it is empty.
@@ -49,14 +71,6 @@ impl Vessel {
         match self {
             Self::Pipe(pipe) => pipe.held,
             Self::Memory(bytes, sent) => bytes.len() - sent,
-        }
-    }
-
-    /// Counts what the sink was given.
-    pub(super) fn count(&self, given: usize, counts: &SpliceCounts) {
-        match self {
-            Self::Pipe(_) => counts.spliced.inc_by(given as u64),
-            Self::Memory(..) => counts.copied.inc_by(given as u64),
         }
     }
 

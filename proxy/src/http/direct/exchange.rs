@@ -2,13 +2,13 @@
 //! flows out if it can serve on. What the pod says is on its way to the client before more of it is read. Called by `direct`,
 //! and step by step by `streaming`; one of the few modules that name Pingora types.
 
+use super::client;
 use super::lasting::{Announced, Rest, Way};
 use super::pod::{PodSocket, kept};
 use super::request;
 use super::sealed;
 use super::spliced;
 use super::upload::Framing;
-use crate::accept::http1_stream::plain_socket;
 use crate::connection::Hold;
 use crate::http::HttpService;
 use crate::http::body;
@@ -116,8 +116,11 @@ pub(super) async fn write_header(
     ctx: &mut RequestContext,
 ) -> Result<Framing> {
     let mut request = request::of_client(session.req_header()).map_err(Error::into_down)?;
+    if ctx.upgrade {
+        request::upgrade(&mut request)?;
+    }
     service.write_request(session.req_header(), &mut request, ctx)?;
-    request::settle(&mut request, !session.as_downstream_mut().is_body_empty())?;
+    request::settle(&mut request, !ctx.upgrade && !session.as_downstream_mut().is_body_empty())?;
     let framing = Framing::of(&request.headers);
     pod.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
     Ok(framing)
@@ -270,7 +273,7 @@ async fn copy(pod: &mut impl PodBody, most: Option<u64>, hold: Option<&Hold>, se
         if most.is_some_and(|most| copied >= most) && pod.is_spent() && !pod.is_done() {
             hold.into_iter().for_each(Hold::end);
             release(session).await;
-            if session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some()) {
+            if client::plain(session).is_some() {
                 return Ok(false);
             }
         }

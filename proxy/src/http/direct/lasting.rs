@@ -1,11 +1,12 @@
 //! Exchanges that last: an answer whose body is large is decided with Pingora's session, and given to the client, or what is left of it,
-//! after Pingora is done with the request. Session and context flow in, and flow out as an end that is logged, with the stream of the client where it can
-//! serve on. Made by `direct`, run by `accept`. One of the few modules that name Pingora types.
+//! after Pingora is done with the request. Session and context flow in, and flow out as an end that is logged, with the stream of the
+//! client where it can serve on. Made by `direct`, run by `accept`. One of the few modules that name Pingora types.
 //!
 //! Pingora's future for a request takes more room than everything else of a transfer, and is gone here while a client takes its time.
 
 use super::exchange::Exchanged;
 use super::pod::PodSocket;
+use super::upgrade::Agreed;
 use super::{body, sealed, spliced, unmeasured, upgrade};
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
@@ -44,9 +45,11 @@ pub(super) enum Rest {
     Announced(Box<Announced>),
     /// What is left of a body, and whether the pod has the whole request.
     Unmeasured(body::Rest, bool),
+    /// What a pod agreed to.
+    Tunnel(Box<Agreed>),
 }
 
-/// An answer that is known to be large, or to be the last over HTTP.
+/// An answer that is known to be large.
 pub(super) struct Announced {
     /// What gives the pod's answer, whose header was read.
     pub(super) pod: HttpSession,
@@ -67,8 +70,6 @@ pub(super) enum Way {
     Spliced,
     /// In large lots, to be encrypted.
     Sealed,
-    /// In the kernel, both ways until both sides have ended.
-    Tunnel,
 }
 
 /// Where an exchange waits until Pingora is done with its request.
@@ -149,21 +150,21 @@ impl Rest {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Option<Box<PodSocket>>> {
-        let Announced { pod, response, length, way, sent } = match self {
-            Self::Announced(announced) => *announced,
-            Self::Unmeasured(rest, sent) => {
-                let kept = Box::pin(unmeasured::finish(service, rest, session, ctx)).await?;
-                return Ok(kept.filter(|_| sent));
+        let (kept, sent) = match self {
+            Self::Announced(announced) => {
+                let Announced { pod, response, length, way, sent } = *announced;
+                let kept = match way {
+                    Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
+                    Way::Sealed => Box::pin(sealed::answer(service, pod, response, length, session)).await?,
+                };
+                (kept, sent)
             }
-        };
-        let kept = match way {
-            Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
-            Way::Sealed => Box::pin(sealed::answer(service, pod, response, length, session)).await?,
-            Way::Tunnel => {
-                Box::pin(upgrade::tunnel(service, pod, response, session, ctx)).await?;
+            Self::Unmeasured(rest, sent) => (Box::pin(unmeasured::finish(service, rest, session, ctx)).await?, sent),
+            Self::Tunnel(agreed) => {
+                Box::pin(upgrade::tunnel(service, *agreed, session, ctx)).await?;
                 // The client's connection is of no use for HTTP any more.
                 session.set_keepalive(None);
-                None
+                return Ok(None);
             }
         };
         Ok(kept.filter(|_| sent))

@@ -1,6 +1,7 @@
 //! A plain connection to a pod: its description flows in, a socket flows out that Pingora's reader of HTTP/1 takes and that is
 //! still ours. One of the few modules that name Pingora types.
 
+use crate::splice::send_all;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -136,21 +137,11 @@ impl PodSocket {
     ///
     /// # Errors
     /// The pod takes it not, or not in time.
-    pub(super) async fn send(&self, mut bytes: &[u8], patience: Duration) -> Result<()> {
-        let failed = |error: io::Error| Error::because(ErrorType::WriteError, "a request to a pod", error);
-        while !bytes.is_empty() {
-            match self.socket.try_write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    match timeout(patience, self.socket.writable()).await {
-                        Ok(ready) => ready.map_err(failed)?,
-                        Err(_) => return Error::e_explain(ErrorType::WriteTimedout, "a request to a pod"),
-                    }
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(())
+    pub(super) async fn send(&self, bytes: &[u8], patience: Duration) -> Result<()> {
+        send_all(&self.socket, bytes, patience).await.map_err(|error| {
+            let kind = if error.is_timeout() { ErrorType::WriteTimedout } else { ErrorType::WriteError };
+            Error::because(kind, "a request to a pod", error)
+        })
     }
 
     /// Whether the pod has neither closed it nor said anything since the last answer.

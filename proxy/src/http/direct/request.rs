@@ -2,6 +2,7 @@
 //! of one hop further flows out. As Pingora's pipeline does it for a request in origin form over HTTP/1.1. One of the few
 //! modules that name Pingora types.
 
+use crate::chunked::is_of_token;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -23,6 +24,12 @@ pub(super) fn of_client(client: &RequestHeader) -> Result<RequestHeader> {
         }
     }
     Ok(request)
+}
+
+/// Asks for WebSocket.
+pub(super) fn upgrade(request: &mut RequestHeader) -> Result<()> {
+    request.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
+    request.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))
 }
 
 /// Frames a body, and sees to it that the host is still there and is one, whatever was written to the header.
@@ -51,7 +58,7 @@ pub(super) fn nominated(client: &RequestHeader) -> Result<Vec<HeaderName>> {
         if option.is_empty() || is_usual(option) {
             continue;
         }
-        let name = HeaderName::from_bytes(option).ok().filter(|_| option.iter().copied().all(is_token));
+        let name = HeaderName::from_bytes(option).ok().filter(|_| option.iter().copied().all(is_of_token));
         match name {
             Some(name) if !PROTECTED.contains(&name.as_str()) && names.len() < NOMINATIONS => names.push(name),
             _ => return Err(Error::explain(ErrorType::InvalidHTTPHeader, "Connection names a field it may not name")),
@@ -62,11 +69,6 @@ pub(super) fn nominated(client: &RequestHeader) -> Result<Vec<HeaderName>> {
 
 fn is_usual(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The fields that are the business of one hop, beside those that `Connection` names.

@@ -4,17 +4,17 @@
 //! No more is read of the pod than the client's socket has room for, so that a client that stops leaves next to nothing here, and the
 //! memory of a lot is kept only while it is on its way through.
 
+use super::client;
 use super::exchange;
 use super::pod::{self, Detached, PodSocket};
 use super::spliced::{self, fault};
-use crate::accept::http1_stream::{has_unsent_records, secured_socket};
 use crate::http::HttpService;
 use crate::limits::TRANSFER_TURN;
-use crate::splice::{Buffer, RelayError, room};
+use crate::splice::{Buffer, Patience, RelayError, room};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ pub(super) fn length(
     session: &Session,
 ) -> Option<u64> {
     let length = spliced::whole(service, pod, response, session)?;
-    session.as_downstream().stream().and_then(secured_socket).map(|_| length)
+    client::secured(session).map(|_| length)
 }
 
 /// Gives the client the answer, whole.
@@ -44,29 +44,21 @@ pub(super) async fn answer(
     session: &mut Session,
 ) -> Result<Option<Box<PodSocket>>> {
     session.as_downstream_mut().write_response_header(response).await.map_err(Error::into_down)?;
-    let terms = Terms { silence: reader.read_timeout, stall: service.shared.timeouts().client_stall };
+    let patience = Patience { silence: reader.read_timeout, stall: Some(service.shared.timeouts().client_stall) };
     exchange::pass(pod::early(&mut reader).await?, session).await?;
     let Detached { pod, unread, left, serves_on } = Detached::from(reader, length)?;
     exchange::pass(&unread, session).await?;
     drop(unread);
-    relay(pod.socket(), session, left, &terms).await?;
+    relay(pod.socket(), session, left, patience).await?;
     exchange::end(session, false).await?;
     Ok(serves_on.then_some(pod))
 }
 
-/// How long each side may keep still.
-struct Terms {
-    silence: Option<Duration>,
-    stall: Duration,
-}
-
-async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Terms) -> Result<()> {
+async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, patience: Patience) -> Result<()> {
     let mut turn = 0;
     while left > 0 {
-        let Some(socket) = session.as_downstream().stream().and_then(secured_socket) else {
-            return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
-        };
-        let room = room(socket, Some(terms.stall)).await.map_err(fault)?;
+        let socket = client::secured(session).ok_or_else(client::gone)?;
+        let room = room(socket, patience.stall).await.map_err(fault)?;
         let most = room.clamp(ROOM_LEAST, Buffer::worth() as u64).min(left) as usize;
         let mut buffer = Buffer::new();
         let read = loop {
@@ -75,7 +67,7 @@ async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Te
                 Ok(read) => break read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     drop(buffer);
-                    readable(pod, session, terms.silence).await?;
+                    readable(pod, session, patience.silence).await?;
                     buffer = Buffer::new();
                 }
                 Err(error) => return Err(fault(RelayError::Source(error))),
@@ -83,7 +75,7 @@ async fn relay(pod: &TcpStream, session: &mut Session, mut left: u64, terms: &Te
         };
         exchange::pass(&buffer.bytes[..read], session).await?;
         drop(buffer);
-        if session.as_downstream().stream().is_some_and(has_unsent_records) {
+        if client::has_unsent(session) {
             Buffer::refuse(Instant::now());
         }
         left -= read as u64;

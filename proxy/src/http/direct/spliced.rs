@@ -1,14 +1,12 @@
 //! Answers of known length that are large and plain on both sides: their header flows out as that of any answer, their body from
 //! socket to socket without passing through this process. Called by `exchange`; one of the few modules that name Pingora types.
 
+use super::client;
 use super::pod::{self, Detached, PodSocket};
-use crate::accept::http1_stream::plain_socket;
 use crate::http::HttpService;
-use crate::http::body;
 use crate::http::context::RequestContext;
-use crate::http::gzip;
 use crate::limits::SPLICED_LEAST;
-use crate::splice::{Length, RelayError, Side, Terms, relay};
+use crate::splice::{Length, Patience, RelayError, Side, Terms, relay, send_all};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use pingora::http::ResponseHeader;
@@ -16,10 +14,6 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-use std::io;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// The length of an answer that is to be moved in the kernel.
 pub(super) fn length(
@@ -29,12 +23,10 @@ pub(super) fn length(
     session: &Session,
 ) -> Option<u64> {
     let length = whole(service, pod, response, session)?;
-    let plain = session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some());
-    (service.shared.config.byte_path.splice && plain).then_some(length)
+    (service.shared.config.byte_path.splice && client::plain(session).is_some()).then_some(length)
 }
 
-/// The length of a large answer that is passed on as it is. What is done to a body, and a client whose silence is to be watched, needs
-/// the other way.
+/// The length of a large answer that is passed on as it is.
 pub(super) fn whole(
     service: &HttpService,
     pod: &HttpSession,
@@ -42,11 +34,9 @@ pub(super) fn whole(
     session: &Session,
 ) -> Option<u64> {
     let length = announced(&response.headers).filter(|length| *length >= SPLICED_LEAST)?;
-    let bodiless = body::is_bodiless(&session.req_header().method, response.status);
     // Only what the pod says is what it sends.
     let said = pod.resp_header().and_then(|header| announced(&header.headers));
-    let watched = service.shared.config.clients.abort_on_close;
-    (!watched && !bodiless && said == Some(length) && !gzip::is_compressing(session)).then_some(length)
+    (said == Some(length) && client::takes_as_it_is(service, response, session)).then_some(length)
 }
 
 /// Gives the client the answer, whole.
@@ -61,13 +51,13 @@ pub(super) async fn answer(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
-    let silence = reader.read_timeout;
+    let patience = Patience { silence: reader.read_timeout, stall: Some(service.shared.timeouts().client_stall) };
     // In a box of its own, so that a transfer does not keep the room that its beginning took.
     let begun = Box::pin(begin(service, reader, response, length, session, ctx)).await?;
-    let stall = Some(service.shared.timeouts().client_stall);
-    let terms = Terms { length: Length::Exactly(begun.left), silence, stall, pace: None };
-    let (pod, pipes) = (begun.pod.socket(), service.shared.pipes());
-    relay(pod, socket(session)?, terms, pipes, |bytes| ctx.spliced += bytes).await.map_err(fault)?;
+    let terms = Terms { length: Length::Exactly(begun.left), patience, pace: None };
+    let client = client::plain(session).ok_or_else(client::gone)?;
+    let moved = |bytes| ctx.spliced += bytes;
+    relay(begun.pod.socket(), client, terms, service.shared.pipes(), moved).await.map_err(fault)?;
     Ok(begun.serves_on.then_some(begun.pod))
 }
 
@@ -81,21 +71,16 @@ async fn begin(
     ctx: &mut RequestContext,
 ) -> Result<Detached> {
     write_header(session, response).await?;
-    let client = socket(session)?;
+    let client = client::plain(session).ok_or_else(client::gone)?;
     let stall = service.shared.timeouts().client_stall;
     let early = pod::early(&mut reader).await?;
-    write_all(client, early, stall).await?;
+    send_all(client, early, stall).await.map_err(fault)?;
     ctx.spliced += early.len() as u64;
     let mut detached = Detached::from(reader, length)?;
     let unread = std::mem::take(&mut detached.unread);
-    write_all(client, &unread, stall).await?;
+    send_all(client, &unread, stall).await.map_err(fault)?;
     ctx.spliced += unread.len() as u64;
     Ok(detached)
-}
-
-fn socket(session: &Session) -> Result<&TcpStream> {
-    let socket = session.as_downstream().stream().and_then(plain_socket);
-    socket.ok_or_else(|| Error::explain(ErrorType::InternalError, "the client's socket is gone"))
 }
 
 /// Sends the header as that of an answer to HEAD, whose body Pingora does not expect: dates, connection and what becomes of it stay
@@ -109,21 +94,6 @@ async fn write_header(session: &mut Session, response: Box<ResponseHeader>) -> R
     let written = client.write_response_header(response).await;
     client.req_header_mut().set_method(method);
     written.map_err(Error::into_down)
-}
-
-async fn write_all(client: &TcpStream, mut bytes: &[u8], stall: Duration) -> Result<()> {
-    let failed = |error: io::Error| Error::because(ErrorType::WriteError, "to a client", error).into_down();
-    while !bytes.is_empty() {
-        match client.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout(stall, client.writable()).await {
-                Ok(ready) => ready.map_err(failed)?,
-                Err(_) => return Err(fault(RelayError::Stalled(stall))),
-            },
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Ok(())
 }
 
 /// An end that came too early, as Pingora tells it.

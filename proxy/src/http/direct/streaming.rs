@@ -2,10 +2,10 @@
 //! each other, and each side's silence is judged by how far both are. Called by `direct`; one of the few modules that name
 //! Pingora types.
 
+use super::client;
 use super::exchange::{self, Exchanged};
 use super::pod::{PodSocket, kept};
 use super::upload::Upload;
-use crate::accept::http1_stream::plain_socket;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
 use crate::splice::{Lot, RelayError, Side};
@@ -45,11 +45,9 @@ pub(super) async fn exchange(
     while !streaming.is_over() {
         streaming.step(service, &mut pod, patience, session, ctx).await?;
     }
-    if !streaming.upload.is_sent() {
-        return Ok(Exchanged::Over(None));
-    }
+    let sent = streaming.upload.is_sent();
     drop(streaming);
-    let kept = kept(pod).await;
+    let kept = if sent { kept(pod).await } else { None };
     // Pingora does not know that it has the whole request.
     Ok(if ctx.spliced_up > 0 { Exchanged::Unnoticed(kept) } else { Exchanged::Over(kept) })
 }
@@ -161,8 +159,9 @@ impl Streaming {
                 if !empty {
                     self.upload.acknowledge();
                 }
-                if let (true, true, ServerSession::H1(client)) =
-                    (self.read, ctx.spliced_up > 0, session.as_downstream_mut())
+                if self.read
+                    && ctx.spliced_up > 0
+                    && let ServerSession::H1(client) = session.as_downstream_mut()
                 {
                     // It has not seen all of the request, but there is no more of it.
                     client.set_close_on_response_before_downstream_finish(false);
@@ -188,24 +187,15 @@ impl Streaming {
     }
 }
 
-/// Sends what is pending, if the pod is to have anything that it has not got; gives what the client sends next otherwise: a lot, once more of the request was read than could be repeated to another pod, and where both sides are
-/// plain. `read` says that it has sent everything, and only its end is of interest.
+/// Sends what is pending; where nothing is, gives what the client sends next: a lot, once more of the request was read than could be
+/// repeated to another pod, and where both sides are plain. `read` says that it has sent everything, and only its end is of interest.
 async fn next(service: &HttpService, upload: &mut Upload, read: bool, session: &mut Session) -> Result<Event> {
     if upload.is_pending() {
         return Ok(Event::Sent(upload.send().await));
     }
-    let unrepeatable = session.as_downstream().retry_buffer_truncated();
-    if let (false, true, true, Some(left), Some(client)) = (
-        read,
-        unrepeatable,
-        service.shared.config.byte_path.splice,
-        upload.spliced(),
-        session.as_downstream().stream().and_then(plain_socket),
-    ) {
-        return match upload.fetch(client, left).await {
-            Ok(lot) => Ok(Event::Lot(lot)),
-            Err(error) => Err(fault(error)),
-        };
+    let moved = !read && service.shared.config.byte_path.splice && session.as_downstream().retry_buffer_truncated();
+    if let (Some(left), Some(client)) = (upload.spliced().filter(|_| moved), client::plain(session)) {
+        return upload.fetch(client, left).await.map(Event::Lot).map_err(fault);
     }
     let part = session.as_downstream_mut().read_body_or_idle(read).await.map_err(Error::into_down)?;
     Ok(Event::Part(part))

@@ -3,36 +3,30 @@
 //! name Pingora types.
 
 use super::body::{Body, Rest};
+use super::client;
 use super::exchange;
 use super::pod::PodSocket;
 use super::spliced::fault;
-use crate::accept::http1_stream::plain_socket;
 use crate::http::HttpService;
-use crate::http::body::is_bodiless;
 use crate::http::context::RequestContext;
-use crate::http::gzip;
 use crate::limits::SPLICED_LEAST;
 use crate::splice::{Patience, relay_chunks};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorType, Result};
 
-/// How much of a body is copied before the rest may be left to [`finish`]; `None` where all of it is. What is done to a body, and a
-/// client whose silence is to be watched, needs the other way.
+/// How much of a body is copied before the rest may be left to [`finish`]; `None` where all of it is.
 pub(super) fn copied(service: &HttpService, body: &Body, response: &ResponseHeader, session: &Session) -> Option<u64> {
     let headers = &response.headers;
     let chunked =
         headers.get(TRANSFER_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let plain = session.as_downstream().stream().is_some_and(|stream| plain_socket(stream).is_some());
     let moved = service.shared.config.byte_path.splice
         && body.is_unmeasured()
         && chunked
         && !headers.contains_key(CONTENT_LENGTH)
-        && plain
-        && !service.shared.config.clients.abort_on_close
-        && !is_bodiless(&session.req_header().method, response.status)
-        && !gzip::is_compressing(session);
+        && client::plain(session).is_some()
+        && client::takes_as_it_is(service, response, session);
     moved.then_some(SPLICED_LEAST)
 }
 
@@ -46,9 +40,7 @@ pub(super) async fn finish(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
-    let Some(client) = session.as_downstream().stream().and_then(plain_socket) else {
-        return Error::e_explain(ErrorType::InternalError, "the client's socket is gone");
-    };
+    let client = client::plain(session).ok_or_else(client::gone)?;
     let Rest { pod, body, silence, serves_on } = rest;
     let patience = Patience { silence: Some(silence), stall: Some(service.shared.timeouts().client_stall) };
     let moved = |bytes| ctx.spliced += bytes;

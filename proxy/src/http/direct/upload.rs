@@ -20,8 +20,8 @@ pub(super) struct Upload {
     part: Chain<Chain<Bytes, Bytes>, Bytes>,
     /// The same where the present part was never here.
     lot: Option<Lot>,
-    /// Lots so far.
-    lots: u64,
+    /// There was one.
+    moves: bool,
     pipes: PipePool,
     complete: bool,
 }
@@ -38,7 +38,7 @@ pub(super) enum Framing {
 impl Upload {
     /// Of a request whose header is sent.
     pub(super) fn new(socket: Arc<TcpStream>, framing: Framing, pipes: PipePool) -> Self {
-        Self { socket, framing, part: framed("", Bytes::new(), ""), lot: None, lots: 0, pipes, complete: false }
+        Self { socket, framing, part: framed("", Bytes::new(), ""), lot: None, moves: false, pipes, complete: false }
     }
 
     /// See [`super::pod::acknowledge`].
@@ -83,7 +83,7 @@ impl Upload {
     /// Bytes that may be moved in the kernel, where that is worth it.
     pub(super) fn spliced(&self) -> Option<u64> {
         match self.framing {
-            Framing::Length(left) if left > 0 && (left >= SPLICED_LEAST || self.lots > 0) => Some(left),
+            Framing::Length(left) if left > 0 && (left >= SPLICED_LEAST || self.moves) => Some(left),
             _ => None,
         }
     }
@@ -104,7 +104,7 @@ impl Upload {
             self.complete = *left == 0;
         }
         self.lot = Some(lot);
-        self.lots += 1;
+        self.moves = true;
         bytes
     }
 

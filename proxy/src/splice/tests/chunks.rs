@@ -6,8 +6,6 @@ use crate::chunked::{Chunked, Malformed};
 use bytes::Bytes;
 use prop::sample::Index;
 
-const QUIET: Patience = Patience { silence: None, stall: None };
-
 /// Another reader than those that are tested: chunks of one form, up to the last one.
 fn decoded(mut wire: &[u8]) -> Option<Vec<u8>> {
     let mut data = Vec::new();
