@@ -37,6 +37,31 @@ async fn path() -> (TcpStream, TcpStream, TcpStream, TcpStream) {
     (source, pod, sink, client)
 }
 
+/// Gives the way to a client buffers of this size, if of any.
+fn narrow(sink: &TcpStream, client: &TcpStream, size: Option<usize>) {
+    if let Some(size) = size {
+        SockRef::from(sink).set_send_buffer_size(size).unwrap();
+        SockRef::from(client).set_recv_buffer_size(size).unwrap();
+    }
+}
+
+/// Everything until the end, at most so many bytes at once.
+async fn read_all(client: &mut TcpStream, most: usize) -> Vec<u8> {
+    let (mut all, mut part) = (Vec::new(), vec![0; most]);
+    loop {
+        match client.read(&mut part).await.unwrap() {
+            0 => return all,
+            read => all.extend_from_slice(&part[..read]),
+        }
+    }
+}
+
+/// Breaks a connection after its first bytes.
+async fn break_off(mut client: TcpStream) {
+    client.read_exact(&mut [0; 1000]).await.unwrap();
+    client.set_zero_linger().unwrap();
+}
+
 fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
@@ -85,10 +110,7 @@ fn cases() -> impl Strategy<Value = Case> {
 /// Moves `case.length` bytes. What came out, and what is left in the source.
 async fn moved(case: &Case, sent: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut source, mut pod, sink, mut client) = path().await;
-    if let Some(size) = case.buffers {
-        SockRef::from(&sink).set_send_buffer_size(size).unwrap();
-        SockRef::from(&client).set_recv_buffer_size(size).unwrap();
-    }
+    narrow(&sink, &client, case.buffers);
     let pipes = pool(case.budget);
     let writing = async {
         for part in sent.chunks(case.written) {
@@ -106,15 +128,7 @@ async fn moved(case: &Case, sent: &[u8]) -> (Vec<u8>, Vec<u8>) {
         source.read_to_end(&mut left).await.unwrap();
         left
     };
-    let reading = async {
-        let (mut all, mut part) = (Vec::new(), vec![0; case.read]);
-        loop {
-            match client.read(&mut part).await.unwrap() {
-                0 => return all,
-                read => all.extend_from_slice(&part[..read]),
-            }
-        }
-    };
+    let reading = read_all(&mut client, case.read);
     let ((), left, all) = tokio::join!(writing, relaying, reading);
     let (spliced, copied) = counted(&pipes);
     assert_eq!(spliced + copied, case.length as u64);
@@ -192,7 +206,7 @@ async fn a_sink_that_is_gone_is_noticed_while_the_source_is_silent() {
 
 #[tokio::test]
 async fn a_sink_that_breaks_midway_takes_its_pipe_along() {
-    let (source, mut pod, sink, mut client) = path().await;
+    let (source, mut pod, sink, client) = path().await;
     let pipes = pool(1024 * 1024);
     let writing = async {
         // Ends when the transfer has ended and the source is closed.
@@ -204,12 +218,7 @@ async fn a_sink_that_breaks_midway_takes_its_pipe_along() {
         drop(source);
         assert!(matches!(error, RelayError::Sink(_)) && heard > 0, "{error}");
     };
-    let breaking = async {
-        client.read_exact(&mut [0; 1000]).await.unwrap();
-        client.set_zero_linger().unwrap();
-        drop(client);
-    };
-    tokio::join!(writing, relaying, breaking);
+    tokio::join!(writing, relaying, break_off(client));
     let (idle, all) = pipes.idle_and_all();
     assert_eq!(idle, all, "no pipe with content is kept");
 }

@@ -9,7 +9,7 @@ mod uploads;
 use super::support::bytes_pod::bytes_pod;
 use super::support::manifests::{annotated, pod, route, service};
 use super::support::pods::{Scripted, read_header};
-use super::support::wire::{Numbers, ask, bytes, read_body, read_head};
+use super::support::wire::{Numbers, ask, bytes, read_body, read_head, read_more};
 use super::support::{Manifests, PATIENCE, Proxy, eventually, get, wanted_requests};
 pub(super) use clients::connect;
 use clients::{Client, Transport};
@@ -32,17 +32,47 @@ fn sizes() -> usize {
 pub(super) const WAYS: [&[&str]; 3] = [&[], &["--splice=false"], &["--fast-path=false"]];
 
 /// A Route that is served with and without TLS, and a pod behind it.
-pub(super) fn objects(ca: &TestCa, scripted: &Scripted) -> [Value; 3] {
+fn objects(ca: &TestCa, scripted: &Scripted) -> [Value; 3] {
     let identity = ca.identity(&[HOST]).unwrap();
     let tls = json!({ "termination": "edge", "certificate": identity.certificate, "key": identity.key,
                       "insecureEdgeTerminationPolicy": "Allow" });
     [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", scripted.address)]
 }
 
+/// The same in a directory.
+pub(super) fn served(scripted: &Scripted) -> (TestCa, Manifests) {
+    let ca = TestCa::new("test").unwrap();
+    let manifests = Manifests::with(&objects(&ca, scripted));
+    (ca, manifests)
+}
+
+/// A request for a path.
+fn asking(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes()
+}
+
+/// What clients get that ask a pod again and again over connections that live on, with and without TLS.
+async fn gets_again_and_again(proxy: &Proxy, ca: &TestCa, times: usize, expected: &[u8]) {
+    for over_tls in [false, true] {
+        let mut client = connect(proxy, ca, over_tls).await;
+        for _ in 0..times {
+            let (_, body) = ask(&mut client, &asking("/")).await;
+            assert!(body == expected, "{over_tls}: {} bytes", body.len());
+        }
+    }
+}
+
+/// A client whose socket has next to no room.
+async fn narrow(proxy: &Proxy) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(proxy.http).await.unwrap()
+}
+
 #[tokio::test]
 async fn bodies_of_every_size_and_framing_arrive_as_they_were_sent() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for transport in Transport::ALL {
@@ -64,8 +94,8 @@ async fn bodies_of_every_size_and_framing_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn requests_of_every_size_and_framing_arrive_as_they_were_sent() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for transport in Transport::ALL {
@@ -103,13 +133,12 @@ async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 async fn a_body_that_a_pod_breaks_off_ends_there_and_nothing_is_put_in_its_place() {
     for (promised, sent) in [(2000, 1000), (100_000, 70_000), (1 << 20, 10), (1 << 20, 500_000)] {
         let scripted = promising_pod(promised, sent).await;
-        let ca = TestCa::new("test").unwrap();
-        let manifests = Manifests::with(&objects(&ca, &scripted));
+        let (ca, manifests) = served(&scripted);
         for flags in WAYS {
             let proxy = Proxy::start(&manifests, flags);
             for over_tls in [false, true] {
                 let mut client = connect(&proxy, &ca, over_tls).await;
-                client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+                client.write_all(&asking("/")).await.unwrap();
                 let answer = to_end(&mut client).await;
                 let end = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
                 assert!(answer.starts_with(b"HTTP/1.1 200 "));
@@ -123,43 +152,29 @@ async fn a_body_that_a_pod_breaks_off_ends_there_and_nothing_is_put_in_its_place
 #[tokio::test]
 async fn what_a_pod_sends_beyond_its_answer_reaches_nobody() {
     for length in [1000, 300_000] {
-        let scripted = Scripted::start(move |mut stream| async move {
-            while !read_header(&mut stream).await.is_empty() {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-                let smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
-                if stream.write_all(&[head.as_bytes(), &bytes(length), smuggled].concat()).await.is_err() {
-                    return;
-                }
-            }
-        })
-        .await;
-        let ca = TestCa::new("test").unwrap();
-        let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
-        for over_tls in [false, true] {
-            let mut client = connect(&proxy, &ca, over_tls).await;
-            for _ in 0..5 {
-                let (_, body) = ask(&mut client, format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
-                assert!(body == bytes(length));
-            }
-        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+        let scripted = Scripted::repeating([head.as_bytes(), &bytes(length), smuggled].concat()).await;
+        let (ca, manifests) = served(&scripted);
+        gets_again_and_again(&Proxy::start(&manifests, &[]), &ca, 5, &bytes(length)).await;
     }
 }
 
 #[tokio::test]
 async fn clients_that_leave_in_the_middle_leave_nothing_behind() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", proxy.process())).unwrap().count();
     let mut client = connect(&proxy, &ca, false).await;
-    let small = format!("GET /length/10/10 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    ask(&mut client, small.as_bytes()).await;
+    ask(&mut client, &asking("/length/10/10")).await;
     let before = descriptors();
     for turn in 0..20 {
-        let request = format!("GET /length/{}/100000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n", 40 << 20);
+        let request = asking("/length/41943040/100000");
         let mut over_tls = connect(&proxy, &ca, true).await;
-        over_tls.write_all(request.as_bytes()).await.unwrap();
+        over_tls.write_all(&request).await.unwrap();
         let mut leaving = TcpStream::connect(proxy.http).await.unwrap();
-        leaving.write_all(request.as_bytes()).await.unwrap();
+        leaving.write_all(&request).await.unwrap();
         let mut some = vec![0; 1 + turn * 20_000];
         timeout(PATIENCE, over_tls.read_exact(&mut some)).await.unwrap().unwrap();
         timeout(PATIENCE, leaving.read_exact(&mut some)).await.unwrap().unwrap();
@@ -167,29 +182,24 @@ async fn clients_that_leave_in_the_middle_leave_nothing_behind() {
             SockRef::from(&leaving).set_linger(Some(Duration::ZERO)).unwrap();
         }
     }
-    ask(&mut client, small.as_bytes()).await;
+    ask(&mut client, &asking("/length/10/10")).await;
     // Pipes and connections to pods may be kept for the next ones, but not for each that left.
     eventually("their connections are closed", || async { (descriptors() <= before + 8).then_some(()) }).await;
 }
 
 #[tokio::test]
 async fn a_slow_reader_gets_every_byte() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut client = socket.connect(proxy.http).await.unwrap();
+    let scripted = bytes_pod().await;
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
+    let mut client = narrow(&proxy).await;
     let length = 6 << 20;
-    let request = format!("GET /length/{length}/1000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    client.write_all(request.as_bytes()).await.unwrap();
+    client.write_all(&asking(&format!("/length/{length}/1000000"))).await.unwrap();
     let mut read = Vec::new();
     read_head(&mut client, &mut read).await.unwrap();
-    let mut part = vec![0; 3000];
     while read.len() < length {
         tokio::task::yield_now().await;
-        let count = timeout(PATIENCE, client.read(&mut part)).await.unwrap().unwrap();
-        assert!(count > 0, "ended after {}", read.len());
-        read.extend_from_slice(&part[..count]);
+        read_more(&mut client, &mut read, 3000).await;
     }
     assert!(read == bytes(length));
 }
@@ -212,20 +222,17 @@ async fn what_a_pod_has_sent_arrives_before_it_sends_more() {
         }
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {
             let mut client = connect(&proxy, &ca, over_tls).await;
-            client.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+            client.write_all(&asking("/")).await.unwrap();
             let mut read = Vec::new();
             read_head(&mut client, &mut read).await.unwrap();
-            let mut buffer = vec![0; 5000];
             for part in 1..=3 {
                 while read.len() < part * PART {
-                    let count = timeout(PATIENCE, client.read(&mut buffer)).await.expect("the part arrives").unwrap();
-                    read.extend_from_slice(&buffer[..count]);
+                    read_more(&mut client, &mut read, 5000).await;
                 }
                 arrived.send(()).await.unwrap();
             }
@@ -244,8 +251,7 @@ async fn an_answer_that_comes_before_the_request_is_sent_reaches_the_client() {
         while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (_, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         let mut client = TcpStream::connect(proxy.http).await.unwrap();
@@ -381,7 +387,7 @@ async fn a_pod_that_switches_to_what_nobody_asked_for_is_not_followed() {
         drop(stream.write_all(switch).await);
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     assert_eq!(get(proxy.http, HOST, "/").await.status, 502);
 }

@@ -1,18 +1,17 @@
 //! Clients over HTTP/1.0: they know no transfer coding (RFC 9112 §6.1), so that a body whose length the pod does not say ends with the
 //! connection.
 
-use super::byte_path::{HOST, WAYS, connect, objects};
+use super::byte_path::{HOST, WAYS, connect, served};
 use super::support::bytes_pod::bytes_pod;
 use super::support::wire::{ask, bytes, read_head};
-use super::support::{Manifests, PATIENCE, Proxy};
-use nearside_loadtest::certificates::TestCa;
+use super::support::{PATIENCE, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn an_old_client_gets_every_answer_without_a_transfer_coding() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {
@@ -43,8 +42,9 @@ async fn an_old_client_gets_every_answer_without_a_transfer_coding() {
 
 #[tokio::test]
 async fn an_old_client_that_asks_for_it_keeps_its_connection_while_lengths_are_known() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     let mut client = connect(&proxy, &ca, false).await;
     for size in [10, 300_000, 0] {
         let request = format!("GET /length/{size}/50000 HTTP/1.0\r\nHost: {HOST}\r\nConnection: keep-alive\r\n\r\n");

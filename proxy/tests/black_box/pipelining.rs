@@ -1,12 +1,11 @@
 //! Requests that a client sends without waiting for answers (RFC 9112 §9.3.2): they are answered in their order, each as if it had come
 //! alone, whatever parts they come in and whatever way the bytes take.
 
-use super::byte_path::{HOST, WAYS, connect, objects};
+use super::byte_path::{HOST, WAYS, connect, served};
 use super::support::bytes_pod::bytes_pod;
 use super::support::pods::{Scripted, read_header};
 use super::support::wire::{Numbers, bytes, read_body, read_head, upload};
-use super::support::{Manifests, PATIENCE, Proxy};
-use nearside_loadtest::certificates::TestCa;
+use super::support::{PATIENCE, Proxy};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,8 +31,8 @@ async fn answered(client: &mut (impl AsyncRead + Unpin), sizes: &[usize]) {
 
 #[tokio::test]
 async fn requests_that_are_sent_at_once_are_answered_in_their_order() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {
@@ -80,8 +79,7 @@ async fn a_request_that_comes_while_another_one_is_answered_waits_for_its_turn()
         }
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {
@@ -102,8 +100,9 @@ async fn a_request_that_comes_while_another_one_is_answered_waits_for_its_turn()
 
 #[tokio::test]
 async fn a_client_that_closes_its_side_after_its_last_request_gets_every_answer() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let scripted = bytes_pod().await;
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     let mut client = TcpStream::connect(proxy.http).await.unwrap();
     client.write_all([get(10, ""), get(20, ""), get(30, "")].concat().as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
@@ -112,8 +111,8 @@ async fn a_client_that_closes_its_side_after_its_last_request_gets_every_answer(
 
 #[tokio::test]
 async fn a_request_after_one_with_a_body_is_answered_or_the_connection_ends_between_them() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (_, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for (length, chunk) in [(0, None), (10, None), (100_000, None), (10, Some(3)), (100_000, Some(1000))] {

@@ -93,10 +93,7 @@ impl Case {
     /// What the client reads of what is passed on, and what the pod had said beyond it, where it was read and where not.
     async fn passed(&self, body: Unmeasured, sent: &[u8], ends: bool) -> (Vec<u8>, u64, usize, usize) {
         let (mut source, mut pod, mut sink, mut client) = path().await;
-        if let Some(size) = self.buffers {
-            SockRef::from(&sink).set_send_buffer_size(size).unwrap();
-            SockRef::from(&client).set_recv_buffer_size(size).unwrap();
-        }
+        narrow(&sink, &client, self.buffers);
         let pipes = pool(self.budget);
         let writing = async {
             for part in sent.chunks(self.written) {
@@ -113,15 +110,7 @@ impl Case {
             drop(sink);
             (heard, surplus)
         };
-        let reading = async {
-            let (mut all, mut part) = (Vec::new(), vec![0; self.read]);
-            loop {
-                match client.read(&mut part).await.unwrap() {
-                    0 => return all,
-                    read => all.extend_from_slice(&part[..read]),
-                }
-            }
-        };
+        let reading = read_all(&mut client, self.read);
         let ((), (heard, surplus), all) = tokio::join!(writing, relaying, reading);
         drop(pod);
         let mut left = Vec::new();
@@ -403,7 +392,7 @@ async fn small_bodies_open_no_pipe() {
 #[tokio::test]
 async fn a_client_that_breaks_takes_its_pipe_along_and_counts_data_alone() {
     for coding in [Coding::Chunked(Chunked::START), Coding::UntilEnd] {
-        let (source, mut pod, sink, mut client) = path().await;
+        let (source, mut pod, sink, client) = path().await;
         let pipes = pool(1024 * 1024);
         let chunk = [b"186a0\r\n", &[b'x'; 100_000][..], b"\r\n"].concat();
         let part = if coding == Coding::UntilEnd { &chunk[7..100_007] } else { &chunk[..] };
@@ -416,12 +405,7 @@ async fn a_client_that_breaks_takes_its_pipe_along_and_counts_data_alone() {
             assert!(matches!(error, RelayError::Sink(_)) && heard > 0, "{error}");
             assert_eq!(counted(&pipes).0 + counted(&pipes).1, heard);
         };
-        let breaking = async {
-            client.read_exact(&mut [0; 1000]).await.unwrap();
-            client.set_zero_linger().unwrap();
-            drop(client);
-        };
-        tokio::join!(writing, relaying, breaking);
+        tokio::join!(writing, relaying, break_off(client));
         let (idle, all) = pipes.idle_and_all();
         assert_eq!(idle, all, "no pipe with content is kept");
     }

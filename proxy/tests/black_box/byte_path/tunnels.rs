@@ -1,10 +1,9 @@
 //! Upgraded connections: many bytes both ways, whatever way they take, and how they begin and end.
 
-use super::{HOST, WAYS, connect, objects};
+use super::{HOST, WAYS, connect, served};
 use crate::support::pods::{Scripted, read_header};
-use crate::support::wire::{ask, bytes, read_head};
-use crate::support::{Manifests, PATIENCE, Proxy, eventually};
-use nearside_loadtest::certificates::TestCa;
+use crate::support::wire::{ask, bytes, read_head, read_more};
+use crate::support::{PATIENCE, Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -33,8 +32,8 @@ async fn mirror(first: &'static [u8]) -> Scripted {
 #[tokio::test]
 async fn all_bytes_pass_a_tunnel_both_ways_and_are_counted() {
     const LENGTH: usize = 5_000_000;
-    let (ca, scripted) = (TestCa::new("test").unwrap(), mirror(b"first").await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = mirror(b"first").await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {
@@ -47,11 +46,8 @@ async fn all_bytes_pass_a_tunnel_both_ways_and_are_counted() {
             let (mut reader, mut writer) = tokio::io::split(client);
             let writing = async { writer.write_all(&sent).await };
             let reading = async {
-                let mut part = vec![0; 100_000];
                 while read.len() < LENGTH + 5 {
-                    let count = timeout(PATIENCE, reader.read(&mut part)).await.expect("bytes come").unwrap();
-                    assert!(count > 0, "{flags:?} {over_tls}: ended after {}", read.len());
-                    read.extend_from_slice(&part[..count]);
+                    read_more(&mut reader, &mut read, 100_000).await;
                 }
             };
             let (written, ()) = tokio::join!(writing, reading);
@@ -76,8 +72,8 @@ async fn all_bytes_pass_a_tunnel_both_ways_and_are_counted() {
 
 #[tokio::test]
 async fn what_a_client_says_before_it_may_is_the_first_that_the_pod_hears() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), mirror(b"").await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = mirror(b"").await;
+    let (_, manifests) = served(&scripted);
     let proxy = Proxy::start(&manifests, &[]);
     let mut client = TcpStream::connect(proxy.http).await.unwrap();
     client.write_all(format!("{}early ", request()).as_bytes()).await.unwrap();
@@ -100,8 +96,8 @@ async fn a_client_that_ends_its_half_of_a_tunnel_hears_the_pod_out() {
         stream.write_all(&[b"heard ", &*heard].concat()).await.unwrap();
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let proxy = Proxy::start(&Manifests::with(&objects(&ca, &scripted)), &[]);
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::start(&manifests, &[]);
     let mut client = TcpStream::connect(proxy.http).await.unwrap();
     client.write_all(request().as_bytes()).await.unwrap();
     let mut read = Vec::new();
@@ -115,14 +111,10 @@ async fn a_client_that_ends_its_half_of_a_tunnel_hears_the_pod_out() {
 
 #[tokio::test]
 async fn a_pod_that_does_not_agree_answers_as_any_other_and_the_connection_lives_on() {
-    let scripted = Scripted::start(|mut stream| async move {
-        while !read_header(&mut stream).await.is_empty() {
-            drop(stream.write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno").await);
-        }
-    })
-    .await;
-    let ca = TestCa::new("test").unwrap();
-    let proxy = Proxy::start(&Manifests::with(&objects(&ca, &scripted)), &[]);
+    let answer = b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno";
+    let scripted = Scripted::repeating(answer.to_vec()).await;
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::start(&manifests, &[]);
     let mut client = TcpStream::connect(proxy.http).await.unwrap();
     for _ in 0..3 {
         let (head, body) = ask(&mut client, request().as_bytes()).await;
@@ -145,8 +137,7 @@ async fn nothing_but_websocket_becomes_a_tunnel() {
         drop(stream.read_u8().await);
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for over_tls in [false, true] {

@@ -1,28 +1,23 @@
 //! Answers whose length nobody knows, in chunks or until the pod closes: their bytes, what is counted of them, when they arrive, and what
 //! becomes of the connections and of those that are broken off. That their bytes arrive at every size is tested with the others.
 
-use super::{HOST, WAYS, connect, objects};
+use super::{HOST, WAYS, asking, connect, gets_again_and_again, narrow, served};
 use crate::support::bytes_pod::{answer, bytes_pod};
 use crate::support::pods::{Scripted, read_header};
-use crate::support::wire::{ask, bytes, read_head};
-use crate::support::{Manifests, PATIENCE, Proxy, eventually};
-use nearside_loadtest::certificates::TestCa;
+use crate::support::wire::{ask, bytes, read_head, read_more};
+use crate::support::{PATIENCE, Proxy, eventually};
 use socket2::SockRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::channel;
 use tokio::time::timeout;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UNTIL_CLOSED: &str = "HTTP/1.1 200 OK\r\n\r\n";
-
-fn request(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").into_bytes()
-}
 
 /// What somebody has got of a body, by another reader than the proxy's, and whether that is all.
 fn decoded(mut wire: &[u8]) -> (Vec<u8>, bool) {
@@ -58,15 +53,14 @@ async fn large_ones_are_moved_in_the_kernel_counted_and_leave_both_connections_o
         }
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (_, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         let mut client = TcpStream::connect(proxy.http).await.unwrap();
         let before = connections.load(Ordering::Relaxed);
         let mut sent = Vec::new();
         for (size, piece) in [(8_000_000, 200_000), (3_000_000, 65_536), (500_000, 700), (131_072, 131_072), (5, 5)] {
-            let (head, body) = ask(&mut client, &request(&format!("/chunked/{size}/{piece}"))).await;
+            let (head, body) = ask(&mut client, &asking(&format!("/chunked/{size}/{piece}"))).await;
             assert!(head.starts_with("HTTP/1.1 200 ") && head.to_lowercase().contains("transfer-encoding: chunked"));
             assert!(body == bytes(size), "{flags:?} {size} in {piece}: {}", body.len());
             sent.push(size);
@@ -75,7 +69,7 @@ async fn large_ones_are_moved_in_the_kernel_counted_and_leave_both_connections_o
         let chunked = proxy.metric("nearside_spliced_bytes_total", "").await.unwrap_or_default();
         assert_eq!(chunked > 5e6, flags.is_empty(), "{flags:?} {chunked}");
         for (size, piece) in [(8_000_000, 1_000_000), (300_000, 1000), (1, 1)] {
-            let (_, body) = ask(&mut client, &request(&format!("/close/{size}/{piece}"))).await;
+            let (_, body) = ask(&mut client, &asking(&format!("/close/{size}/{piece}"))).await;
             assert!(body == bytes(size), "{flags:?} {size} in {piece}: {}", body.len());
             sent.push(size);
         }
@@ -143,24 +137,20 @@ async fn one_that_a_pod_breaks_off_or_garbles_never_looks_complete() {
     ] {
         let sent = [head.as_bytes(), &sent].concat();
         let (scripted, seen) = breaking_pod(sent.clone(), breaks).await;
-        let ca = TestCa::new("test").unwrap();
-        let manifests = Manifests::with(&objects(&ca, &scripted));
+        let (ca, manifests) = served(&scripted);
         let said = String::from_utf8_lossy(&sent[sent.len() - 20..]).into_owned();
         for flags in WAYS {
             let proxy = Proxy::start(&manifests, flags);
             for over_tls in [false, true] {
                 let mut client = connect(&proxy, &ca, over_tls).await;
-                client.write_all(&request("/")).await.unwrap();
+                client.write_all(&asking("/")).await.unwrap();
                 let mut read = Vec::new();
                 let header = timeout(PATIENCE, read_head(&mut client, &mut read)).await.unwrap().unwrap();
                 assert!(header.starts_with("HTTP/1.1 200 "), "{header}");
                 let body = if head == CHUNKED { decoded(&sent[head.len()..]).0 } else { sent[head.len()..].to_vec() };
                 if breaks {
-                    let mut part = vec![0; 100_000];
                     while decoded(&read).0.len() < body.len() {
-                        let count = timeout(PATIENCE, client.read(&mut part)).await.unwrap().unwrap();
-                        assert!(count > 0, "{flags:?} {said:?}");
-                        read.extend_from_slice(&part[..count]);
+                        read_more(&mut client, &mut read, 100_000).await;
                     }
                     seen.send(()).await.unwrap();
                 }
@@ -180,55 +170,24 @@ async fn one_that_a_pod_breaks_off_or_garbles_never_looks_complete() {
 #[tokio::test]
 async fn what_a_pod_says_beyond_its_last_chunk_reaches_nobody() {
     for length in [1000, 300_000] {
-        let scripted = Scripted::start(move |mut stream| async move {
-            while !read_header(&mut stream).await.is_empty() {
-                let smuggled = b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
-                let body = [format!("{CHUNKED}{length:x}\r\n").as_bytes(), &bytes(length), b"\r\n", smuggled].concat();
-                if stream.write_all(&body).await.is_err() {
-                    return;
-                }
-            }
-        })
-        .await;
-        let ca = TestCa::new("test").unwrap();
-        let manifests = Manifests::with(&objects(&ca, &scripted));
+        let smuggled = b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+        let head = format!("{CHUNKED}{length:x}\r\n");
+        let scripted = Scripted::repeating([head.as_bytes(), &bytes(length), b"\r\n", smuggled].concat()).await;
+        let (ca, manifests) = served(&scripted);
         for flags in WAYS {
-            let proxy = Proxy::start(&manifests, flags);
-            for over_tls in [false, true] {
-                let mut client = connect(&proxy, &ca, over_tls).await;
-                for _ in 0..5 {
-                    let (_, body) = ask(&mut client, &request("/")).await;
-                    assert!(body == bytes(length), "{flags:?} {over_tls} {length}: {}", body.len());
-                }
-            }
+            gets_again_and_again(&Proxy::start(&manifests, flags), &ca, 5, &bytes(length)).await;
         }
     }
 }
 
 #[tokio::test]
 async fn extensions_and_trailers_of_a_pod_are_its_own_business() {
-    let scripted = Scripted::start(|mut stream| async move {
-        while !read_header(&mut stream).await.is_empty() {
-            let first =
-                [format!("{CHUNKED}000{:X} ;a=\"b\"\r\n", 300_000).as_bytes(), &bytes(300_000), b"\r\n"].concat();
-            let last = [b"5;x\r\n", &bytes(300_005)[300_000..], b"\r\n000;y\r\nX-Sum: 1\r\nY: 2\r\n\r\n"].concat();
-            if stream.write_all(&[first, last].concat()).await.is_err() {
-                return;
-            }
-        }
-    })
-    .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let first = [format!("{CHUNKED}000{:X} ;a=\"b\"\r\n", 300_000).as_bytes(), &bytes(300_000), b"\r\n"].concat();
+    let last = [b"5;x\r\n", &bytes(300_005)[300_000..], b"\r\n000;y\r\nX-Sum: 1\r\nY: 2\r\n\r\n"].concat();
+    let scripted = Scripted::repeating([first, last].concat()).await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
-        let proxy = Proxy::start(&manifests, flags);
-        for over_tls in [false, true] {
-            let mut client = connect(&proxy, &ca, over_tls).await;
-            for _ in 0..2 {
-                let (_, body) = ask(&mut client, &request("/")).await;
-                assert!(body == bytes(300_005), "{flags:?} {over_tls}: {}", body.len());
-            }
-        }
+        gets_again_and_again(&Proxy::start(&manifests, flags), &ca, 2, &bytes(300_005)).await;
     }
 }
 
@@ -259,31 +218,25 @@ async fn events_arrive_one_by_one_however_many_there_were() {
         }
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         for (path, over_tls) in [("/chunked", false), ("/close", false), ("/chunked", true), ("/close", true)] {
             let mut client = connect(&proxy, &ca, over_tls).await;
-            client.write_all(&request(path)).await.unwrap();
+            client.write_all(&asking(path)).await.unwrap();
             let mut read = Vec::new();
             read_head(&mut client, &mut read).await.unwrap();
-            let (mut expected, mut part) = (Vec::new(), vec![0; 50_000]);
+            let mut expected = Vec::new();
             for size in events {
                 expected.extend_from_slice(&bytes(size));
                 // Whole chunks, so that whoever reads them one by one has all of it.
                 while decoded(&read).0.len() < expected.len() || !read.ends_with(b"\r\n") {
-                    let came = timeout(PATIENCE, client.read(&mut part)).await;
-                    let count = came.unwrap_or_else(|_| panic!("{flags:?} {path}: {size} do not arrive")).unwrap();
-                    assert!(count > 0, "{flags:?} {path} {size}");
-                    read.extend_from_slice(&part[..count]);
+                    read_more(&mut client, &mut read, 50_000).await;
                 }
                 arrived.send(()).await.unwrap();
             }
             while !decoded(&read).1 {
-                let count = timeout(PATIENCE, client.read(&mut part)).await.unwrap().unwrap();
-                assert!(count > 0, "{flags:?} {path}");
-                read.extend_from_slice(&part[..count]);
+                read_more(&mut client, &mut read, 50_000).await;
             }
             assert!(decoded(&read).0 == expected, "{flags:?} {path}");
         }
@@ -292,16 +245,17 @@ async fn events_arrive_one_by_one_however_many_there_were() {
 
 #[tokio::test]
 async fn clients_that_leave_such_an_answer_leave_nothing_behind() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", proxy.process())).unwrap().count();
     let mut client = connect(&proxy, &ca, false).await;
-    ask(&mut client, &request("/length/10/10")).await;
+    ask(&mut client, &asking("/length/10/10")).await;
     let before = descriptors();
     for turn in 0..16 {
         let path = ["/chunked/41943040/100000", "/close/41943040/100000", "/chunked/41943040/5000"][turn % 3];
         let mut leaving = TcpStream::connect(proxy.http).await.unwrap();
-        leaving.write_all(&request(path)).await.unwrap();
+        leaving.write_all(&asking(path)).await.unwrap();
         let mut some = vec![0; 1 + turn * 30_000];
         timeout(PATIENCE, leaving.read_exact(&mut some)).await.unwrap().unwrap();
         if turn % 2 == 0 {
@@ -309,7 +263,7 @@ async fn clients_that_leave_such_an_answer_leave_nothing_behind() {
         }
     }
     eventually("their connections are closed", || async { (descriptors() <= before + 8).then_some(()) }).await;
-    ask(&mut client, &request("/chunked/300000/1000")).await;
+    ask(&mut client, &asking("/chunked/300000/1000")).await;
     let reasons = || {
         let lines = proxy.access_log();
         (lines.len() == 18).then(|| lines.iter().filter(|line| line["reason"] == "client_gone").count())
@@ -319,24 +273,20 @@ async fn clients_that_leave_such_an_answer_leave_nothing_behind() {
 
 #[tokio::test]
 async fn a_slow_reader_gets_every_byte_of_such_an_answer() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let proxy = Proxy::of(Manifests::with(&objects(&ca, &scripted)), &[]);
+    let scripted = bytes_pod().await;
+    let (_, manifests) = served(&scripted);
+    let proxy = Proxy::of(manifests, &[]);
     let length = 3 << 20;
     for path in
         [format!("/chunked/{length}/150000"), format!("/chunked/{length}/900"), format!("/close/{length}/100000")]
     {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let mut client = socket.connect(proxy.http).await.unwrap();
-        client.write_all(&request(&path)).await.unwrap();
+        let mut client = narrow(&proxy).await;
+        client.write_all(&asking(&path)).await.unwrap();
         let mut read = Vec::new();
         read_head(&mut client, &mut read).await.unwrap();
-        let mut part = vec![0; 3000];
         while !read.ends_with(b"\r\n0\r\n\r\n") {
             tokio::task::yield_now().await;
-            let count = timeout(PATIENCE, client.read(&mut part)).await.unwrap().unwrap();
-            assert!(count > 0, "{path} ended after {}", read.len());
-            read.extend_from_slice(&part[..count]);
+            read_more(&mut client, &mut read, 3000).await;
         }
         let (body, complete) = decoded(&read);
         assert!(complete && body == bytes(length), "{path}");

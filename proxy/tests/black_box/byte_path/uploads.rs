@@ -1,19 +1,18 @@
 //! Large uploads: their bytes, what is counted of them, and what becomes of the connections and of those that break off.
 
-use super::{HOST, WAYS, connect, objects};
+use super::{HOST, WAYS, connect, served};
 use crate::support::bytes_pod::bytes_pod;
 use crate::support::pods::{Scripted, read_header};
 use crate::support::wire::{ask, bytes, upload};
-use crate::support::{Manifests, PATIENCE, Proxy, eventually};
-use nearside_loadtest::certificates::TestCa;
+use crate::support::{PATIENCE, Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn large_uploads_arrive_are_counted_and_leave_the_connection_of_use() {
-    let (ca, scripted) = (TestCa::new("test").unwrap(), bytes_pod().await);
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let scripted = bytes_pod().await;
+    let (ca, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         let mut sizes = Vec::new();
@@ -50,8 +49,7 @@ async fn a_pod_that_hears_half_of_an_upload_knows_that_it_is_half() {
         assert!(heard.len() < 4_000_000 && heard == bytes(heard.len()));
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (_, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         let mut client = TcpStream::connect(proxy.http).await.unwrap();
@@ -74,8 +72,7 @@ async fn a_pod_that_has_heard_enough_is_heard_and_the_rest_of_the_upload_is_no_r
         while stream.read(&mut part).await.is_ok_and(|read| read > 0) {}
     })
     .await;
-    let ca = TestCa::new("test").unwrap();
-    let manifests = Manifests::with(&objects(&ca, &scripted));
+    let (_, manifests) = served(&scripted);
     for flags in WAYS {
         let proxy = Proxy::start(&manifests, flags);
         let client = TcpStream::connect(proxy.http).await.unwrap();

@@ -6,7 +6,7 @@ use rustls::ServerConfig;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -66,6 +66,17 @@ impl Scripted {
             }
         });
         Self { address, task }
+    }
+
+    /// One that answers each request, which has no body, alike.
+    pub(crate) async fn repeating(answer: Vec<u8>) -> Self {
+        Self::start(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                while !read_header(&mut stream).await.is_empty() && stream.write_all(&answer).await.is_ok() {}
+            }
+        })
+        .await
     }
 }
 

@@ -53,6 +53,15 @@ pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin), read: &mut 
     }
 }
 
+/// Reads on, at most so many bytes at once; there are some.
+pub(crate) async fn read_more(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>, most: usize) {
+    let mut part = vec![0; most];
+    let came = timeout(PATIENCE, stream.read(&mut part)).await;
+    let count = came.unwrap_or_else(|_| panic!("nothing comes after {} bytes", read.len())).unwrap();
+    assert!(count > 0, "ended after {} bytes", read.len());
+    read.extend_from_slice(&part[..count]);
+}
+
 /// Reads a body as its header frames it, in the same way.
 pub(crate) async fn read_body(
     stream: &mut (impl AsyncRead + Unpin),
