@@ -163,6 +163,11 @@ pub(crate) const GATHERED_RECORDS: usize = 64 * 1024;
 pub(crate) const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Between two checks of a pod, whatever an annotation says.
 pub(crate) const CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// Threads for what no request waits for; long work has further ones, as it comes.
+pub(crate) const BACKGROUND_THREADS: usize = 2;
+/// How much nicer they are than those that serve requests: where all processors are busy they have a quarter of what those have, so
+/// that a change is taken in soon all the same.
+pub(crate) const BACKGROUND_NICE: i32 = 6;
 /// Between two plans of checks, in multiples of the time that the last one took.
 pub(crate) const PLAN_REST: u32 = 9;
 /// At most this long, so that a pod is checked soon.

@@ -9,6 +9,7 @@ mod access_log;
 mod admin;
 mod authentication;
 mod backends;
+mod background;
 mod balance;
 mod chunked;
 mod connection;
@@ -58,6 +59,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tls::{Certificates, Unservable};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trace::Tracer;
@@ -82,8 +84,13 @@ fn main() -> ExitCode {
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads.get());
     }
-    let served =
-        runtime.enable_all().build().map_err(Failure::Runtime).and_then(|runtime| runtime.block_on(run(config)));
+    let served = runtime.enable_all().build().and_then(|runtime| Ok((runtime, background::runtime()?)));
+    let served = served.map_err(Failure::Runtime).and_then(|(runtime, background)| {
+        let served = runtime.block_on(run(config, background.handle()));
+        // What it is at is of no use any more.
+        background.shutdown_background();
+        served
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -116,7 +123,7 @@ enum Failure {
     Bind(#[from] BindError),
 }
 
-async fn run(config: Config) -> Result<(), Failure> {
+async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
     let registry = Registry::new();
     let metrics = Metrics::new(
@@ -144,9 +151,13 @@ async fn run(config: Config) -> Result<(), Failure> {
     };
     let source = Source::from_options(&config.manifests).await?.with_snapshot(config.snapshot.as_ref())?;
     let admin_server = admin_server.secured(config.admin_security.clone(), token_reviews(&source))?;
-    let mut snapshots = feed::open(source.clone(), &config);
+    let mut snapshots = {
+        let _entered = background.enter();
+        let snapshots = feed::open(source.clone(), &config);
+        admin::pages(admin_server, &started, settings, snapshots.state()).spawn();
+        snapshots
+    };
     register_metrics(&snapshots.state(), &registry)?;
-    admin::pages(admin_server, &started, settings, snapshots.state()).spawn();
 
     let published = feed::published(&config);
     let first = tokio::select! {
@@ -168,7 +179,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let (plans, followed_plans) = watch::channel(health::plan(&state, config.check_interval));
     tokio::spawn(health::run(followed_plans, metrics.clone()));
     let current = CurrentState::new(state);
-    tokio::spawn(health::keep_planned(current.clone(), config.check_interval, plans));
+    background.spawn(health::keep_planned(current.clone(), config.check_interval, plans));
 
     let mut bound = Listeners::default();
     let http = accept::bind(Scheme::Http, &config.http, config.ports.shared, &mut bound)?;
@@ -182,7 +193,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         seen.look(&state.snapshot);
         followed.follow(state);
     };
-    tokio::spawn(feed::follow(
+    background.spawn(feed::follow(
         snapshots,
         tls::follow(config.tls.files.clone(), material),
         builder,

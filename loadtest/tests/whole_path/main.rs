@@ -13,6 +13,7 @@ mod claims;
 mod credentials;
 mod explained;
 mod faults;
+mod floods;
 mod matching;
 mod objects;
 mod odd_objects;

@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -156,15 +156,19 @@ impl Connection {
         Self::with_window(target, transport, http2::WIDE).await
     }
 
-    /// The same for one that leaves answers alone: with HTTP/2 it takes no more than the protocol's first window, or they would wait in
-    /// its own memory.
+    /// The same for one that leaves answers alone, and holds little of them itself: its socket has a small buffer, and with HTTP/2 it
+    /// offers the protocol's first window.
     pub(super) async fn open_narrow(target: &Target, transport: Transport) -> Result<Self> {
         Self::with_window(target, transport, http2::NARROW).await
     }
 
     async fn with_window(target: &Target, transport: Transport, window: u32) -> Result<Self> {
         let address = if transport == Transport::Plain { target.http } else { target.https };
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connection to {address}"))?;
+        let socket = TcpSocket::new_v4()?;
+        if window == http2::NARROW {
+            socket.set_recv_buffer_size(NARROW)?;
+        }
+        let stream = socket.connect(address).await.with_context(|| format!("connection to {address}"))?;
         stream.set_nodelay(true)?;
         let config = match transport {
             Transport::Plain => return Ok(Self::Plain(Http1::new(stream, &target.host))),
@@ -232,5 +236,7 @@ impl Connection {
 pub(super) const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// ... and what the server has to say to it.
 pub(super) const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// Bytes in the socket of a client that leaves answers alone: many such sockets would take all memory that the kernel has for them.
+const NARROW: u32 = 128 * 1024;
 /// Sessions that clients remember, of one host.
 const SESSIONS: usize = 256;

@@ -36,7 +36,7 @@ impl Size {
             concurrency: list(&options.concurrency, &[1, 4, 64, 512], &[4, 64]),
             rate: number(options.rate, 4_000, 4_000),
             idle: number(options.idle, 2_000, 500),
-            stalled: number(options.stalled, 300, 50),
+            stalled: number(options.stalled, 100, 50),
             routes: number(options.routes, 5_000, 500),
             hosts: number(options.hosts, 100_000, 1_000),
             changes: number(options.changes, 1_000, 1_000),

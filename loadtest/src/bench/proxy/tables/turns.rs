@@ -75,7 +75,7 @@ async fn window(
     report: &mut Report,
 ) -> Result<()> {
     let running = stage.change(changes, size.changes)?;
-    let before = stage.taken_in().await?;
+    let before = stage.taken_in().await;
     let requests = requests(stage, targets, size).await.map(|latencies| seen.requests.take(latencies));
     let requests =
         requests.map(|[median, p99, p999]| vec![(Metric::Median, median), (Metric::P99, p99), (Metric::P999, p999)]);
@@ -88,8 +88,11 @@ async fn window(
     report.note(Group::Tables, &format!("{name}, 64 MiB download"), NEARSIDE, downloads);
     report.note(Group::Tables, &format!("{name}, each change"), NEARSIDE, cost(stage, size).await);
     if changes == Changes::Here {
-        let figures = stage.taken_in().await?.since(&before);
-        report.note(Group::Tables, name, NEARSIDE, Ok(figures));
+        let figures = match (before, stage.taken_in().await) {
+            (Ok(before), Ok(after)) => Ok(after.since(&before)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        report.note(Group::Tables, name, NEARSIDE, figures);
         let one = shown(stage, SHOWN).await.map(as_figures);
         report.note(Group::Tables, &format!("{name}, another change, until it shows"), NEARSIDE, one);
     }
