@@ -15,7 +15,11 @@ BENCH_FLAGS ?=
 # sooner and costs small answers up to half as much again.
 BENCH_PROFILE ?= release
 
-.PHONY: help demo bench bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
+# How long, and in which order (make soak MINUTES=30 SEED=7); by chance where no seed is given.
+MINUTES ?= 10
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+.PHONY: soak help demo bench bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +55,11 @@ test: ## install what is missing, build, and run every test
 	  echo "cargo test --locked --workspace"; \
 	  cargo test --locked --workspace --no-fail-fast; \
 	fi
+
+soak: ## a steady load for MINUTES while whatever can happen to a cluster happens, in the order of SEED
+	@scripts/setup test
+	cargo build --locked --workspace --bins
+	NEARSIDE_SOAK_MINUTES=$(MINUTES) NEARSIDE_SOAK_SEED=$(SEED) cargo test --locked --workspace --test whole_path soak -- --nocapture
 
 # The explicit switch: nobody's cluster is written to because KUBECONFIG happens to be set.
 test-cluster: ## the tests of the whole path against the cluster of KUBECONFIG (docs/testing.md)

@@ -5,7 +5,7 @@ use crate::access::{Credentials, Secret};
 use crate::tls::TlsFiles;
 use clap::Args;
 use rustls::ProtocolVersion;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The flags.
 #[derive(Clone, Debug, Default, Args)]
@@ -44,6 +44,18 @@ pub struct AdminSecurity {
     pub(crate) credentials: Option<Credentials>,
     /// Whether tokens of the cluster let in.
     pub tokens: bool,
+}
+
+impl AdminSecurity {
+    /// The files that it is read from, again and again.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tls = self.tls.iter().flat_map(|files| [&*files.certificate, &*files.key]);
+        let secrets = self.credentials.iter().flat_map(|both| [&both.name, &both.password]);
+        tls.chain(secrets.filter_map(|secret| match secret {
+            Secret::File(path) => Some(&**path),
+            Secret::Text(_) => None,
+        }))
+    }
 }
 
 /// One unusable flag of the admin port.

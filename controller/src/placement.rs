@@ -43,7 +43,7 @@ pub(crate) fn selections(source: &Source, reading: &Reading, instance: &Instance
 /// How the index reads them.
 pub(crate) fn index_config(source: &Source, reading: &Reading) -> IndexConfig {
     let endpoints = match source {
-        Source::Cluster(_) => EndpointSource::Slices,
+        Source::Cluster(_) | Source::Feed(_) => EndpointSource::Slices,
         // No EndpointSlice controller writes into a directory.
         Source::Manifests(_) => EndpointSource::Pods { node: None },
     };

@@ -50,6 +50,11 @@ impl ErrorPages {
         Ok(Self { files: Arc::new(files), present: Arc::new(ArcSwap::from_pointee(pages)) })
     }
 
+    /// Its files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.values().map(PathBuf::as_path)
+    }
+
     /// The page for answers of a status, where there is one.
     pub(crate) fn of(&self, status: u16) -> Option<Arc<ErrorPage>> {
         self.present.load().get(&status).cloned()

@@ -1,14 +1,16 @@
-//! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. A sibling process could feed them
-//! over a socket here, and nothing else would change. Called by `main`.
+//! The one seam by which objects reach the proxy: a source flows in, snapshots flow out. The source may be another process that reads
+//! the cluster for this one; that is this program, too ([`offer`]). Called by `main`.
 
 use crate::limits::RETIRED_KEPT;
-use crate::options::Config;
+use crate::options::{Config, ObjectPassing};
 use crate::state::{CurrentState, Retired, State, StateBuilder};
 use crate::tls::TlsMaterial;
 use nearside_routing::object::{MANAGED_BY, SLICE_CONTROLLER, Secret};
 use nearside_routing::{EndpointSource, IndexConfig, Instance, Kind};
-use nearside_watch::{Pace, Selection, Snapshots, Source, snapshots};
+use nearside_watch::{FeedError, Pace, Selection, Snapshots, Source, SourceError, serve_objects, snapshots};
 use prometheus::Histogram;
+use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -24,6 +26,31 @@ pub(crate) fn open(source: Source, config: &Config) -> Snapshots {
     };
     let selections = config.admission.narrow(selections(&source, config));
     snapshots(source, selections, index)
+}
+
+/// The source that the flags name.
+///
+/// # Errors
+/// [`SourceError`] if it is a cluster, and no configuration of one can be read.
+pub(crate) async fn source(config: &Config) -> Result<Source, SourceError> {
+    match &config.objects {
+        ObjectPassing::From(path) => Ok(Source::at_socket(path.clone())),
+        ObjectPassing::None | ObjectPassing::At(_) => Source::from_options(&config.manifests).await,
+    }
+}
+
+/// Offers what a proxy with this configuration reads, at a Unix socket, until the end is asked for and nobody reads any more.
+///
+/// # Errors
+/// [`FeedError`] where the socket cannot be had.
+pub(crate) async fn offer(
+    source: &Source,
+    config: &Config,
+    path: &Path,
+    end: impl Future<Output = ()>,
+) -> Result<(), FeedError> {
+    let selections = config.admission.narrow(selections(source, config));
+    serve_objects(source, selections, config.admission.rules(source), path, end).await
 }
 
 /// Keeps the state up to date for ever. `builder` made the present state; `fresh` makes another one that knows nothing
@@ -96,7 +123,7 @@ fn selections(source: &Source, config: &Config) -> Vec<Selection> {
         Selection::all(Kind::Pod).fields(format!("spec.nodeName={node}")),
         Selection::all(Kind::EndpointSlice).labels(format!("{MANAGED_BY}!={SLICE_CONTROLLER}")),
         match source {
-            Source::Cluster(_) => secrets.fields(format!("type={}", Secret::TLS)),
+            Source::Cluster(_) | Source::Feed(_) => secrets.fields(format!("type={}", Secret::TLS)),
             Source::Manifests(_) => secrets,
         },
         Selection::all(Kind::Node).fields(format!("metadata.name={node}")),

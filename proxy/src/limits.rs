@@ -207,8 +207,8 @@ pub(crate) const PIPES: usize = 64;
 /// Bytes of a chunk, or of what came at once of a body of unknown length, that are worth a pipe. Fewer are copied, many at a time:
 /// chunks of 32 KiB cost less that way, and those of 64 KiB as much.
 pub(crate) const PIPED_LEAST: u64 = 48 * 1024;
-/// Bytes that a transfer moves before others get their turn.
-pub(crate) const TRANSFER_TURN: u64 = 4 * 1024 * 1024;
+/// Bytes that a transfer moves before others get their turn: with hundreds of them, each gets something within a second.
+pub(crate) const TRANSFER_TURN: u64 = 512 * 1024;
 /// Transfers at a time of which each may gather. Where there are more, each waits for its turn, and its lots are large by that.
 pub(crate) const GATHERING_TRANSFERS: usize = 8;
 /// Bytes that the source of a large transfer gathers before they are moved, once as many have passed.

@@ -31,6 +31,7 @@ mod proxy_protocol;
 mod rate;
 mod relay;
 mod rules;
+mod sandbox;
 mod server;
 mod splice;
 mod state;
@@ -48,8 +49,8 @@ use memory::Memory;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{Selection, SnapshotError, Source, SourceError, register_metrics, token_reviews};
-use options::{Arguments, Config, ShutdownDelay};
+use nearside_watch::{FeedError, Selection, SnapshotError, Source, SourceError, register_metrics, token_reviews};
+use options::{Arguments, Config, ObjectPassing, ShutdownDelay};
 use pingora::apps::ServerApp;
 use prometheus::{IntCounter, Registry};
 use server::{Parts, Server, Shared};
@@ -78,6 +79,11 @@ fn main() -> ExitCode {
     init_logging(configured.config.log_format);
     configured.log_environment();
     let config = configured.config;
+    // Before there are other threads, which it would not hold for.
+    if let Err(error) = config.sandbox.enter(&config.reach()) {
+        tracing::error!("{error}");
+        return ExitCode::FAILURE;
+    }
     // An error means that a provider is installed already; there is only this one in the program.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -120,11 +126,17 @@ enum Failure {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error(transparent)]
     Bind(#[from] BindError),
 }
 
 async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
+    if let ObjectPassing::At(path) = &config.objects {
+        let source = feed::source(&config).await?;
+        return Ok(feed::offer(&source, &config, path, shutdown.requested()).await?);
+    }
     let registry = Registry::new();
     let metrics = Metrics::new(
         Arc::clone(&config.node),
@@ -149,7 +161,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
         Some(path) => admin_server.socket(path)?,
         None => admin_server,
     };
-    let source = Source::from_options(&config.manifests).await?.with_snapshot(config.snapshot.as_ref())?;
+    let source = feed::source(&config).await?.with_snapshot(config.snapshot.as_ref())?;
     let admin_server = admin_server.secured(config.admin_security.clone(), token_reviews(&source))?;
     let mut snapshots = {
         let _entered = background.enter();

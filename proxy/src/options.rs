@@ -12,9 +12,11 @@ mod health;
 mod memory;
 mod metrics;
 mod namespace;
+mod objects;
 mod ports;
 mod proxy_protocol;
 mod relay;
+mod sandbox;
 mod timeouts;
 mod tls;
 mod trace;
@@ -25,6 +27,7 @@ use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
 use crate::memory::MemoryLimit;
 use crate::relay::RelayConfig;
+use crate::sandbox::{Reach, Sandbox};
 use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
 use balance::BalanceArguments;
@@ -43,11 +46,14 @@ use nearside_admin::{AdminArguments, AdminSecurity, LogFormat};
 use nearside_routing::address_policy::AddressPolicy;
 use nearside_routing::table::MissPolicy;
 use nearside_watch::{AdmissionArguments, AdmissionSettings, SnapshotArguments, SnapshotSettings, UnusableFlag};
+use objects::ObjectArguments;
+pub(crate) use objects::ObjectPassing;
 use ports::PortArguments;
 pub(crate) use ports::PortSharing;
 pub(crate) use proxy_protocol::ProxyProtocol;
 use proxy_protocol::ProxyProtocolArguments;
 use relay::RelayArguments;
+use sandbox::SandboxArguments;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -70,6 +76,10 @@ pub(crate) struct Arguments {
     /// Read objects from this directory of YAML files instead of from a cluster. May be repeated.
     #[arg(long, env = "NEARSIDE_MANIFESTS", value_name = "DIR", value_delimiter = ',')]
     manifests: Vec<String>,
+    #[command(flatten)]
+    objects: ObjectArguments,
+    #[command(flatten)]
+    sandbox: SandboxArguments,
     #[command(flatten)]
     snapshot: SnapshotArguments,
     /// Where plain HTTP is served. May be repeated. Port 0 takes any free port. [default: port 80 on every address]
@@ -169,6 +179,10 @@ pub(crate) struct Arguments {
 pub(crate) struct Config {
     pub(crate) node: Arc<str>,
     pub(crate) manifests: Vec<PathBuf>,
+    /// Whether objects are taken from another process, or offered to one.
+    pub(crate) objects: ObjectPassing,
+    /// How far the process shuts itself in.
+    pub(crate) sandbox: Sandbox,
     /// Where what is known is kept on disk, if anywhere.
     pub(crate) snapshot: Option<SnapshotSettings>,
     pub(crate) http: Vec<ListenAddress>,
@@ -214,6 +228,24 @@ pub(crate) struct Config {
     pub(crate) tls: TlsConfig,
 }
 
+impl Config {
+    /// The files that it names.
+    pub(crate) fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        let files =
+            self.tls.files.paths().into_iter().chain(self.error_pages.paths()).chain(self.admin_security.files());
+        let files = files.chain(self.relay.iter().map(|relay| relay.keys.path()));
+        files.chain(self.manifests.iter().map(PathBuf::as_path)).for_each(|path| reach.read(path));
+        if let Some(snapshot) = &self.snapshot {
+            reach.write(snapshot.directory());
+        }
+        if let Some(socket) = &self.ports.socket {
+            reach.socket(socket);
+        }
+        reach
+    }
+}
+
 /// How long a router that is to end accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShutdownDelay {
@@ -250,16 +282,19 @@ impl Arguments {
         let node = self.node(&mut mistakes);
         let log_format =
             mistakes.one_of("log-format", &self.log_format, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let manifests = given(&self.manifests).next().is_some();
+        let objects = self.objects.check(manifests, &mut mistakes);
         let config = Config {
             access_log: self.access_log.check(log_format, &node, &mut mistakes),
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
+            sandbox: self.sandbox.check(manifests, &objects, &mut mistakes),
+            objects,
             snapshot: self.snapshot.clone().into_settings(),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),
             ports: self.ports.check(&mut mistakes),
-            admin_security: mistakes
-                .admin_security(self.admin_security.clone(), given(&self.manifests).next().is_none()),
+            admin_security: mistakes.admin_security(self.admin_security.clone(), !manifests),
             metrics: self.metrics.check(&mut mistakes),
             on_miss: mistakes.one_of(
                 "on-miss",

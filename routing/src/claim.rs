@@ -10,10 +10,11 @@ mod route;
 pub use ingress::ingress_claims;
 pub use route::route_claims;
 
+use crate::admission::AdmissionRules;
 use crate::annotation::Annotations;
 use crate::certificate::KeyPair;
 use crate::hostname::{HostPattern, Hostname};
-use crate::object::{Age, ObjectKey, ObjectMeta, WildcardPolicy};
+use crate::object::{Age, Kind, Object, ObjectKey, ObjectMeta, WildcardPolicy, is_object_name};
 use crate::policy::Policy;
 use crate::table::CompiledRoute;
 use crate::verdict::Problem;
@@ -26,6 +27,16 @@ pub fn known_annotations() -> Vec<&'static str> {
     let mut annotations = Annotations::new(&empty);
     Policy::read(&mut annotations);
     annotations.into_names()
+}
+
+/// The Secrets that an object would have followed ([`Claims::named_secrets`]), whatever its class and namespace; none for kinds that
+/// claim nothing.
+pub fn named_secrets(object: &Object, rules: &AdmissionRules) -> BTreeSet<ObjectKey> {
+    match object {
+        Object::Route(route) => route_claims(route, rules).named_secrets(),
+        Object::Ingress(ingress) => ingress_claims(ingress, &rules.hosts).named_secrets(),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// Everything one Route or Ingress asks for.
@@ -62,6 +73,21 @@ pub struct Claim {
     pub primary: bool,
     /// Where the rule asks for no host and path of its own, but to be a canary of the main rule for them.
     pub canary: Option<CanaryClaim>,
+}
+
+impl Claims {
+    /// The Secrets of its namespace that the object names for something other than certificates to serve.
+    pub fn named_secrets(&self) -> BTreeSet<ObjectKey> {
+        // The rules of an object share one policy, as far as Secrets go.
+        let names = self.rules.first().into_iter().flat_map(|rule| rule.route.policy.secrets());
+        // What cannot be a name is not looked for; it would be more than a name in a selector.
+        names.filter(|name| is_object_name(name)).map(|name| self.secret(name)).collect()
+    }
+
+    /// A Secret of its namespace.
+    pub(crate) fn secret(&self, name: &str) -> ObjectKey {
+        ObjectKey::new(Kind::Secret, &self.object.namespace, name)
+    }
 }
 
 impl Claim {

@@ -2,7 +2,7 @@
 //! everything else through [`crate::snapshots`].
 
 use crate::cluster::Cluster;
-use crate::following::Following;
+use crate::following::{Door, Following};
 use crate::last_known::Recorder;
 use crate::limits::{QUEUED_UPDATES, SNAPSHOT_PATIENCE};
 use crate::merge::{Merge, Standing, Update};
@@ -23,6 +23,7 @@ pub(crate) fn changes_into(source: Source, selections: Vec<Selection>, state: Sy
     let (updates, queue) = mpsc::channel(QUEUED_UPDATES);
     let store = match &source {
         Source::Cluster(config) => config.store.clone(),
+        Source::Feed(feed) => feed.store.clone(),
         Source::Manifests(_) => None,
     };
     let recorder = Recorder::new(store, &selections);
@@ -47,7 +48,13 @@ pub(crate) fn changes_into(source: Source, selections: Vec<Selection>, state: Sy
             for (position, selection) in selections.into_iter().enumerate() {
                 cluster.spawn(position, selection, updates.clone(), &state, &mut tasks);
             }
-            following = Some(Following::new(cluster, first, updates.downgrade()));
+            following = Some(Following::new(Door::Cluster(cluster), first, updates.downgrade()));
+        }
+        Source::Feed(feed) => {
+            let (first, weak) = (selections.len(), updates.downgrade());
+            let (follower, reading) = feed.read(selections, updates, state.clone());
+            tasks.spawn(reading);
+            following = Some(Following::new(Door::Feed(follower), first, weak));
         }
         Source::Manifests(roots) => {
             tasks.spawn(manifests::run(roots, selections.into(), updates, state.clone()));

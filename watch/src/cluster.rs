@@ -18,7 +18,8 @@ mod split;
 mod watch_stream;
 
 pub use observed::{Observation, Observations, ObserveError, Told};
-pub use review::{Asked, ReviewError, token_reviews};
+pub(crate) use review::Reviews;
+pub use review::{Asked, ReviewError, TokenReviews, token_reviews};
 
 use crate::backoff::{Backoff, spread};
 use crate::hold::Reading;
@@ -182,7 +183,7 @@ impl KindWatch {
                             &mut counts.paged_lists
                         }) += 1;
                         if cause != Cause::First {
-                            *counts.relists.entry(cause.word()).or_default() += 1;
+                            *counts.relists.entry(cause.word().into()).or_default() += 1;
                         }
                     });
                     let held = self.take_list(listed.objects, listed.kept).await?;

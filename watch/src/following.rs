@@ -2,30 +2,76 @@
 //! each flows out, of that one object. So a cluster's other Secrets are never read. [`crate::changes`] owns it.
 
 use crate::cluster::Cluster;
+use crate::feed::Follower;
 use crate::limits::{FOLLOWED, FOLLOWED_OF_NAMESPACE};
 use crate::merge::{Merge, Update};
 use crate::{Change, ObjectKey, Selection, SyncState};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::mpsc::WeakSender;
+use tokio::sync::mpsc::{Sender, WeakSender};
 use tokio::task::{AbortHandle, JoinSet};
+
+/// Who reads single objects.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// This process.
+    Cluster(Cluster),
+    /// Another one, which hands them on.
+    Feed(Follower),
+}
+
+impl Door {
+    fn open(
+        &self,
+        position: usize,
+        selection: Selection,
+        key: &ObjectKey,
+        updates: Sender<Update>,
+        state: &SyncState,
+        tasks: &mut JoinSet<()>,
+    ) -> Followed {
+        match self {
+            Self::Cluster(cluster) => Followed::Task(cluster.spawn(position, selection, updates, state, tasks)),
+            Self::Feed(feed) => {
+                feed.follow(position, key);
+                Followed::Wish(feed.clone())
+            }
+        }
+    }
+}
+
+/// An object that is read.
+#[derive(Debug)]
+enum Followed {
+    Task(AbortHandle),
+    Wish(Follower),
+}
+
+impl Followed {
+    fn end(&self, position: usize) {
+        match self {
+            Self::Task(task) => task.abort(),
+            Self::Wish(feed) => feed.leave(position),
+        }
+    }
+}
 
 /// The watches of single objects.
 #[derive(Debug)]
 pub(crate) struct Following {
-    cluster: Cluster,
+    door: Door,
     /// The position of the next selection.
     next: usize,
     /// Weak: the queue must end with the tasks that fill it.
     updates: WeakSender<Update>,
-    followed: BTreeMap<ObjectKey, (usize, AbortHandle)>,
+    followed: BTreeMap<ObjectKey, (usize, Followed)>,
     /// How many objects were left out last.
     left_out: usize,
 }
 
 impl Following {
     /// Nothing yet. Selections are numbered from `first`.
-    pub(crate) fn new(cluster: Cluster, first: usize, updates: WeakSender<Update>) -> Self {
-        Self { cluster, next: first, updates, followed: BTreeMap::new(), left_out: 0 }
+    pub(crate) fn new(door: Door, first: usize, updates: WeakSender<Update>) -> Self {
+        Self { door, next: first, updates, followed: BTreeMap::new(), left_out: 0 }
     }
 
     /// Follows these objects and no others, and appends what is gone, or known of new ones from the snapshot on disk.
@@ -41,10 +87,10 @@ impl Following {
             return;
         }
         let wanted = self.within_limits(wanted);
-        self.followed.retain(|key, (position, task)| {
+        self.followed.retain(|key, (position, followed)| {
             let kept = wanted.contains(key);
             if !kept {
-                task.abort();
+                followed.end(*position);
                 merge.remove(*position, gone);
             }
             kept
@@ -55,8 +101,8 @@ impl Following {
             let name = format!("metadata.name={}", key.name);
             let selection = Selection::all(key.kind).namespace(&*key.namespace).fields(name);
             merge.add(self.next, &selection, gone);
-            let task = self.cluster.spawn(self.next, selection, updates, state, tasks);
-            self.followed.insert(key.clone(), (self.next, task));
+            let followed = self.door.open(self.next, selection, key, updates, state, tasks);
+            self.followed.insert(key.clone(), (self.next, followed));
             self.next += 1;
         }
         // Those that were aborted.

@@ -11,6 +11,7 @@ mod admission;
 mod backoff;
 mod changes;
 mod cluster;
+mod feed;
 mod following;
 mod hold;
 mod last_known;
@@ -29,7 +30,8 @@ mod verdict_log;
 
 pub use admission::{AdmissionArguments, AdmissionSettings, UnusableFlag};
 pub use changes::{Batch, Changes, Trust, changes};
-pub use cluster::{Asked, Observation, Observations, ObserveError, ReviewError, Told, token_reviews};
+pub use cluster::{Asked, Observation, Observations, ObserveError, ReviewError, TokenReviews, Told, token_reviews};
+pub use feed::{Feed, FeedError, serve as serve_objects};
 pub use last_known::{SnapshotArguments, SnapshotError, SnapshotProblem, SnapshotSettings};
 pub use manifests::{ManifestPart, manifest_parts};
 pub use merge::Standing;

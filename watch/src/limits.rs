@@ -150,3 +150,18 @@ pub(crate) const FLOOD_SHARE: u32 = 5;
 pub(crate) const FLOOD_BURST: Duration = Duration::from_millis(20);
 /// So much later, at most, a change is taken in that comes in a flood.
 pub(crate) const LONGEST_REST: Duration = Duration::from_millis(40);
+
+/// Bytes of the text of a frame at the socket of a feed; its object may have [`ITEM_BYTES`].
+pub(crate) const FEED_TEXT_BYTES: usize = 1024 * 1024;
+/// Frames that were read from there and wait to be taken in.
+pub(crate) const QUEUED_FRAMES: usize = 256;
+/// Processes that read at a time: a proxy, those that take over from it, and what each of them looks at when it leaves. More wait.
+pub(crate) const FEED_CONNECTIONS: usize = 8;
+/// For as long the other end may take to greet, or to take what is written. Longer: the connection is closed.
+pub(crate) const FEED_STALL: Duration = Duration::from_secs(30);
+/// How often whoever reads the cluster tells what its watches are up to.
+pub(crate) const FEED_STATE_PERIOD: Duration = Duration::from_secs(2);
+/// Without a word from it for this long it is taken for dead.
+pub(crate) const FEED_SILENCE: Duration = Duration::from_secs(15);
+/// Between two attempts to connect to it, and after an accept that failed.
+pub(crate) const FEED_PAUSE: Duration = Duration::from_millis(500);

@@ -1,17 +1,20 @@
 //! Where objects come from: options of a program flow in, a [`Source`] that [`crate::changes`] reads flows out.
 
 use crate::cluster::connection;
+use crate::feed::Feed;
 use crate::last_known::{self, SnapshotError, SnapshotSettings, Store};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::error::Error;
 use std::path::PathBuf;
 
-/// A cluster, or directories of manifests.
+/// A cluster, what another process reads of one, or directories of manifests.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Source {
     /// The API server of a cluster.
     Cluster(ClusterConfig),
+    /// Another process of this machine that reads a cluster ([`crate::serve_objects`]).
+    Feed(Feed),
     /// Directories of YAML and JSON files, or single files, in order of precedence.
     Manifests(Vec<PathBuf>),
 }
@@ -29,6 +32,11 @@ impl Source {
         Ok(Self::Manifests(manifests.to_vec()))
     }
 
+    /// What another process offers at a Unix socket.
+    pub fn at_socket(path: PathBuf) -> Self {
+        Self::Feed(Feed::new(path))
+    }
+
     /// Keeps what is known of a cluster on disk, and starts from it while its API server does not answer. Does nothing for
     /// manifests.
     ///
@@ -40,24 +48,30 @@ impl Source {
                 config.store = Some(Store::open(settings, config.identity.clone())?);
                 Ok(Self::Cluster(config))
             }
+            (Self::Feed(mut feed), Some(settings)) => {
+                feed.store = Some(Store::open(settings, feed.identity())?);
+                Ok(Self::Feed(feed))
+            }
             (source, _) => Ok(source),
         }
     }
 
     /// Writes what the snapshot on disk lacks yet, as at the end of a program.
     pub async fn save_snapshot(&self) {
-        if let Self::Cluster(ClusterConfig { store: Some(store), .. }) = self {
+        if let Self::Cluster(ClusterConfig { store: Some(store), .. }) | Self::Feed(Feed { store: Some(store), .. }) =
+            self
+        {
             let store = store.clone();
             // Fails only with the runtime.
             drop(tokio::task::spawn_blocking(move || store.flush()).await);
         }
     }
 
-    /// The client of the cluster, for what the controller writes; `None` for manifests.
+    /// The client of the cluster, for what the controller writes; `None` where there is none.
     pub fn client(&self) -> Option<kube::Client> {
         match self {
             Self::Cluster(cluster) => Some(cluster.client.clone()),
-            Self::Manifests(_) => None,
+            Self::Feed(_) | Self::Manifests(_) => None,
         }
     }
 }

@@ -5,9 +5,12 @@ mod series;
 
 pub use series::register;
 
+use crate::feed::WatchState;
 use crate::merge::Standing;
 use crate::{Kind, Selection};
 use prometheus::{Histogram, HistogramOpts};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,7 +33,7 @@ pub struct KindState {
     /// What is wrong at present, in words for an operator.
     pub error: Option<String>,
     /// The same in a word, such as `Forbidden`.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// When the source last answered; `None` before the first answer.
     pub last_contact: Option<Instant>,
     /// Objects that are known.
@@ -44,14 +47,15 @@ pub struct KindState {
 }
 
 /// What a kind's watch has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Counts {
     /// Complete lists that came as a stream.
     pub streamed_lists: u64,
     /// Complete lists that came in pages.
     pub paged_lists: u64,
     /// Lists after the first one, by what made them necessary.
-    pub relists: BTreeMap<&'static str, u64>,
+    pub relists: BTreeMap<Cow<'static, str>, u64>,
     /// Changes that the watch told.
     pub events: u64,
     /// Objects that could not be decoded.
@@ -65,7 +69,7 @@ impl Counts {
         self.streamed_lists += other.streamed_lists;
         self.paged_lists += other.paged_lists;
         for (reason, count) in &other.relists {
-            *self.relists.entry(reason).or_default() += count;
+            *self.relists.entry(reason.clone()).or_default() += count;
         }
         self.events += other.events;
         self.undecodable += other.undecodable;
@@ -112,7 +116,7 @@ impl SyncState {
                     worst.synced &= state.synced;
                     worst.standing = worst.standing.min(state.standing);
                     if worst.error.is_none() {
-                        (worst.error, worst.reason) = (state.error.clone(), state.reason);
+                        (worst.error, worst.reason) = (state.error.clone(), state.reason.clone());
                     }
                     worst.last_contact = worst.last_contact.min(state.last_contact);
                     worst.objects += state.objects;
@@ -144,14 +148,38 @@ impl SyncState {
     /// The source has answered, and this is wrong with the answer.
     pub(crate) fn answered(&self, selection: usize, error: Option<(&'static str, String)>) {
         self.update(selection, |state| {
-            (state.reason, state.error) = error.unzip();
+            let (reason, error) = error.unzip();
+            (state.reason, state.error) = (reason.map(Cow::Borrowed), error);
             state.last_contact = Some(Instant::now());
         });
     }
 
     /// The source has not answered.
     pub(crate) fn set_error(&self, selection: usize, reason: &'static str, error: String) {
-        self.update(selection, |state| (state.reason, state.error) = (Some(reason), Some(error)));
+        self.update(selection, |state| (state.reason, state.error) = (Some(reason.into()), Some(error)));
+    }
+
+    /// What each watch is up to, for a process that reads by this one.
+    pub(crate) fn watches(&self) -> Vec<WatchState> {
+        let told = |(_, state): &(Selection, KindState)| WatchState {
+            reason: state.reason.as_deref().map(str::to_owned),
+            error: state.error.clone(),
+            heard_milliseconds_ago: state
+                .last_contact
+                .map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            counts: state.counts.clone(),
+        };
+        self.lock().iter().map(told).collect()
+    }
+
+    /// The same in that process.
+    pub(crate) fn relay(&self, selection: usize, told: WatchState) {
+        self.update(selection, |state| {
+            (state.reason, state.error) = (told.reason.map(Cow::Owned), told.error);
+            let ago = told.heard_milliseconds_ago.map(Duration::from_millis);
+            state.last_contact = ago.and_then(|ago| Instant::now().checked_sub(ago));
+            state.counts = told.counts;
+        });
     }
 
     pub(crate) fn count(&self, selection: usize, add: impl FnOnce(&mut Counts)) {

@@ -19,6 +19,7 @@ use serde_json::Value;
 use source::Objects;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -35,6 +36,10 @@ pub(crate) struct Stage {
     pub(crate) proxy_flags: Vec<String>,
     /// Whether programs keep what they know on disk.
     pub(crate) keeps_snapshots: bool,
+    /// Whether proxies have their objects from a process of their own, which alone has credentials.
+    pub(crate) separates_credentials: bool,
+    /// These processes, by node.
+    pub(crate) readers: BTreeMap<String, Program>,
     /// What kubelets do all the time: heartbeats, and probes of the routers.
     routers: Vec<JoinHandle<()>>,
     names: Resolver,
@@ -72,6 +77,8 @@ impl Stage {
             network,
             directory,
             keeps_snapshots: false,
+            separates_credentials: false,
+            readers: BTreeMap::new(),
             proxy_flags: ["--shutdown-delay=300ms", "--drain-timeout=20s"].map(String::from).to_vec(),
             routers: vec![heartbeats],
             pod_tls,
@@ -158,9 +165,26 @@ impl Stage {
 
     /// Starts the proxy of a node.
     pub(crate) fn start_proxy(&mut self, node: &str) {
-        let arguments = self.proxy_arguments(node);
+        let mut arguments = self.proxy_arguments(node);
         let place = self.cluster.node(node).unwrap().place().clone();
+        if self.separates_credentials {
+            self.start_reader(node);
+            arguments.push(format!("--objects-from={}", self.objects_socket(node).display()));
+        }
         self.launch("nearside-proxy", &format!("proxy-{node}"), &place, arguments);
+    }
+
+    /// Starts the process that reads the cluster for the proxy of a node.
+    pub(crate) fn start_reader(&mut self, node: &str) {
+        let mut arguments = self.proxy_arguments(node);
+        arguments.push(format!("--serve-objects={}", self.objects_socket(node).display()));
+        let place = self.cluster.node(node).unwrap().place().clone();
+        let reader = self.start_as("nearside-proxy", &format!("objects-{node}"), &place, &arguments);
+        self.readers.insert(node.to_owned(), reader);
+    }
+
+    fn objects_socket(&self, node: &str) -> PathBuf {
+        self.directory.path().join(format!("objects-{node}.sock"))
     }
 
     fn launch(&mut self, binary: &str, name: &str, place: &Place, mut arguments: Vec<String>) {
@@ -176,7 +200,8 @@ impl Stage {
     pub(crate) fn start_as(&self, binary: &str, name: &str, place: &Place, arguments: &[String]) -> Program {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut launch = Launch::new(binary, name, place, &arguments).unwrap();
-        if let Some(kubeconfig) = self.objects.kubeconfig(binary) {
+        let needs_none = arguments.iter().any(|argument| argument.starts_with("--objects-from="));
+        if let Some(kubeconfig) = self.objects.kubeconfig(binary).filter(|_| !needs_none) {
             launch = launch.env("KUBECONFIG", kubeconfig.to_str().unwrap());
         }
         launch.start(self.directory.path()).unwrap()

@@ -23,7 +23,7 @@ use pingora::protocols::{
 };
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -35,8 +35,8 @@ pub(super) struct Http1Stream<S> {
     connection: Arc<Connection>,
     /// Written, and not sent yet.
     held: Vec<u8>,
-    /// Read, and not awaited yet.
-    early: Vec<u8>,
+    /// Read, and not awaited yet. Locked only because Pingora lends its streams out shared.
+    early: Mutex<Vec<u8>>,
     /// How much of the end of a header was seen last.
     ending: usize,
 }
@@ -45,6 +45,13 @@ pub(super) struct Http1Stream<S> {
 pub(crate) fn plain_socket(stream: &Stream) -> Option<&TcpStream> {
     let stream = (**stream).as_any().downcast_ref::<Http1Stream<ClientStream>>()?;
     stream.held.is_empty().then(|| stream.below.socket())
+}
+
+/// What a client without TLS has sent after the header of its request, while nothing of it was awaited; it is nobody else's then.
+pub(crate) fn take_early(stream: &Stream) -> Vec<u8> {
+    let stream = (**stream).as_any().downcast_ref::<Http1Stream<ClientStream>>();
+    let early = stream.map(|stream| stream.early.lock().unwrap_or_else(PoisonError::into_inner));
+    early.map(|mut early| std::mem::take(&mut *early)).unwrap_or_default()
 }
 
 /// The socket below a client's TLS, to learn what it has room for.
@@ -61,7 +68,11 @@ pub(crate) fn has_unsent_records(stream: &Stream) -> bool {
 impl<S: IO> Http1Stream<S> {
     /// On top of the client's stream.
     pub(super) fn new(below: S, connection: Arc<Connection>) -> Self {
-        Self { below, connection, held: Vec::new(), early: Vec::new(), ending: 0 }
+        Self { below, connection, held: Vec::new(), early: Mutex::default(), ending: 0 }
+    }
+
+    fn early(&mut self) -> &mut Vec<u8> {
+        self.early.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn holds(&self, more: usize) -> bool {
@@ -82,12 +93,13 @@ impl<S: IO> Http1Stream<S> {
 
     /// Gives what came too early.
     fn take_early(&mut self, buf: &mut ReadBuf<'_>, awaited: Awaited) {
-        let count = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..count]);
-        if count == self.early.len() {
-            self.early = Vec::new();
+        let early = self.early();
+        let count = early.len().min(buf.remaining());
+        buf.put_slice(&early[..count]);
+        if count == early.len() {
+            *early = Vec::new();
         } else {
-            self.early.drain(..count);
+            early.drain(..count);
         }
         if awaited == Awaited::NextRequest {
             self.connection.arrival.begin();
@@ -116,21 +128,21 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
             }
         }
         let (before, awaited) = (buf.filled().len(), this.connection.header.awaited());
-        if awaited == Awaited::Nothing && !this.early.is_empty() {
+        if awaited == Awaited::Nothing && !this.early().is_empty() {
             // Whoever wants to know whether the client is there is told that it is. What TLS has not sent yet goes out meanwhile.
             if let Poll::Ready(sent) = Pin::new(&mut this.below).poll_flush(cx) {
                 sent?;
             }
             return Poll::Pending;
         }
-        if this.early.is_empty() {
+        if this.early().is_empty() {
             ready!(Pin::new(&mut this.below).poll_read(cx, buf))?;
         } else {
             this.take_early(buf, awaited);
         }
         match awaited {
             Awaited::Nothing if buf.filled().len() > before => {
-                this.early.extend_from_slice(&buf.filled()[before..]);
+                this.early().extend_from_slice(&buf.filled()[before..]);
                 buf.set_filled(before);
                 return Poll::Pending;
             }
@@ -142,7 +154,7 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
                 let read = &buf.filled()[before..];
                 if let Some(end) = end_of_header(&mut this.ending, read) {
                     // What could not be taken before comes after it.
-                    this.early.splice(..0, read[end..].iter().copied());
+                    this.early().splice(..0, read[end..].iter().copied());
                     buf.set_filled(before + end);
                 }
                 this.connection.trailers.header_came(&buf.filled()[before..]);

@@ -140,7 +140,7 @@ impl Chunked {
 }
 
 /// Bytes of a chunk that are moved to those of the chunks before; more are worth a write of their own.
-const MOVED_MOST: u64 = 4 * 1024;
+const MOVED_MOST: u64 = 8 * 1024;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -156,7 +156,7 @@ pub(super) mod tests {
 
     /// Bodies in chunks of any sizes, with zeros before the size, extensions and trailers.
     pub(crate) fn bodies() -> impl Strategy<Value = Written> {
-        let size = prop_oneof![4 => 1..40usize, 2 => 1..600usize, 1 => 1..9000usize];
+        let size = prop_oneof![4 => 1..40usize, 2 => 1..600usize, 1 => 1..9000usize, 1 => 8_000..8_400usize];
         let before = prop_oneof![3 => Just(""), 1 => Just("0"), 1 => Just("00000")];
         let after = prop_oneof![3 => Just(""), 1 => Just(" "), 1 => Just(";a"), 1 => Just(" ; b=\";0\"")];
         let chunk = (size, before, after, any::<bool>(), any::<u8>());

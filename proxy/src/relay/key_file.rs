@@ -46,6 +46,11 @@ impl KeyFile {
         Ok(Self { path: path.into(), present: Arc::new(ArcSwap::from_pointee(read(path)?)) })
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The keys as they are now.
     pub(crate) fn keys(&self) -> Arc<Keys> {
         self.present.load_full()

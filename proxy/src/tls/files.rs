@@ -111,7 +111,8 @@ impl TlsFiles {
         Ok(Some(pem.into()))
     }
 
-    fn paths(&self) -> Vec<&Path> {
+    /// All of them.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
         let default = self.default.iter().flat_map(|(certificate, key)| [certificate, key]);
         let clients = self.clients.iter().flat_map(|(_, ca, lists)| [Some(ca), lists.as_ref()]).flatten();
         default.chain(clients).chain(&self.destination_ca).map(PathBuf::as_path).collect()

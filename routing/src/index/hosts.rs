@@ -7,7 +7,7 @@ use crate::claim::{Claim, ClaimedCertificate, Claims};
 use crate::compile::{Findings, Speaker, compile_host, verdict};
 use crate::hostname::HostPattern;
 use crate::known_secret::KnownSecret;
-use crate::object::{Kind, ObjectKey, Secret, is_object_name};
+use crate::object::{Kind, ObjectKey, Secret};
 use crate::shared_map::SharedMap;
 use crate::table::RouteTable;
 use crate::verdict::{Reason, Verdict, Verdicts};
@@ -76,7 +76,7 @@ impl HostIndex {
         for (secret, pattern) in used_secrets(&claims) {
             self.users.entry(secret).or_default().insert((pattern, key.clone()));
         }
-        for secret in named_secrets(&claims) {
+        for secret in claims.named_secrets() {
             let users = self.named.entry(secret).or_insert(0);
             self.named_changed |= *users == 0;
             *users += 1;
@@ -107,7 +107,7 @@ impl HostIndex {
                 }
             }
         }
-        for secret in named_secrets(&claims) {
+        for secret in claims.named_secrets() {
             if let Some(users) = self.named.get_mut(&secret) {
                 *users -= 1;
                 if *users == 0 {
@@ -269,16 +269,8 @@ fn places(claims: &Claims) -> BTreeMap<HostPattern, Places> {
     places
 }
 
-/// The Secrets that an object names for something other than certificates to serve.
-fn named_secrets(claims: &Claims) -> BTreeSet<ObjectKey> {
-    // The rules of an object share one policy, as far as Secrets go.
-    let names = claims.rules.first().into_iter().flat_map(|rule| rule.route.policy.secrets());
-    // What cannot be a name is not looked for; it would be more than a name in a selector.
-    names.filter(|name| is_object_name(name)).map(|name| secret_of(claims, name)).collect()
-}
-
 fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {
-    let secret = |name: &str| secret_of(claims, name);
+    let secret = |name: &str| claims.secret(name);
     let external = claims.rules.iter().filter_map(|rule| match &rule.certificate {
         ClaimedCertificate::External { secret: name } => Some((secret(name), rule.route.pattern.clone())),
         _ => None,
@@ -289,8 +281,4 @@ fn used_secrets(claims: &Claims) -> Vec<(ObjectKey, HostPattern)> {
         .flat_map(|rule| rule.route.policy.secrets().map(|name| (secret(name), rule.route.pattern.clone())));
     let certificates = claims.certificates.iter().map(|c| (secret(&c.secret), c.pattern.clone()));
     external.chain(by_policy).chain(certificates).collect()
-}
-
-fn secret_of(claims: &Claims, name: &str) -> ObjectKey {
-    ObjectKey::new(Kind::Secret, &claims.object.namespace, name)
 }

@@ -87,11 +87,11 @@ impl Told {
 }
 
 impl Observations {
-    /// `None` for manifests, which have no status.
+    /// `None` where there is no status to write: of manifests, and by who has no credentials.
     pub fn of(source: &Source) -> Option<Self> {
         match source {
             Source::Cluster(ClusterConfig { client, .. }) => Some(Self { client: client.clone() }),
-            Source::Manifests(_) => None,
+            Source::Feed(_) | Source::Manifests(_) => None,
         }
     }
 

@@ -24,25 +24,43 @@ pub struct ReviewError {
 
 /// Asks the cluster of a source about tokens; `None` for manifests. A question gives whether the user of a token may `get`
 /// `routers/metrics` of `route.openshift.io`, or the path `/metrics`; `None` where the cluster does not know the token.
-pub fn token_reviews(source: &Source) -> Option<impl Fn(String) -> Asked + Send + Sync + 'static> {
-    let Source::Cluster(ClusterConfig { watcher, .. }) = source else { return None };
-    let reviews = Reviews { client: watcher.clone() };
-    Some(move |token: String| {
-        let reviews = reviews.clone();
-        async move { reviews.may_read_metrics(&token).await }.boxed()
-    })
+pub fn token_reviews(source: &Source) -> Option<TokenReviews> {
+    match source {
+        Source::Cluster(cluster) => {
+            let reviews = Reviews::of(cluster);
+            Some(Box::new(move |token| {
+                let reviews = reviews.clone();
+                async move { reviews.may_read_metrics(&token).await }.boxed()
+            }))
+        }
+        Source::Feed(feed) => {
+            let feed = feed.clone();
+            Some(Box::new(move |token| {
+                let feed = feed.clone();
+                async move { feed.review(token).await.map_err(|why| ReviewError { what: "TokenReview", why }) }.boxed()
+            }))
+        }
+        Source::Manifests(_) => None,
+    }
 }
+
+/// Asks about a token.
+pub type TokenReviews = Box<dyn Fn(String) -> Asked + Send + Sync>;
 
 /// An answer on its way.
 pub type Asked = BoxFuture<'static, Result<Option<bool>, ReviewError>>;
 
 #[derive(Clone)]
-struct Reviews {
+pub(crate) struct Reviews {
     client: Client,
 }
 
 impl Reviews {
-    async fn may_read_metrics(&self, token: &str) -> Result<Option<bool>, ReviewError> {
+    pub(crate) fn of(cluster: &ClusterConfig) -> Self {
+        Self { client: cluster.watcher.clone() }
+    }
+
+    pub(crate) async fn may_read_metrics(&self, token: &str) -> Result<Option<bool>, ReviewError> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": { "token": token },
         });

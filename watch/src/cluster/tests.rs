@@ -1,5 +1,6 @@
 //! The cluster source against the fake API server of the lab: what a server can do to a watch, and what readers see.
 
+mod feed;
 mod log;
 mod reading;
 

@@ -1,6 +1,6 @@
 //! The flags of the snapshot on disk, which all programs share: text flows in, settings flow out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The flags as they were typed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -19,6 +19,13 @@ pub struct SnapshotArguments {
 pub struct SnapshotSettings {
     pub(crate) directory: PathBuf,
     pub(crate) keys_on_disk: bool,
+}
+
+impl SnapshotSettings {
+    /// Where files come and go.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
 }
 
 impl SnapshotArguments {

@@ -41,7 +41,9 @@ fn word(state: &KindState) -> &'static str {
         Standing::Waiting => "waiting",
         Standing::Snapshot => "stale",
         Standing::Unknown | Standing::Missing => "disabled",
-        Standing::Live if matches!(state.reason, Some("Forbidden" | "KindMissing" | "Unauthorized")) => "disabled",
+        Standing::Live if matches!(state.reason.as_deref(), Some("Forbidden" | "KindMissing" | "Unauthorized")) => {
+            "disabled"
+        }
         Standing::Live if state.held > 0 => "held",
         Standing::Live if state.error.is_some() => "interrupted",
         Standing::Live => "live",

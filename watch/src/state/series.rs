@@ -6,6 +6,7 @@ use crate::merge::Standing;
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -41,7 +42,7 @@ impl Collector for Sources {
             for (kind, state) in &kinds {
                 for (label, value) in (family.values)(state) {
                     let mut labels = vec![pair("kind", kind.name())];
-                    labels.extend(family.label.map(|name| pair(name, label)));
+                    labels.extend(family.label.map(|name| pair(name, &label)));
                     labels.sort_by(|one, other| one.name().cmp(other.name()));
                     collected.mut_metric().push(sample(family, labels, value));
                 }
@@ -58,7 +59,7 @@ struct Family {
     help: &'static str,
     label: Option<&'static str>,
     is_counter: bool,
-    values: fn(&KindState) -> Vec<(&'static str, f64)>,
+    values: fn(&KindState) -> Vec<(Cow<'static, str>, f64)>,
 }
 
 impl Family {
@@ -91,7 +92,7 @@ const FAMILIES: [Family; 11] = [
         help: "For how long the source of a kind has not been heard.",
         label: None,
         is_counter: false,
-        values: |state| state.last_contact.map(|at| ("", at.elapsed().as_secs_f64())).into_iter().collect(),
+        values: |state| state.last_contact.map(|at| ("".into(), at.elapsed().as_secs_f64())).into_iter().collect(),
     },
     Family {
         name: "nearside_watch_objects",
@@ -123,7 +124,10 @@ const FAMILIES: [Family; 11] = [
         label: Some("how"),
         is_counter: true,
         values: |state| {
-            vec![("paged", number(state.counts.paged_lists)), ("streamed", number(state.counts.streamed_lists))]
+            vec![
+                ("paged".into(), number(state.counts.paged_lists)),
+                ("streamed".into(), number(state.counts.streamed_lists)),
+            ]
         },
     },
     Family {
@@ -131,7 +135,7 @@ const FAMILIES: [Family; 11] = [
         help: "Lists after the first one, by what made them necessary.",
         label: Some("reason"),
         is_counter: true,
-        values: |state| state.counts.relists.iter().map(|(reason, count)| (*reason, number(*count))).collect(),
+        values: |state| state.counts.relists.iter().map(|(reason, count)| (reason.clone(), number(*count))).collect(),
     },
     Family {
         name: "nearside_watch_events_total",
@@ -156,8 +160,8 @@ const FAMILIES: [Family; 11] = [
     },
 ];
 
-fn one(value: f64) -> Vec<(&'static str, f64)> {
-    vec![("", value)]
+fn one(value: f64) -> Vec<(Cow<'static, str>, f64)> {
+    vec![("".into(), value)]
 }
 
 /// Counts beyond 2^53 lose their last digits, as any counter of Prometheus does.

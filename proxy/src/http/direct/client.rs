@@ -1,7 +1,7 @@
 //! The client of an exchange over HTTP/1.1: its session flows in, its socket flows out, and whether the body of an answer can go to it as
 //! it is. Asked by the ways that move bytes without Pingora; one of the few modules that name Pingora types.
 
-use crate::accept::http1_stream::{has_unsent_records, plain_socket, secured_socket};
+use crate::accept::http1_stream::{has_unsent_records, plain_socket, secured_socket, take_early};
 use crate::http::HttpService;
 use crate::http::body::is_bodiless;
 use crate::http::gzip;
@@ -13,6 +13,11 @@ use tokio::net::TcpStream;
 /// The socket of a client without TLS, where everything that was written is on its way.
 pub(super) fn plain(session: &Session) -> Option<&TcpStream> {
     session.as_downstream().stream().and_then(plain_socket)
+}
+
+/// What a client without TLS has said after its request. Pingora, which was given nothing of it, sees nothing of it then.
+pub(super) fn early(session: &Session) -> Vec<u8> {
+    session.as_downstream().stream().map(take_early).unwrap_or_default()
 }
 
 /// The socket below a client's TLS, to learn what it has room for.

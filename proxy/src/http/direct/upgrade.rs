@@ -19,7 +19,6 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-use std::future::ready;
 
 /// Whether a request to upgrade is for WebSocket and has nothing but its header, and bytes could be moved in the kernel after it. Any
 /// other protocol, such as HTTP/2, would carry requests past the rules of routes; Pingora takes it out of the header.
@@ -87,7 +86,8 @@ pub(super) async fn tunnel(
         stall: timeouts.client_stall,
     };
     session.as_downstream_mut().write_response_header(response).await.map_err(Error::into_down)?;
-    let from_client = said(session).await?;
+    // Pingora would read it into 64 KiB that it keeps as long as the tunnel lasts.
+    let from_client = client::early(session);
     let said = Bytes::copy_from_slice(pod::early(&mut reader).await?);
     let Detached { pod, unread, .. } = Detached::from(reader, u64::MAX)?;
     let client = client::plain(session).ok_or_else(client::gone)?;
@@ -97,23 +97,14 @@ pub(super) async fn tunnel(
             send_all(client, part, patience.stall).await.map_err(|_| RelayError::Client)?;
             moved.to_client += part.len() as u64;
         }
-        // What Pingora has read is counted there.
         send_all(pod.socket(), &from_client, patience.stall).await.map_err(|_| RelayError::Pod)?;
+        moved.to_pod += from_client.len() as u64;
         relay(client, pod.socket(), &patience, service.shared.pipes(), &mut moved).await
     };
     let ended = ended.await;
     ctx.spliced += moved.to_client;
     ctx.spliced_up += moved.to_pod;
     ended.map_err(|error| fault(error, ctx))
-}
-
-/// What the client sent before it knew that it may.
-async fn said(session: &mut Session) -> Result<Bytes> {
-    tokio::select! {
-        biased;
-        read = session.as_downstream_mut().read_request_body() => Ok(read.map_err(Error::into_down)?.unwrap_or_default()),
-        () = ready(()) => Ok(Bytes::new()),
-    }
 }
 
 fn fault(error: RelayError, ctx: &RequestContext) -> Box<Error> {

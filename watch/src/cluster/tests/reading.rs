@@ -49,7 +49,7 @@ async fn a_server_that_refuses_or_ignores_streaming_is_read_in_pages_and_asked_n
         server.delete(reference("a")).unwrap();
         follower.until_names(&["b"]).await;
         assert_eq!(lists(&follower), (0, 2), "{streaming:?}");
-        assert_eq!(follower.state(Kind::Service).counts.relists, [("expired", 1)].into());
+        assert_eq!(follower.state(Kind::Service).counts.relists, [("expired".into(), 1)].into());
     }
 }
 
@@ -135,7 +135,7 @@ async fn what_is_truly_gone_goes_when_a_second_list_agrees() {
     server.faults().accept_connections().await.unwrap();
     follower.until_names(&["d"]).await;
     let state = follower.state(Kind::Service);
-    assert_eq!(state.counts.relists, [("confirm", 1), ("expired", 1)].into());
+    assert_eq!(state.counts.relists, [("confirm".into(), 1), ("expired".into(), 1)].into());
     assert_eq!((state.held, state.standing), (0, Standing::Live));
 }
 
@@ -227,7 +227,7 @@ async fn an_expired_token_freezes_what_is_known_and_heals() {
     server.faults().answer(of("routes"), 401, None, None);
     server.faults().cut_watches(of("routes"));
     follower.until_error(Kind::Route, "does not accept our credentials").await;
-    assert_eq!(follower.state(Kind::Route).reason, Some("Unauthorized"));
+    assert_eq!(follower.state(Kind::Route).reason.as_deref(), Some("Unauthorized"));
     server.delete(reference("a")).unwrap();
     follower.until_names(&["web"]).await;
     server.faults().clear();
