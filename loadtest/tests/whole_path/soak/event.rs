@@ -116,6 +116,12 @@ impl Event {
                 stage.cluster.set_node_ready(node, false).unwrap();
                 sleep(held).await;
                 stage.cluster.set_node_ready(node, true).unwrap();
+                // Its pods lost their readiness with it, and the kubelet finds them ready again.
+                for tenant in TENANTS {
+                    for number in [pod, pod + 3] {
+                        stage.cluster.set_ready(tenant.namespace, &format!("{}-{number}", tenant.app), true).unwrap();
+                    }
+                }
             }
             Self::LeaderStopped => {
                 stage.programs["controller"].signal(Signal::STOP);
