@@ -1,6 +1,6 @@
 //! Who may read the pages of the admin port: the `Authorization` of a request flows in, a verdict flows out. A name with a
-//! password (RFC 7617), or a token (RFC 6750) that the cluster is asked about; where neither is set up, everybody. What
-//! cannot be decided lets nobody in.
+//! password (RFC 7617), or a token (RFC 6750) that the cluster is asked about; where neither is set up, whoever is on the same machine, and
+//! everybody only where the operator says so. What cannot be decided lets nobody in.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +24,8 @@ pub(crate) enum Verdict {
     Unknown,
     /// Is known and may not read.
     Forbidden,
+    /// Comes from another machine, where nothing says who may read from there.
+    Elsewhere,
     /// Cannot be decided now.
     Undecided,
 }
@@ -106,23 +108,30 @@ impl fmt::Debug for Secret {
 pub(crate) struct Access {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) tokens: Option<TokenReview>,
+    /// Whether those of other machines need no credentials either, where there are none.
+    open: bool,
     known: Mutex<HashMap<String, (Instant, Verdict)>>,
 }
 
 impl Access {
-    pub(crate) fn new(credentials: Option<Credentials>, tokens: Option<TokenReview>) -> Self {
-        Self { credentials, tokens, known: Mutex::default() }
+    pub(crate) fn new(credentials: Option<Credentials>, tokens: Option<TokenReview>, open: bool) -> Self {
+        Self { credentials, tokens, open, known: Mutex::default() }
     }
 
-    /// Whether anybody may read.
+    /// Whether anybody may read, from wherever.
     pub(crate) fn is_open(&self) -> bool {
-        self.credentials.is_none() && self.tokens.is_none()
+        self.open && !self.asks()
     }
 
-    /// Decides on a reader who shows this `Authorization`.
-    pub(crate) async fn decide(&self, shown: Option<&HeaderValue>) -> Verdict {
-        if self.is_open() {
-            return Verdict::Allowed;
+    /// Whether credentials are asked for.
+    fn asks(&self) -> bool {
+        self.credentials.is_some() || self.tokens.is_some()
+    }
+
+    /// Decides on a reader who shows this `Authorization`. `here` says that it is on the same machine.
+    pub(crate) async fn decide(&self, shown: Option<&HeaderValue>, here: bool) -> Verdict {
+        if !self.asks() {
+            return if here || self.open { Verdict::Allowed } else { Verdict::Elsewhere };
         }
         let shown = shown.and_then(|shown| shown.to_str().ok()).unwrap_or_default();
         let (scheme, value) = shown.split_once(' ').unwrap_or_default();
@@ -209,12 +218,12 @@ mod tests {
     }
 
     async fn decide(access: &Access, shown: &str) -> Verdict {
-        access.decide(Some(&HeaderValue::from_str(shown).unwrap())).await
+        access.decide(Some(&HeaderValue::from_str(shown).unwrap()), true).await
     }
 
     #[tokio::test]
     async fn a_name_is_known_by_its_password_alone() {
-        let access = Access::new(Some(credentials("reader", "s:ecret")), None);
+        let access = Access::new(Some(credentials("reader", "s:ecret")), None, true);
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         for (shown, expected) in [
             (basic("reader:s:ecret"), Verdict::Allowed),
@@ -229,8 +238,15 @@ mod tests {
         ] {
             assert_eq!(decide(&access, &shown).await, expected, "{shown}");
         }
-        assert_eq!(access.decide(None).await, Verdict::Unknown);
-        assert_eq!(Access::default().decide(None).await, Verdict::Allowed);
+        assert_eq!(access.decide(None, true).await, Verdict::Unknown, "wherever it comes from, and however open it is");
+        for (open, here, expected) in [
+            (false, true, Verdict::Allowed),
+            (false, false, Verdict::Elsewhere),
+            (true, true, Verdict::Allowed),
+            (true, false, Verdict::Allowed),
+        ] {
+            assert_eq!(Access::new(None, None, open).decide(None, here).await, expected);
+        }
     }
 
     #[tokio::test]
@@ -239,7 +255,7 @@ mod tests {
         let path = folder.path().join("password");
         std::fs::write(&path, "one\n").unwrap();
         let file = Credentials { name: Secret::Text("reader".into()), password: Secret::File(path.clone()) };
-        let access = Access::new(Some(file), None);
+        let access = Access::new(Some(file), None, false);
         let shown = |password: &str| format!("Basic {}", STANDARD.encode(format!("reader:{password}")));
         assert_eq!(decide(&access, &shown("one")).await, Verdict::Allowed);
         std::fs::write(&path, "two").unwrap();
@@ -265,7 +281,7 @@ mod tests {
                 }
             }
         });
-        let access = Access::new(None, Some(review));
+        let access = Access::new(None, Some(review), false);
         for _ in 0..3 {
             assert_eq!(decide(&access, "Bearer good").await, Verdict::Allowed);
             assert_eq!(decide(&access, "Bearer other").await, Verdict::Forbidden);

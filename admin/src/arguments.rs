@@ -35,6 +35,10 @@ pub struct AdminArguments {
     /// the path `/metrics`. The program must be allowed to create TokenReviews and SubjectAccessReviews.
     #[arg(long, env = "NEARSIDE_ADMIN_TOKENS")]
     admin_tokens: bool,
+    /// Let whoever reaches the admin port read its pages, also from other machines, where neither name nor tokens are asked
+    /// for. Without it only processes of the same machine may.
+    #[arg(long, env = "NEARSIDE_ADMIN_OPEN")]
+    admin_open: bool,
 }
 
 /// What the admin port demands of its readers.
@@ -44,6 +48,8 @@ pub struct AdminSecurity {
     pub(crate) credentials: Option<Credentials>,
     /// Whether tokens of the cluster let in.
     pub tokens: bool,
+    /// Whether other machines need no credentials, where there are none.
+    pub(crate) open: bool,
 }
 
 impl AdminSecurity {
@@ -130,7 +136,7 @@ impl AdminArguments {
             add("admin-tokens", "needs a cluster that knows the tokens, and --manifests is none".into());
         }
         if mistakes.is_empty() {
-            Ok(AdminSecurity { tls, credentials, tokens: self.admin_tokens })
+            Ok(AdminSecurity { tls, credentials, tokens: self.admin_tokens, open: self.admin_open })
         } else {
             Err(mistakes)
         }

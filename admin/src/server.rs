@@ -87,7 +87,7 @@ impl AdminServer {
         E: fmt::Display,
     {
         let review = ask.filter(|_| security.tokens).map(TokenReview::new);
-        self.pages.access = Access::new(security.credentials, review);
+        self.pages.access = Access::new(security.credentials, review, security.open);
         self.tls = match security.tls.map(FollowedTls::new).transpose() {
             Ok(tls) => tls.map(Arc::new),
             Err(error) => return Err(AdminError::Tls { flag: error.flag, message: error.message }),
@@ -95,7 +95,7 @@ impl AdminServer {
         if self.pages.access.is_open() && !self.address.ip().is_loopback() {
             tracing::warn!(
                 address = %self.address,
-                "anybody who reaches the admin port can read its pages; --admin-username or --admin-tokens guards them"
+                "anybody who reaches the admin port can read its pages (--admin-open); --admin-username or --admin-tokens guards them"
             );
         }
         Ok(self)
@@ -205,7 +205,7 @@ struct Pages {
 }
 
 impl Pages {
-    async fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: &Arc<Self>, request: &Request<Incoming>, here: bool) -> Response<Full<Bytes>> {
         let method = request.method();
         if method != Method::GET && method != Method::HEAD {
             return response(Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
@@ -214,7 +214,7 @@ impl Pages {
             // Probes come without credentials, and learn nothing else.
             "/healthz" => response(Page::text(StatusCode::OK, "ok\n")),
             "/healthz/ready" => response(self.ready()),
-            _ => match self.access.decide(request.headers().get(header::AUTHORIZATION)).await {
+            _ => match self.access.decide(request.headers().get(header::AUTHORIZATION), here).await {
                 Verdict::Allowed => response(self.page(request.uri().clone()).await),
                 refused => self.refusal(refused),
             },
@@ -242,6 +242,10 @@ impl Pages {
     fn refusal(&self, verdict: Verdict) -> Response<Full<Bytes>> {
         let (status, text) = match verdict {
             Verdict::Forbidden => (StatusCode::FORBIDDEN, "not for this user\n"),
+            Verdict::Elsewhere => (
+                StatusCode::FORBIDDEN,
+                "only for processes of this machine; --admin-username, --admin-tokens or --admin-open let others in\n",
+            ),
             Verdict::Undecided => (StatusCode::SERVICE_UNAVAILABLE, "credentials cannot be checked now\n"),
             Verdict::Unknown | Verdict::Allowed => (StatusCode::UNAUTHORIZED, "credentials are needed\n"),
         };
@@ -285,8 +289,8 @@ async fn serve(listener: TcpListener, pages: Arc<Pages>, tls: Option<Arc<Followe
     loop {
         // A semaphore that is never closed always gives a permit in the end.
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, here) = match listener.accept().await {
+            Ok((stream, reader)) => (stream, reader.ip().to_canonical().is_loopback()),
             Err(error) => {
                 tracing::warn!(%error, "admin port: accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -297,8 +301,8 @@ async fn serve(listener: TcpListener, pages: Arc<Pages>, tls: Option<Arc<Followe
         tokio::spawn(async move {
             let _permit = permit;
             match tls {
-                Some(tls) => either(stream, pages, tls).await,
-                None => connection(stream, pages).await,
+                Some(tls) => either(stream, pages, tls, here).await,
+                None => connection(stream, pages, here).await,
             }
         });
     }
@@ -319,7 +323,7 @@ async fn serve_shared(address: SocketAddr, shutdown: Shutdown, pages: Arc<Pages>
 async fn serve_socket(listener: UnixListener, pages: Arc<Pages>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&pages)))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, Arc::clone(&pages), true))),
             Err(error) => {
                 tracing::warn!(%error, "admin socket: accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -329,24 +333,24 @@ async fn serve_socket(listener: UnixListener, pages: Arc<Pages>) {
 }
 
 /// HTTP or HTTPS: the first byte of TLS is none of HTTP. Both are served on one port, as by the OpenShift router.
-async fn either(stream: TcpStream, pages: Arc<Pages>, tls: Arc<FollowedTls>) {
+async fn either(stream: TcpStream, pages: Arc<Pages>, tls: Arc<FollowedTls>, here: bool) {
     let mut first = [0];
     match timeout(HEADER_TIMEOUT, stream.peek(&mut first)).await {
         Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {}
-        Ok(Ok(1)) => return connection(stream, pages).await,
+        Ok(Ok(1)) => return connection(stream, pages, here).await,
         _ => return,
     }
     let Ok(config) = spawn_blocking(move || tls.config()).await else { return };
     // Who does not speak TLS to the end is told by TLS itself.
     if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-        connection(stream, pages).await;
+        connection(stream, pages, here).await;
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, pages: Arc<Pages>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, pages: Arc<Pages>, here: bool) {
     let service = service_fn(|request: Request<Incoming>| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+        async move { Ok::<_, Infallible>(pages.answer(&request, here).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -3,7 +3,7 @@
 use crate::objects::{route, service};
 use crate::stage::{PATIENCE, PORTS, Source, Stage};
 use nearside_loadtest::client::raw;
-use nearside_loadtest::programs::Program;
+use nearside_loadtest::programs::{self, Launch, Program};
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 
@@ -81,6 +81,27 @@ async fn unusable_flags_end_a_program_with_code_2_and_one_line() {
         assert_eq!(log.lines().count(), 1, "{binary} {arguments:?}: {log}");
         assert!(log.contains(flag), "{binary} {arguments:?}: {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_machine_reads_health_and_nothing_else_of_an_admin_port_without_credentials() {
+    let stage = Stage::lay(Source::Manifests, 1).await;
+    let (node, other) = (stage.network.nodes()[0].place().clone(), stage.network.control().clone());
+    let admin = SocketAddr::new(stage.address("n1"), 9960);
+    let mut arguments = stage.proxy_arguments("n1");
+    arguments.push(format!("--admin-listen={admin}"));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let launch =
+        Launch::new("nearside-proxy", "guarded", &node, &arguments).unwrap().env("NEARSIDE_ADMIN_OPEN", "false");
+    let mut proxy = launch.start(stage.directory.path()).unwrap();
+    proxy.ready(admin, "/healthz/ready", PATIENCE).await.unwrap();
+    if !stage.network.is_loopback() {
+        for page in ["/metrics", "/routes", "/"] {
+            let (status, text) = programs::get(&other, admin, page).await.unwrap();
+            assert!(status == 403 && text.contains("--admin-open"), "{page}: {status} {text}");
+        }
+    }
+    assert_eq!(programs::get(&other, admin, "/healthz").await.unwrap().0, 200);
 }
 
 /// Waits until a program ends by itself; its status and what it wrote.
