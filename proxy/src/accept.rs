@@ -5,6 +5,7 @@
 mod client_hello;
 pub(crate) mod client_stream;
 pub(crate) mod http1_stream;
+mod http2_stream;
 mod linger;
 mod listener;
 mod passthrough;
@@ -28,6 +29,7 @@ use bytes::BytesMut;
 use client_hello::HelloError;
 use client_stream::{ClientStream, HEADER_TIMEOUT};
 use http1_stream::Http1Stream;
+use http2_stream::Http2Stream;
 use linger::Parting;
 use nearside_routing::Scheme;
 use passthrough::PassedThrough;
@@ -182,7 +184,7 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
     let parting = stream.parting();
-    Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting })
+    Some(Ready::Http { stream: watched(stream, Arc::clone(&connection), server), connection, parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -254,7 +256,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     connection.arrival.ready();
     connection.header.set(Awaited::Header);
-    Ok(Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting }))
+    Ok(Some(Ready::Http { stream: watched(stream, Arc::clone(&connection), server), connection, parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.
@@ -331,10 +333,13 @@ async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     }
 }
 
-/// On HTTP/1, trailers are carried by the stream.
-fn with_trailers(stream: impl IO + 'static, connection: Arc<Connection>) -> Stream {
+/// Over HTTP/1 the stream carries trailers, over HTTP/2 it looks for floods.
+fn watched(stream: impl IO + 'static, connection: Arc<Connection>, server: &Server) -> Stream {
     match stream.selected_alpn_proto() {
-        Some(ALPN::H2) => Box::new(stream),
+        Some(ALPN::H2) => {
+            let counted = server.metrics().http2_abuse();
+            Box::new(Http2Stream::new(stream, server.timeouts().header, counted))
+        }
         _ => Box::new(Http1Stream::new(stream, connection)),
     }
 }

@@ -40,6 +40,8 @@ mod queue;
 mod redirect;
 pub(crate) mod relay;
 mod request;
+mod request_head;
+mod response_head;
 mod response_rewrite;
 mod retry;
 mod rewrite;
@@ -63,7 +65,7 @@ use bytes::Bytes;
 use context::RequestContext;
 use failure::Failure;
 use gzip::GzipBuilder;
-use http::header::SERVER;
+use http::header::{CONTENT_LENGTH, EXPECT, SERVER, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use nearside_routing::Scheme;
 use origin::Origin;
@@ -76,6 +78,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use request::Refusal;
 use std::borrow::Cow;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -98,6 +101,15 @@ impl HttpService {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let connector = Arc::new(TransportConnector::new(None));
         Self { shared, connector, direct: direct::Direct::default(), compressing: gzip::room() }
+    }
+
+    /// Refuses what is too large, and what two parsers could read in two ways. The first word on a request, whichever way it takes.
+    fn check_head(&self, session: &Session, ctx: &RequestContext) -> Result<(), Refusal> {
+        request::too_large(session.req_header()).map_or(Ok(()), Err)?;
+        if let (Some(http1), Some(connection)) = (session.as_http1(), &ctx.connection) {
+            request_head::check(&connection.trailers.take_header(), &http1.get_headers_raw_bytes())?;
+        }
+        request::check(session.req_header())
     }
 
     /// A pod is connected, TLS included.
@@ -139,7 +151,11 @@ impl HttpService {
             None => replaced.unwrap_or(answer),
         };
         ctx.status = Some(answer.status);
-        let answer = if grpc::is_grpc(session.req_header()) { grpc::answer(answer) } else { answer };
+        let mut answer = if grpc::is_grpc(session.req_header()) { grpc::answer(answer) } else { answer };
+        if answer.status == 431 && session.req_header().version == Version::HTTP_2 {
+            // A page could be held up by a window that the client keeps shut, and what is too large be kept with it.
+            answer.body = Bytes::new();
+        }
         if answer.close || self.shared.lifecycle().is_leaving() || !body::may_be_dropped(session) {
             session.set_keepalive(None);
         }
@@ -190,6 +206,18 @@ impl ProxyHttp for HttpService {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<()> {
         ctx.connection = connection_of(session.digest()).cloned();
+        let head = self.check_head(session, ctx);
+        if !websocket::may_upgrade(session.req_header()) {
+            // Such as HTTP/2, which would carry requests past the rules of routes. Whoever asks for it is served without.
+            session.req_header_mut().remove_header(&UPGRADE);
+        }
+        if session.req_header().version < Version::HTTP_11 {
+            // RFC 9110 §10.1.1.
+            session.req_header_mut().remove_header(&EXPECT);
+        }
+        if let Some(length) = request::plain_length(session.req_header()) {
+            session.req_header_mut().insert_header(CONTENT_LENGTH, length)?;
+        }
         if let Some(connection) = &ctx.connection {
             // What comes after a request that is complete with its header is the next one.
             let complete =
@@ -197,9 +225,8 @@ impl ProxyHttp for HttpService {
             connection.header.set(if complete { Awaited::Nothing } else { Awaited::Other });
             ctx.origin = Origin::of(connection, &session.req_header().headers, &self.shared.config.trusted_proxies);
             ctx.timers.arrived = connection.arrival.take(session.req_header().version == Version::HTTP_2);
-            if let Some(http1) = session.as_http1() {
-                let trailers = connection.trailers.begin(http1.req_header(), &http1.get_headers_raw_bytes());
-                ctx.trailers = trailers.map_err(failure::of_client)?;
+            if session.as_http1().is_some() && head.is_ok() {
+                ctx.trailers = connection.trailers.begin(session.req_header());
             }
         }
         // A client that ends its half of the connection still wants the answer (RFC 9112 §9.6), unless the operator knows better.
@@ -211,19 +238,20 @@ impl ProxyHttp for HttpService {
             (ctx.upgrade, ctx.websocket_h2) = (true, true);
         }
         let timeouts = self.shared.timeouts();
+        if session.req_header().version == Version::HTTP_2 {
+            // Over HTTP/1 the socket sees to it. Here others may be read while the window of one stream is shut.
+            session.set_write_timeout(Some(timeouts.client_stall));
+        }
         // On a tunnel the silence of either side alone means nothing; the pod's connection sees both.
         session.set_read_timeout((!ctx.upgrade).then_some(timeouts.client));
         if session.get_keepalive().is_some() {
             // Zero would mean forever.
             session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
         }
-        match request::too_large(session.req_header()) {
-            Some(refusal) => {
-                ctx.reason = Some(refusal.reason);
-                Error::e_explain(ErrorType::HTTPStatus(refusal.status), refusal.reason)
-            }
-            None => Ok(()),
-        }
+        head.map_err(|refusal| {
+            ctx.reason = Some(refusal.reason);
+            Error::explain(ErrorType::HTTPStatus(refusal.status), refusal.reason)
+        })
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool> {

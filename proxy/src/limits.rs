@@ -1,6 +1,7 @@
 //! Every constant limit of the proxy in one table: what it bounds, and what a client gets beyond it. Read by the modules
 //! that enforce them; what an operator may change is a flag in `options` instead.
 
+use crate::http2_abuse::Allowance;
 use std::time::Duration;
 
 /// Descriptors that are kept for everything but client connections and those to their pods.
@@ -42,6 +43,8 @@ pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Fields of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
+/// Bytes of a request header over HTTP/1 in all, from the request line to the empty line. More: 431, and the connection is closed.
+pub(crate) const REQUEST_HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of a trailer section. More: the connections of client and pod are closed.
 pub(crate) const TRAILER_BYTES: usize = 8 * 1024;
 /// Fields of a trailer section. More: the connections of client and pod are closed.
@@ -123,6 +126,27 @@ pub(crate) const RESOLVING_TIME: Duration = Duration::from_secs(5);
 pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.
 pub(crate) const H2_HEADER_LIST_BYTES: u32 = 32 * 1024;
+/// Bytes of an answer that wait in one stream of HTTP/2 for the socket; the pod's part in it waits meanwhile.
+pub(crate) const H2_SEND_BUFFER: usize = 128 * 1024;
+/// What is forgiven to one HTTP/2 client connection, at once and each second. More: GOAWAY, and the connection is closed. This: resets of
+/// streams that are [`H2_YOUNG_STREAM`] old at most, less the answers that were begun.
+pub(crate) const H2_ABUSE_RESET: Allowance = Allowance { burst: 100, per_second: 20 };
+/// The same for streams that the proxy has to reset for what the client does.
+pub(crate) const H2_ABUSE_PROVOKED: Allowance = Allowance { burst: 100, per_second: 10 };
+/// The same for PING, less the parts of answers: some clients measure the line with each.
+pub(crate) const H2_ABUSE_PING: Allowance = Allowance { burst: 100, per_second: 10 };
+/// The same for SETTINGS.
+pub(crate) const H2_ABUSE_SETTINGS: Allowance = Allowance { burst: 50, per_second: 1 };
+/// The same for frames without content that end nothing.
+pub(crate) const H2_ABUSE_EMPTY: Allowance = Allowance { burst: 100, per_second: 10 };
+/// The same for priorities: some clients send a few with each request.
+pub(crate) const H2_ABUSE_PRIORITY: Allowance = Allowance { burst: 500, per_second: 100 };
+/// The same for WINDOW_UPDATE, less two for each part of an answer.
+pub(crate) const H2_ABUSE_WINDOW: Allowance = Allowance { burst: 1000, per_second: 200 };
+/// The same for frames that mean nothing here, among them those that test whether others cope with new ones (RFC 9113 §5.5).
+pub(crate) const H2_ABUSE_UNKNOWN: Allowance = Allowance { burst: 100, per_second: 10 };
+/// See [`H2_ABUSE_RESET`].
+pub(crate) const H2_YOUNG_STREAM: Duration = Duration::from_secs(1);
 /// Streams at a time of one HTTP/2 connection to a pod; further requests open another connection.
 pub(crate) const H2_UPSTREAM_STREAMS: usize = 100;
 
@@ -144,6 +168,8 @@ pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(300);
 /// Bytes of an answer that is worth to be moved in the kernel; shorter ones are copied, and as much of one whose length is not known.
 /// More than what may be read of it before that is decided.
 pub(crate) const SPLICED_LEAST: u64 = 128 * 1024;
+/// Interim answers (1xx) of pods to one request. More: 502, and the pod's connection is closed.
+pub(crate) const INTERIM_ANSWERS: usize = 32;
 /// The header of a pod's answer that is read without Pingora; a longer one is left to Pingora's reader.
 pub(crate) const SMALL_HEADER_BYTES: usize = 16 * 1024;
 /// Fields of such a header.

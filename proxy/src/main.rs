@@ -21,6 +21,7 @@ mod error_pages;
 mod feed;
 mod health;
 mod http;
+mod http2_abuse;
 mod lifecycle;
 mod limits;
 mod memory;

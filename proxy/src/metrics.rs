@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
     tls_failures: IntCounterVec,
+    http2_abuse: IntCounterVec,
     proxy_headers: IntCounterVec,
     table_updates: Histogram,
     generation: IntGauge,
@@ -238,6 +239,11 @@ impl Metrics {
                 "TLS connections that were not served.",
                 &["reason"],
             )?,
+            http2_abuse: counters(
+                "nearside_http2_abuse_total",
+                "Connections over HTTP/2 that were ended because their client flooded them.",
+                &["kind"],
+            )?,
             proxy_headers: counters(
                 "nearside_proxy_headers_refused_total",
                 "Connections that were closed for want of a valid PROXY header.",
@@ -373,6 +379,11 @@ impl Metrics {
     /// A TLS connection was not served.
     pub(crate) fn tls_failure(&self, failure: TlsFailure) {
         self.tls_failures.with_label_values(&[failure.name()]).inc();
+    }
+
+    /// Counts connections over HTTP/2 that are ended because their client floods them, by kind.
+    pub(crate) fn http2_abuse(&self) -> IntCounterVec {
+        self.http2_abuse.clone()
     }
 
     /// A connection was closed for want of a valid PROXY header.

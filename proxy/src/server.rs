@@ -11,7 +11,7 @@ use crate::http::HttpService;
 use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
 use crate::lifecycle::Lifecycle;
-use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_STREAMS, UPSTREAM_POOL};
+use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_SEND_BUFFER, H2_STREAMS, UPSTREAM_POOL};
 use crate::memory::Memory;
 use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
@@ -240,6 +240,7 @@ impl Server {
         http.server_options = Some(options);
         let mut h2 = default_h2_options();
         h2.max_header_list_size(H2_HEADER_LIST_BYTES).max_concurrent_streams(H2_STREAMS).enable_connect_protocol();
+        h2.max_send_buffer_size(H2_SEND_BUFFER);
         http.h2_options = Some(h2);
         Self { shared, http: Arc::new(http) }
     }

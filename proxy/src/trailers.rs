@@ -1,6 +1,6 @@
 //! Trailers on HTTP/1, which Pingora 0.9.1 drops: what a client and a pod send after a chunked body flows in from below
 //! Pingora, and flows out where Pingora ends the chunked body for the other side. Only requests that can carry trailers, or whose
-//! client asks for those of the response, have [`Trailers`]; for others nothing is looked at.
+//! client asks for those of the response, have [`Trailers`]. Of others a body in chunks is gone over, strictly, and nothing else.
 //!
 //! `watch` is what a client's connection knows of them, [`Incoming`] and [`Outgoing`] go along with the bytes of one direction.
 //! The rest is pure: the framing (`framing`, `head`, and `crate::chunked`) and the fields (`fields`).

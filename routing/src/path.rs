@@ -2,8 +2,10 @@
 //! out. Only the normal form is compared; the raw bytes are what the pod gets.
 //!
 //! Normal form: percent-escapes of unreserved characters are decoded, other escapes are written in upper case
-//! (RFC 3986 §6.2.2), and dot segments are resolved (§5.2.4). `%2F` stays an escape, and repeated slashes stay.
+//! (RFC 3986 §6.2.2), and dot segments are resolved (§5.2.4). `%2F` stays an escape, and repeated slashes stay; what pods may make of them
+//! is in `readings`.
 
+mod readings;
 mod regex;
 
 pub use crate::bounded_regex::RegexError;

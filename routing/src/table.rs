@@ -305,6 +305,20 @@ impl RouteTable {
         Found { decision: self.decide(scheme, host, path), alias: None }
     }
 
+    /// Whether a pod could read a path that this route answers as one that the route does not speak of, or that another rule of its host
+    /// has something to say about. `raw` is what the pod gets. A rule that is written with such signs knows what it does.
+    pub fn is_ambiguous(&self, scheme: Scheme, host: &str, raw: &str, route: &Arc<CompiledRoute>) -> bool {
+        let readings = NormalPath::other_readings(raw);
+        let stated = || route.path.to_string();
+        if readings.is_empty() || !NormalPath::other_readings(stated().trim_start_matches('=')).is_empty() {
+            return false;
+        }
+        readings.iter().any(|path| match self.find(scheme, host, path).decision {
+            Decision::Serve(other) | Decision::RedirectToHttps(other) => !Arc::ptr_eq(other, route),
+            Decision::NoRoute => true,
+        })
+    }
+
     /// The passthrough route that a TLS connection with this server name belongs to. An exact host decides before a
     /// wildcard, whatever its termination. `Some` also for a per-node alias of a passthrough host.
     pub fn passthrough(&self, server_name: &str) -> Option<&Arc<CompiledRoute>> {

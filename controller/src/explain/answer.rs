@@ -69,6 +69,10 @@ impl<'k> Known<'k> {
                     redirect(route.https_redirect_status(), "redirected to https", location)
                 }))
             }
+            Decision::Serve(route) if routes.is_ambiguous(url.scheme, &url.host, &url.path, route) => everywhere(
+                Some(400),
+                "the path is refused: a pod could read it as one that another rule speaks of, or none",
+            ),
             Decision::Serve(route) => {
                 self.without_pod(route, &path).map_or(Decided::Pods { route, by_alias }, Decided::Everywhere)
             }

@@ -157,7 +157,15 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
                     this.early().splice(..0, read[end..].iter().copied());
                     buf.set_filled(before + end);
                 }
-                this.connection.trailers.header_came(&buf.filled()[before..]);
+                if !this.connection.trailers.header_came(&buf.filled()[before..]) {
+                    // The parser above would go on reading. Whether the client is told is for its socket to say.
+                    let _ = Pin::new(&mut this.below).poll_write(cx, HEADER_TOO_LARGE);
+                    let _ = Pin::new(&mut this.below).poll_flush(cx);
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the request header is too large",
+                    )));
+                }
             }
             Awaited::Other => {
                 this.ending = 0;
@@ -301,6 +309,10 @@ fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
         }
     }
 }
+
+/// RFC 6585 §5.
+const HEADER_TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //! time, or to an exchange that lasts. In between nothing is kept but the stream itself: an idle connection holds no session and no buffer. Called by `accept`.
 //! One of the few modules that name Pingora types.
 
-use crate::connection::Connection;
+use crate::connection::{Awaited, Connection};
 use crate::server::Server;
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
@@ -28,6 +28,9 @@ pub(super) async fn serve(mut stream: Stream, connection: &Connection, draining:
         let Some(reused) = reused else { return };
         let settings;
         (stream, settings) = reused.consume();
+        // What was left of the body of a request that was refused is read by now, and is of no header.
+        connection.header.set(Awaited::NextRequest);
+        drop(connection.trailers.take_header());
         let begun = tokio::select! {
             biased;
             begun = timeout(keep_alive, poll_fn(|cx| poll_begin(&mut stream, cx))) => begun,

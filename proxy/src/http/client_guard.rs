@@ -3,7 +3,7 @@
 
 use super::answer::{Answer, BAD_CERTIFICATE, NO_CERTIFICATE};
 use super::context::RequestContext;
-use super::fields::Fields;
+use super::fields::{Fields, dashed};
 use super::request::RequestTarget;
 use crate::options::TlsConfig;
 use crate::state::State;
@@ -84,10 +84,7 @@ fn has_subject(guard: &ClientGuard, presented: &Presented) -> bool {
 /// Removes what a client says of certificates in these fields, in any spelling, and says what was verified.
 pub(super) fn write(tls: &TlsConfig, shown: Option<&Shown>, header: &mut impl Fields) {
     if shown.is_some() || tls.header_filter {
-        let is_told = |name: &&HeaderName| {
-            let written = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-            name.as_str().len() >= PREFIX.len() && written.zip(PREFIX.bytes()).all(|(byte, known)| byte == known)
-        };
+        let is_told = |name: &&HeaderName| dashed(name).as_deref().unwrap_or(name.as_str()).starts_with(PREFIX);
         let told: Vec<HeaderName> = header.all().keys().filter(is_told).cloned().collect();
         told.iter().for_each(|name| header.remove(name));
     }

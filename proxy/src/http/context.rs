@@ -56,6 +56,8 @@ pub(crate) struct RequestContext {
     pub(crate) refused: bool,
     /// The status of the endpoint's response, where the route has it replaced.
     pub(crate) replaced: Option<u16>,
+    /// Interim answers (1xx) that pods have given.
+    pub(super) interim: usize,
     /// Endpoints that could not be reached.
     pub(crate) tried: Vec<SocketAddr>,
     /// How the endpoint is asked, where that is known but nobody has done it yet.
@@ -140,6 +142,7 @@ impl RequestContext {
             failed: None,
             refused: false,
             replaced: None,
+            interim: 0,
             tried: Vec::new(),
             peer: None,
             connecting: None,

@@ -22,6 +22,16 @@ pub(super) fn without(headers: &HeaderMap, name: &str) -> Option<Vec<HeaderValue
     Some(kept.collect())
 }
 
+/// All `Cookie` fields in one, where there are several: over HTTP/2 each cookie may have its own, over HTTP/1 there is one (RFC 9113
+/// §8.2.3).
+pub(super) fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
+    let fields: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if fields.len() < 2 {
+        return None;
+    }
+    HeaderValue::from_bytes(&fields.join(&b"; "[..])).ok()
+}
+
 /// The `Set-Cookie` fields that set another cookie; `None` if all of them do.
 pub(super) fn set_without(headers: &HeaderMap, name: &str) -> Option<Vec<HeaderValue>> {
     let sets = |field: &&HeaderValue| {
@@ -43,6 +53,13 @@ fn value_of<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
 mod tests {
     use super::*;
     use http::HeaderName;
+
+    #[test]
+    fn crumbs_become_one_field() {
+        assert_eq!(joined(&fields(COOKIE, &[])), None);
+        assert_eq!(joined(&fields(COOKIE, &["a=1; b=2"])), None);
+        assert_eq!(joined(&fields(COOKIE, &["a=1", "b=2", "c"])).unwrap(), "a=1; b=2; c");
+    }
 
     fn fields(name: HeaderName, values: &[&str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()

@@ -48,12 +48,12 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
     if connection.is_some_and(|connection| client_certificate::is_refused(&shared.config.tls, connection)) {
         return Some(Answer::certificate_refused());
     }
-    let mut found = state.routes().find(scheme, &target.host, &path);
+    let (mut found, mut asked_by) = (state.routes().find(scheme, &target.host, &path), scheme);
     if scheme == Scheme::Https && !over_tls && matches!(found.decision, Decision::NoRoute) {
         // TLS was ended before this proxy, perhaps because the route has none of its own.
         let plain = state.routes().find(Scheme::Http, &target.host, &path);
         if matches!(plain.decision, Decision::Serve(_)) {
-            found = plain;
+            (found, asked_by) = (plain, Scheme::Http);
         }
     }
     ctx.by_alias = found.alias.is_some();
@@ -74,6 +74,9 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
             Some(stated.unwrap_or_else(|| Answer::https_redirect(route.https_redirect_status(), &target)))
         }
         Decision::Serve(route) => {
+            if state.routes().is_ambiguous(asked_by, &target.host, &raw_path, route) {
+                return Some(Answer::bad_path());
+            }
             ctx.route = Some(Arc::clone(route));
             let policy = &route.policy;
             match route.refuses(scheme) {

@@ -59,11 +59,6 @@ fn classify(error: &Error) -> Failure {
     Failure { status, reason }
 }
 
-/// What the client sent is malformed.
-pub(super) fn of_client(malformed: Malformed) -> Box<Error> {
-    Error::because(ErrorType::InvalidHTTPHeader, "what the client sent", malformed).into_down()
-}
-
 /// Whether the stream below Pingora found it out.
 fn is_malformed(error: &Error) -> bool {
     let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());

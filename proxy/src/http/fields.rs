@@ -8,6 +8,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+/// A name as programs know it that are told of fields in variables (RFC 3875 §4.1.18): there `X_Real.IP` is `X-Real-IP`.
+/// `None` where it is written with letters, digits and dashes already.
+pub(super) fn dashed(name: &HeaderName) -> Option<String> {
+    let name = name.as_str();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.bytes().all(is_plain) {
+        return None;
+    }
+    Some(name.bytes().map(|byte| if is_plain(byte) { char::from(byte) } else { '-' }).collect())
+}
+
 /// Header fields.
 pub(super) trait Fields {
     /// All of them.

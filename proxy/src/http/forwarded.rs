@@ -11,9 +11,9 @@
 //! here a pod finds one line, whichever it reads. What no proxy should believe is removed in every policy: `Proxy`, client
 //! certificate fields and spellings that a pod could take for the real fields.
 
-use super::fields::Fields;
+use super::fields::{Fields, dashed};
 use http::header::FORWARDED;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use nearside_routing::Scheme;
 use nearside_routing::policy::ForwardedHeaders;
 use std::io::Write;
@@ -107,24 +107,56 @@ impl Forwarded<'_> {
 }
 
 /// Removes what a client must not tell a pod: `Proxy` (httpoxy), client certificate fields, which only a router that has
-/// verified one sets, and fields with `_` that some servers read like the ones with `-`.
+/// verified one sets, and spellings that some servers read like fields that decide on something.
 pub(super) fn remove_spoofed(header: &mut impl Fields) {
-    let spoofed: Vec<HeaderName> = header.all().keys().filter(|name| is_spoofed(name)).cloned().collect();
-    spoofed.iter().for_each(|name| header.remove(name));
+    remove_where(header, |name, _| {
+        *name == PROXY || dashed(name).is_some_and(|plain| plain == PROXY.as_str() || is_trusted(&plain))
+    });
 }
 
-fn is_spoofed(name: &HeaderName) -> bool {
-    if *name == HeaderName::from_static("proxy") {
-        return true;
-    }
-    let name = name.as_str();
-    if !name.contains('_') {
-        return false;
-    }
-    let twin = name.replace('_', "-");
-    twin.starts_with("x-forwarded-") || twin.starts_with("x-ssl") || twin == FORWARDED.as_str()
+/// Removes spellings of fields that are there under their own names: some servers would read both as one. `client` are the client's
+/// fields; what the operator and the object write is theirs to know.
+pub(super) fn remove_twins(client: &HeaderMap, header: &mut impl Fields) {
+    remove_where(header, |name, all| {
+        dashed(name).is_some_and(|plain| client.contains_key(name) && all.contains_key(plain))
+    });
 }
 
+fn remove_where(header: &mut impl Fields, is_out: impl Fn(&HeaderName, &HeaderMap) -> bool) {
+    let all = header.all();
+    let out: Vec<HeaderName> = all.keys().filter(|name| is_out(name, all)).cloned().collect();
+    out.iter().for_each(|name| header.remove(name));
+}
+
+/// Whether something is decided by a field, so that no other spelling of it may reach a pod.
+fn is_trusted(plain: &str) -> bool {
+    TRUSTED.contains(&plain) || TRUSTED_BEGINNING.iter().any(|start| plain.starts_with(start))
+}
+
+/// See [`is_trusted`].
+const TRUSTED: [&str; 17] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "origin",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "true-client-ip",
+    "upgrade",
+    "x-http-method-override",
+    "x-real-ip",
+];
+/// The same for all fields that begin so.
+const TRUSTED_BEGINNING: [&str; 8] =
+    ["proxy-", "remote-", "ssl-client-", "x-accel-", "x-forwarded-", "x-original-", "x-rewrite-", "x-ssl"];
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 /// Of an IPv6 address as text, in bytes.
 const LONGEST_ADDRESS: usize = 45;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -136,7 +168,6 @@ const X_FORWARDED_PROTO_VERSION: HeaderName = HeaderName::from_static("x-forward
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
 
     fn header(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut header = HeaderMap::new();
@@ -221,13 +252,31 @@ mod tests {
         let mut header = header(&[
             ("proxy", "http://evil"),
             ("x_forwarded_for", "127.0.0.1"),
+            ("x.forwarded-for", "127.0.0.1"),
             ("x_ssl_client_cn", "root"),
-            ("x-request_id", "1"),
+            ("ssl_client-verify", "SUCCESS"),
+            ("content_length", "0"),
+            ("transfer_encoding", "chunked"),
+            ("x_real_ip", "127.0.0.1"),
+            ("x|original|url", "/admin"),
+            ("x_api_key", "1"),
             ("x-forwarded-for", "192.0.2.1"),
+            ("content-length", "0"),
         ]);
         remove_spoofed(&mut header);
         let mut left: Vec<&str> = header.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["x-forwarded-for", "x-request_id"]);
+        assert_eq!(left, ["content-length", "x-forwarded-for", "x_api_key"]);
+    }
+
+    #[test]
+    fn of_two_spellings_of_one_field_the_clients_odd_one_goes() {
+        let client = header(&[("x_user", "root"), ("x_other", "1")]);
+        let mut header =
+            header(&[("x-user", "alice"), ("x_user", "root"), ("x_other", "1"), ("x-own", "1"), ("x_own", "2")]);
+        remove_twins(&client, &mut header);
+        let mut left: Vec<&str> = header.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-own", "x-user", "x_other", "x_own"]);
     }
 }

@@ -9,9 +9,10 @@ use super::fields::PodHeader;
 use super::selection::{self, Choice};
 use super::{
     affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, old_clients, peer, queue, relay,
-    response_rewrite, retry, timeouts, upstream_header, websocket,
+    response_head, response_rewrite, retry, timeouts, upstream_header, websocket,
 };
 use crate::connection::{Awaited, Connection};
+use crate::limits::INTERIM_ANSWERS;
 use crate::metrics::{Exchanging, QueueEnd};
 use http::header::{ALT_SVC, SERVER};
 use http::request::Parts;
@@ -219,6 +220,11 @@ impl HttpService {
             let fault = "the pod switches to what was not asked for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
         }
+        ctx.interim += usize::from(response.status.is_informational());
+        let endless = (ctx.interim > INTERIM_ANSWERS).then_some("the pod gives one interim answer after another");
+        if let Some(fault) = endless.or_else(|| response_head::fault(&response.headers)) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
+        }
         if let (Some(_), Some(relays)) = (&ctx.relay, self.shared.relays()) {
             return relay::check_length(relays, &response.headers);
         }
@@ -249,6 +255,7 @@ impl HttpService {
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        response_head::normalise(response)?;
         if !response.status.is_informational() {
             old_clients::frame(session, response)?;
         }

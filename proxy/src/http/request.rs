@@ -2,9 +2,10 @@
 //! than the parser below, so that the proxy and a pod never read one request in two ways. Pure.
 
 use crate::limits::{REQUEST_HEADER_BYTES, REQUEST_HEADER_FIELDS, REQUEST_TARGET_BYTES};
-use http::header::HOST;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::request::Parts;
-use http::{Method, Version};
+use http::uri::Scheme;
+use http::{HeaderValue, Method, Version};
 use nearside_routing::hostname::canonical_host;
 use std::borrow::Cow;
 
@@ -48,7 +49,7 @@ impl<'r> RequestTarget<'r> {
         };
         let (host, port) = host_and_port(authority(header, named)?)?;
         let target = absolute.map_or(raw, |(_, target)| target);
-        if target.contains(&b'#') {
+        if !target.iter().copied().all(is_of_target) {
             return Err(refuse(400, "target"));
         }
         let (path, query) = match target.iter().position(|byte| *byte == b'?') {
@@ -88,6 +89,49 @@ pub(crate) fn too_large(header: &Parts) -> Option<Refusal> {
     let bytes: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let large = bytes > REQUEST_HEADER_BYTES || header.headers.len() > REQUEST_HEADER_FIELDS;
     large.then_some(refuse(431, "header_size"))
+}
+
+/// Refuses what a header says of the connection and of the scheme that no proxy can follow, in either version of HTTP.
+pub(crate) fn check(header: &Parts) -> Result<(), Refusal> {
+    if header.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(refuse(400, "target"));
+    }
+    // RFC 9110 §10.1.1.
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !header.headers.get_all(EXPECT).iter().all(is_known) {
+        return Err(refuse(417, "expectation"));
+    }
+    let options = header.headers.get_all(CONNECTION).iter();
+    let mut options = options.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if options.any(|option| is_protected(option.trim_ascii())) {
+        return Err(refuse(400, "connection"));
+    }
+    Ok(())
+}
+
+/// A length in its one normal form, where the client wrote it otherwise.
+pub(crate) fn plain_length(header: &Parts) -> Option<u64> {
+    let written = header.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    (written.len() > 1 && written.starts_with('0')).then(|| written.parse().ok()).flatten()
+}
+
+/// Whether `Connection` must not name a field, which then would not reach the pod (RFC 9110 §7.6.1): the pod would not know who asks,
+/// for what, or where the body ends.
+fn is_protected(option: &[u8]) -> bool {
+    let is = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
+    let begins =
+        |name: &&str| option.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
+    // By far the most usual ones.
+    if is(&"keep-alive") || is(&"close") || option.is_empty() {
+        return false;
+    }
+    PROTECTED.iter().any(is) || PROTECTED_BEGINNING.iter().any(begins)
+}
+
+/// Whether a byte can be one of a request target: a visible character of ASCII, and none that stands for the end of a target in text
+/// around it (RFC 3986 appendix C) or begins what is never sent. Some others are of no URI either, but browsers send them.
+pub(crate) const fn is_of_target(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'#' | b'<' | b'>')
 }
 
 /// Authority and path of a target in absolute form (RFC 9112 §3.2.2).
@@ -142,9 +186,31 @@ fn host_and_port(authority: &str) -> Result<(Cow<'_, str>, Option<&str>), Refusa
     Ok((canonical_host(host), port.filter(|port| !port.is_empty())))
 }
 
-fn refuse(status: u16, reason: &'static str) -> Refusal {
+/// With this status, for this reason.
+pub(crate) const fn refuse(status: u16, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
+
+/// See [`is_protected`].
+const PROTECTED: [&str; 15] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "authorization",
+    "cookie",
+    "origin",
+    "range",
+    "expect",
+    "cache-control",
+    "forwarded",
+    "x-real-ip",
+    "true-client-ip",
+    "traceparent",
+];
+/// The same for all fields that begin so; the last are pseudo-header fields of HTTP/2.
+const PROTECTED_BEGINNING: [&str; 6] = ["x-forwarded-", "x-ssl", "ssl-client-", "sec-", "if-", ":"];
 
 #[cfg(test)]
 mod tests {
@@ -218,12 +284,35 @@ mod tests {
     }
 
     #[test]
+    fn what_no_proxy_can_follow_is_refused() {
+        for (name, value, expected) in [
+            ("expect", "100-Continue", 200),
+            ("expect", "200-ok", 417),
+            ("expect", "100-continue, 200-ok", 417),
+            ("expect", "", 417),
+            ("connection", "keep-alive, Upgrade, X-Mine,, close", 200),
+            ("connection", "Host", 400),
+            ("connection", "close, content-LENGTH", 400),
+            ("connection", "X-Forwarded-Prefix", 400),
+            ("connection", "X-SSL-Client-CN", 400),
+            ("connection", "\tCookie ", 400),
+            ("connection", ":authority", 400),
+        ] {
+            let mut parts = parts("GET", "/", Version::HTTP_11, &["a.com"]);
+            parts.headers.insert(http::HeaderName::from_static(name), value.parse().unwrap());
+            assert_eq!(check(&parts).map_or_else(|refusal| refusal.status, |()| 200), expected, "{name}: {value:?}");
+        }
+        let other = parts("GET", "ftp://a.com/", Version::HTTP_2, &[]);
+        assert_eq!(check(&other), Err(refuse(400, "target")));
+    }
+
+    #[test]
     fn headers_beyond_the_limits_are_refused() {
         let with = |fields: usize, length: usize| {
             let mut parts = parts("GET", "/", Version::HTTP_11, &["a.com"]);
             for number in 1..fields {
                 let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
-                parts.headers.insert(name, http::HeaderValue::try_from("v".repeat(length)).unwrap());
+                parts.headers.insert(name, HeaderValue::try_from("v".repeat(length)).unwrap());
             }
             too_large(&parts).map(|refusal| refusal.status)
         };

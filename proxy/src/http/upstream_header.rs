@@ -2,22 +2,23 @@
 //! the pod gets it flows out. One of the few modules that name Pingora types.
 //!
 //! In order: what a client must not say is removed, and what the service says that let it in is written; the router's
-//! actions; who asked; host, connection, trailers, id and trace; the actions of the route, which so have the last word; the case of
+//! actions; who asked; host, connection, trailers, id and trace; the actions of the route, which so have the last word; second spellings of fields that are there; the case of
 //! names.
 
 use super::authentication::external;
 use super::client_certificate;
 use super::client_guard;
 use super::context::RequestContext;
+use super::cookies;
 use super::fields::PodHeader;
-use super::forwarded::{Forwarded, remove_spoofed};
+use super::forwarded::{Forwarded, remove_spoofed, remove_twins};
 use super::header_actions::{Known, apply};
 use super::unique_id::Identified;
 use crate::relay::MARK;
 use crate::server::Shared;
 use crate::trace::context::{TRACEPARENT, TRACESTATE};
 use crate::trailers::Trailers;
-use http::header::{CONNECTION, HOST, TE, TRAILER, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, TE, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Version};
 use nearside_routing::Kind;
@@ -118,6 +119,10 @@ pub(super) fn write(
     }
     if let Some(policy) = policy {
         apply(&policy.header_actions.request, Side::Request, known, upstream);
+    }
+    remove_twins(&client.headers, upstream);
+    if let Some(cookies) = cookies::joined(upstream.all()).filter(|_| http1) {
+        upstream.set(&COOKIE, cookies);
     }
     if http1 && to_pod.is_some_and(|to_pod| to_pod.adjust_case) {
         upstream.adjust_case(&config.cased)?;

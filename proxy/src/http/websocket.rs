@@ -36,6 +36,16 @@ pub(super) fn is_named(headers: &HeaderMap) -> bool {
     first && protocols.next().is_none()
 }
 
+/// Whether a request over HTTP/1 may become a WebSocket: anything that has a body, or is none of GET (RFC 6455 §4.1), is a request as any
+/// other.
+pub(super) fn may_upgrade(header: &Parts) -> bool {
+    let length = header.headers.get(CONTENT_LENGTH);
+    header.method == Method::GET
+        && is_named(&header.headers)
+        && !header.headers.contains_key(TRANSFER_ENCODING)
+        && length.is_none_or(|length| length.as_bytes().iter().all(|digit| *digit == b'0'))
+}
+
 /// Serves it from the pod of the context, or from another one where that cannot be reached, until either side ends.
 ///
 /// # Errors

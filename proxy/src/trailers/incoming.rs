@@ -28,6 +28,11 @@ impl Incoming {
         Self { framing: Framing::of_body(), section: Vec::new(), fields }
     }
 
+    /// The same, with trailers that nobody asked for.
+    pub(super) fn of_any_body() -> Self {
+        Self::of_body(Arc::default())
+    }
+
     /// Goes over bytes that came.
     ///
     /// # Errors

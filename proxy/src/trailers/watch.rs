@@ -2,8 +2,8 @@
 //! (`accept::http1_stream`) hands over the bytes that pass by. For requests without trailers it costs one look at a flag.
 
 use super::{Incoming, Outgoing, Trailers};
-use crate::chunked::Malformed;
-use crate::limits::TRAILED_HEADER_BYTES;
+use crate::limits::REQUEST_HEAD_BYTES;
+use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,40 +22,39 @@ pub(crate) struct TrailerWatch {
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// What was read while a request header was awaited: the header, and what came with it of the body.
+    /// What was read while a request header was awaited.
     read: Vec<u8>,
     request: Option<Incoming>,
     response: Option<Outgoing>,
 }
 
 impl TrailerWatch {
-    /// A part of a request header came in, perhaps with the start of the body.
-    pub(crate) fn header_came(&self, bytes: &[u8]) {
+    /// A part of a request header came in; `false` says that it is longer than any may be.
+    pub(crate) fn header_came(&self, bytes: &[u8]) -> bool {
         let read = &mut self.watched().read;
-        // What is too long for a header has no trailers.
-        if read.len() <= TRAILED_HEADER_BYTES {
-            read.extend_from_slice(bytes);
-        }
+        read.extend_from_slice(bytes);
+        read.len() <= REQUEST_HEAD_BYTES
     }
 
-    /// A request header is complete: `raw` as it came. Gives the trailers that the request has to do with.
+    /// The request header that came, byte for byte.
+    pub(crate) fn take_header(&self) -> Vec<u8> {
+        std::mem::take(&mut self.watched().read)
+    }
+
+    /// A request header is complete, and nothing has come of what follows it. Gives the trailers that the request has to do with.
     ///
-    /// # Errors
-    /// The body that came with the header is malformed.
-    pub(crate) fn begin(&self, header: &Parts, raw: &[u8]) -> Result<Option<Arc<Trailers>>, Malformed> {
-        let mut watched = self.watched();
-        let Watched { read, .. } = std::mem::take(&mut *watched);
+    /// A body in chunks is gone over here in any case: what the parser above takes for one another might not.
+    pub(crate) fn begin(&self, header: &Parts) -> Option<Arc<Trailers>> {
         let trailers = Trailers::of(header);
-        self.busy.store(trailers.is_some(), Ordering::Relaxed);
-        let Some(trailers) = trailers else { return Ok(None) };
-        // Otherwise something was left of the request before.
-        let body = read.strip_prefix(raw).filter(|_| read.len() <= TRAILED_HEADER_BYTES);
-        watched.request = trailers.request_in().filter(|_| body.is_some());
-        watched.response = trailers.response_out();
-        if let (Some(request), Some(body)) = (&mut watched.request, body) {
-            request.read(body)?;
+        let chunked = header.headers.contains_key(TRANSFER_ENCODING) && !header.headers.contains_key(UPGRADE);
+        self.busy.store(trailers.is_some() || chunked, Ordering::Relaxed);
+        if trailers.is_some() || chunked {
+            let request = trailers.as_ref().and_then(Trailers::request_in);
+            let mut watched = self.watched();
+            watched.request = request.or_else(|| chunked.then(Incoming::of_any_body));
+            watched.response = trailers.as_ref().and_then(Trailers::response_out);
         }
-        Ok(Some(Arc::new(trailers)))
+        trailers.map(Arc::new)
     }
 
     /// The request and its response are over.

@@ -3,6 +3,7 @@
 pub(crate) mod bytes_pod;
 pub(crate) mod client;
 pub(crate) mod grpc;
+pub(crate) mod h2_wire;
 pub(crate) mod manifests;
 pub(crate) mod nodes;
 pub(crate) mod pods;

@@ -3,7 +3,7 @@
 
 use super::super::answer::Answer;
 use super::super::context::RequestContext;
-use super::super::fields::Fields;
+use super::super::fields::{Fields, dashed};
 use super::super::forwarded::remove_spoofed;
 use super::super::hash_key;
 use super::super::redirect::expand;
@@ -258,8 +258,11 @@ pub(in super::super) fn write_to_pod(
     given: &[(HeaderName, HeaderValue)],
     header: &mut impl Fields,
 ) {
-    let same = |name: &HeaderName, known: &HeaderName| name.as_str().replace('_', "-") == known.as_str();
-    let forged = |name: &&HeaderName| external.response_headers.iter().any(|known| same(name, known) || *name == known);
+    let same = |plain: Option<&str>, known: &HeaderName| plain == Some(known.as_str());
+    let forged = |name: &&HeaderName| {
+        let plain = dashed(name);
+        external.response_headers.iter().any(|known| *name == known || same(plain.as_deref(), known))
+    };
     let forged: Vec<HeaderName> = header.all().keys().filter(forged).cloned().collect();
     forged.iter().for_each(|name| header.remove(name));
     for (name, value) in given {
