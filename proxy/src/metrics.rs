@@ -9,6 +9,7 @@ mod series;
 
 use crate::accept::Refused;
 use crate::backends::Target;
+use crate::handover::Event;
 use crate::state::State;
 use counts::Request;
 pub(crate) use counts::{Exchanging, RouteCounts};
@@ -49,6 +50,7 @@ pub(crate) struct Metrics {
     connections_total: IntCounterVec,
     tls_failures: IntCounterVec,
     proxy_headers: IntCounterVec,
+    handovers: IntCounterVec,
     table_updates: Histogram,
     generation: IntGauge,
     hosts: IntGauge,
@@ -243,6 +245,11 @@ impl Metrics {
                 "Connections that were closed for want of a valid PROXY header.",
                 &["reason"],
             )?,
+            handovers: counters(
+                "nearside_handovers_total",
+                "Times that listening sockets went from one proxy of the node to another, by what this one did.",
+                &["event"],
+            )?,
             table_updates: seconds(
                 "nearside_table_update_seconds",
                 "Time to make of a snapshot what requests are served from, and to put it in place.",
@@ -373,6 +380,11 @@ impl Metrics {
     /// A TLS connection was not served.
     pub(crate) fn tls_failure(&self, failure: TlsFailure) {
         self.tls_failures.with_label_values(&[failure.name()]).inc();
+    }
+
+    /// Listening sockets went from one process to another, or did not.
+    pub(crate) fn handover(&self, event: Event) {
+        self.handovers.with_label_values(&[event.name()]).inc();
     }
 
     /// A connection was closed for want of a valid PROXY header.

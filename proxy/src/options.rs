@@ -253,7 +253,7 @@ impl Arguments {
         let config = Config {
             access_log: self.access_log.check(log_format, &node, &mut mistakes),
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
-            snapshot: self.snapshot.clone().into_settings(),
+            snapshot: self.snapshot.clone().into_settings().map(SnapshotSettings::used_at_once),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),

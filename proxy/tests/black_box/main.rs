@@ -24,6 +24,7 @@ mod error_pages;
 mod faults;
 mod grammar;
 mod grpc;
+mod handover;
 mod headers;
 mod health;
 mod hops;
