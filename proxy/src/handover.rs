@@ -1,6 +1,6 @@
 //! One proxy takes the listening sockets of another on the same node over, so that an upgrade resets nothing: a place where both meet
-//! flows in, sockets and the keys of session tickets flow from the old process to the new one. `main` asks with [`ask`] before it
-//! binds, and then waits with [`Giver`] for a process that asks in turn.
+//! flows in, sockets and the keys of session tickets flow from the old process to the new one. `main` asks with [`inherit`] before it
+//! binds, and is there for the next process by [`Neighbours`] from when it serves.
 //!
 //! | who | says | then |
 //! |---|---|---|
@@ -16,12 +16,13 @@
 mod channel;
 mod give;
 mod message;
+mod neighbours;
 mod place;
 mod take;
 
-pub(crate) use give::Giver;
+pub(crate) use neighbours::{Neighbours, inherit};
 pub(crate) use place::Place;
-pub(crate) use take::{Inherited, ask};
+pub(crate) use take::Inherited;
 
 /// What is counted of handovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod counted;
 mod deadline;
 mod departure;
 mod descriptors;
+mod ending;
 mod error_pages;
 mod feed;
 mod handover;
@@ -39,20 +40,19 @@ mod trace;
 mod trailers;
 mod upstream_tls;
 
-use accept::{BindError, Listeners, Listening};
+use accept::{BindError, Listeners};
 use access_log::AccessLog;
 use authentication::{NoRandomness, Verifier};
-use departure::{Departure, Left, Named, Names};
-use handover::{Giver, Inherited};
+use departure::Named;
+use ending::Ending;
+use handover::Neighbours;
 use lifecycle::Lifecycle;
-use limits::SUCCESSOR_PATIENCE;
 use memory::Memory;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{Selection, SnapshotError, Source, SourceError, register_metrics, token_reviews};
-use options::{Arguments, Config, ShutdownDelay};
-use pingora::apps::ServerApp;
+use nearside_watch::{SnapshotError, Source, SourceError, register_metrics, token_reviews};
+use options::{Arguments, Config};
 use prometheus::{IntCounter, Registry};
 use server::{Parts, Server, Shared};
 use splice::{PipePool, SpliceCounts};
@@ -60,12 +60,10 @@ use state::{CurrentState, State, StateBuilder};
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use tls::{Certificates, Unservable};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use trace::Tracer;
 
 #[global_allocator]
@@ -176,14 +174,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let current = CurrentState::new(state);
     tokio::spawn(health::keep_planned(current.clone(), config.check_interval, plans));
 
-    let mut inherited = match &config.ports.handover {
-        Some(place) => handover::ask(place).await.unwrap_or_else(|error| {
-            metrics.handover(handover::Event::Failed);
-            tracing::warn!(%place, %error, "no sockets are taken over; this proxy opens its own");
-            None
-        }),
-        None => None,
-    };
+    let mut inherited = handover::inherit(config.ports.handover.as_ref(), &metrics).await;
     let (mut bound, shared) = (Listeners::default(), config.ports.shared);
     let mut listening = accept::bind(Scheme::Http, &config.http, shared, inherited.as_mut(), &mut bound)?;
     listening.extend(accept::bind(Scheme::Https, &config.https, shared, inherited.as_mut(), &mut bound)?);
@@ -229,7 +220,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         accepting.spawn(accept::serve(listening, Arc::clone(&server)));
     }
     // Whoever is told to end once this one is ready knows by then that it is succeeded.
-    let mut successions = Successions::begin(&server, listening, inherited).await;
+    let neighbours = Neighbours::meet(&server, listening, inherited).await;
     drop(not_synced);
     metrics.ready(true);
     tracing::info!(node = %server.config.node, node_id = %server.node_id, "ready");
@@ -238,140 +229,10 @@ async fn run(config: Config) -> Result<(), Failure> {
     let _leaving = readiness.block("shutting down");
     metrics.ready(false);
     source.save_snapshot().await;
-    if !lifecycle.is_succeeded() && successions.give_back().await {
-        tracing::info!("the proxy before this one takes its sockets back");
-        lifecycle.hand_over();
-    }
-    leave(&server, &lifecycle, source, published, named.left()).await;
-    drain(&server, &lifecycle, successions, accepting).await;
+    Ending { server: &server, neighbours, accepting }.run(source, published, named.left()).await;
     // What is not sent by then is not worth a longer end.
     drop(timeout(limits::TRACE_TIME, tracer.flush()).await);
     Ok(())
-}
-
-/// What this process has to do with those before and after it.
-#[derive(Default)]
-struct Successions {
-    task: Option<JoinHandle<()>>,
-    /// Whether the process before takes the sockets back.
-    returnable: Arc<AtomicBool>,
-}
-
-impl Successions {
-    /// Tells the process before that this one serves, and waits for the one after.
-    async fn begin(server: &Server, listening: Vec<Listening>, inherited: Option<Inherited>) -> Self {
-        let Some(place) = server.config.ports.handover.clone() else { return Self::default() };
-        let metrics = server.metrics().clone();
-        let predecessor = match inherited {
-            Some(inherited) => match inherited.ready().await {
-                Ok(link) => {
-                    metrics.handover(handover::Event::Taken);
-                    tracing::info!("the sockets of the other proxy are taken over");
-                    Some(link)
-                }
-                Err(error) => {
-                    metrics.handover(handover::Event::Failed);
-                    tracing::warn!(%error, "the other proxy does not say that it leaves the sockets to this one; both serve");
-                    None
-                }
-            },
-            None => None,
-        };
-        let returnable = Arc::new(AtomicBool::new(predecessor.is_some()));
-        let (lifecycle, sockets) = (server.lifecycle().clone(), listening.into());
-        let giver = Giver { place, sockets, lifecycle, metrics, returnable: Arc::clone(&returnable) };
-        Self { task: Some(tokio::spawn(giver.run(predecessor))), returnable }
-    }
-
-    /// Has the process before take its sockets back, where it still would.
-    async fn give_back(&mut self) -> bool {
-        let returned = self.returnable.load(Ordering::Relaxed);
-        if returned {
-            self.end().await;
-        }
-        returned
-    }
-
-    /// Nothing is handed over any more, and nothing taken back.
-    async fn end(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            // Aborted: that is all it says.
-            drop(task.await);
-        }
-    }
-}
-
-/// Serves on while DNS still names this node, unless another process of the node does.
-async fn leave(server: &Server, lifecycle: &Lifecycle, source: Source, published: Selection, left: Option<Left>) {
-    lifecycle.leave();
-    if lifecycle.is_succeeded() {
-        tracing::info!("not ready any more; another proxy of this node serves");
-        return;
-    }
-    let succeeded = async {
-        let neighbour = async {
-            match server.config.ports.shared {
-                true => departure::succeeded(server.config.admin).await,
-                false => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = neighbour => lifecycle.hand_over(),
-            () = lifecycle.succeeded() => {}
-        }
-    };
-    match server.config.shutdown_delay {
-        ShutdownDelay::Fixed(delay) => {
-            tracing::info!(delay = ?delay, "not ready any more; serving on");
-            // A proxy that shares the ports may be there, and is known only once it has been asked.
-            let least = if server.config.ports.shared { SUCCESSOR_PATIENCE } else { Duration::ZERO };
-            let begin = Instant::now();
-            drop(timeout(delay.max(least), succeeded).await);
-            if begin.elapsed() < delay && server.config.ports.shared {
-                sleep(delay.saturating_sub(begin.elapsed())).await;
-            }
-        }
-        ShutdownDelay::ByDns(most) => {
-            tracing::info!(most = ?most, "not ready any more; serving on until DNS does not name this node");
-            let state = server.state();
-            let node = state.snapshot.nodes.get(&*server.config.node);
-            let addresses = node.into_iter().flat_map(|node| &node.addresses);
-            let addresses = addresses.filter_map(|entry| entry.address.parse().ok()).collect();
-            let departure = Departure::new(Names { id: server.node_id, addresses }, left);
-            tokio::select! {
-                () = departure::gone(source, published, departure, most) => {}
-                () = succeeded => {}
-            }
-        }
-    }
-}
-
-/// Lets the connections that are busy end.
-async fn drain(server: &Server, lifecycle: &Lifecycle, mut successions: Successions, mut accepting: JoinSet<()>) {
-    let timeout = server.config.drain_timeout;
-    let begin = Instant::now();
-    lifecycle.drain();
-    while accepting.join_next().await.is_some() {}
-    let succeeded = lifecycle.is_succeeded();
-    // With it go the last of the sockets.
-    successions.end().await;
-    tracing::info!(connections = lifecycle.connections(), timeout = ?timeout, "draining");
-    if succeeded {
-        // A client may be asking at this very moment on a connection that waits, and its next connection finds the other proxy: so it
-        // has its answer, with which it is told. Who asks nothing is closed when it would have been anyhow.
-        lifecycle.drained(server.timeouts().keep_alive.min(timeout)).await;
-    } else if server.config.ports.shared {
-        // From the clean-up on a connection may be closed unread; those that the listeners took last have their requests first.
-        sleep(limits::LAST_HANDSHAKES).await;
-    }
-    lifecycle.close_idle();
-    // Wakes connections that wait for the rest of a header.
-    server.http().cleanup().await;
-    match lifecycle.drained(timeout.saturating_sub(begin.elapsed())).await {
-        0 => tracing::info!("drained"),
-        left => tracing::warn!(connections = left, "the drain took too long; these connections are cut"),
-    }
 }
 
 fn access_log(config: &Config, registry: &Registry) -> Result<AccessLog, Failure> {

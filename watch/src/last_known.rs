@@ -88,7 +88,14 @@ impl Store {
                  --snapshot-keys-on-disk writes them all the same"
             );
         }
-        let inner = Inner { directory, cluster, keeps_keys, at_once: settings.at_once, pending: Mutex::default(), writing: Mutex::default() };
+        let inner = Inner {
+            directory,
+            cluster,
+            keeps_keys,
+            at_once: settings.at_once,
+            pending: Mutex::default(),
+            writing: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

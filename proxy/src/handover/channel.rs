@@ -28,7 +28,7 @@ pub(super) struct Channel {
 
 /// Why nothing is handed over.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandoverError {
+pub(super) enum HandoverError {
     /// There is nobody who may be spoken with.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -45,7 +45,11 @@ pub(crate) enum HandoverError {
     #[error("the other process says what is not understood: {0}")]
     Garbled(#[from] serde_json::Error),
     /// It says too much.
-    #[error("the other process says more than {HANDOVER_MESSAGE_BYTES} bytes at once, or sends more than {HANDOVER_SOCKETS} sockets")]
+    #[error(
+        "the other process says more than {} bytes at once, or sends more than {} sockets",
+        HANDOVER_MESSAGE_BYTES,
+        HANDOVER_SOCKETS
+    )]
     TooMuch,
     /// It speaks another version of the protocol.
     #[error("the other process, version {0}, hands sockets over in another way")]

@@ -1,6 +1,6 @@
 //! The side of the old process: its listening sockets flow in, and to every process that asks for them. Once one of these says that it
-//! serves, this one rests: its sockets stay open, so that nothing is reset and they can be taken back. Run by `main` from when this
-//! process serves until it drains.
+//! serves, this one rests: its sockets stay open, so that nothing is reset and they can be taken back. Run by `neighbours`
+//! from when this process serves until it drains.
 
 use super::Event;
 use super::channel::{Channel, HandoverError};
@@ -22,15 +22,15 @@ use tokio::time::{sleep, timeout};
 
 /// See the module head.
 #[derive(Clone)]
-pub(crate) struct Giver {
+pub(super) struct Giver {
     /// Where this process can be asked.
-    pub(crate) place: Place,
+    pub(super) place: Place,
     /// What it listens on.
-    pub(crate) sockets: Arc<[Listening]>,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) metrics: Metrics,
+    pub(super) sockets: Arc<[Listening]>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) metrics: Metrics,
     /// Whether the process before takes the sockets back when this one lets go of them.
-    pub(crate) returnable: Arc<AtomicBool>,
+    pub(super) returnable: Arc<AtomicBool>,
 }
 
 /// A process that serves in the place of this one.
@@ -43,9 +43,12 @@ struct Successor {
 impl Giver {
     /// Never ends; where it is dropped, nothing more is handed over or taken back. `predecessor` is the process that this one has its
     /// sockets from.
-    pub(crate) async fn run(self, mut predecessor: Option<Link>) {
+    pub(super) async fn run(self, mut bound: Option<UnixListener>, mut predecessor: Option<Link>) {
         loop {
-            let listener = self.listen().await;
+            let listener = match bound.take() {
+                Some(listener) => listener,
+                None => self.listen().await,
+            };
             let Successor { mut channel, used } = {
                 let mut successor = pin!(self.successor(&listener));
                 loop {
@@ -74,25 +77,29 @@ impl Giver {
             self.rest(&used, false);
             self.lifecycle.take_back();
             self.metrics.handover(Event::TakenBack);
-            tracing::warn!("the proxy that served in the place of this one is gone; this one accepts connections again");
+            tracing::warn!(
+                "the proxy that served in the place of this one is gone; this one accepts connections again"
+            );
         }
     }
 
-    /// Tries until it can listen: a name may still be that of the process before.
+    /// Listens at the place; `None` where that cannot be, which is told.
+    pub(super) fn bind(&self) -> Option<UnixListener> {
+        let failed = |error| {
+            self.metrics.handover(Event::Failed);
+            tracing::warn!(
+                place = %self.place, %error,
+                "no other process can take the sockets over (--handover-socket); this is tried again"
+            );
+        };
+        self.place.bind().map_err(failed).ok()
+    }
+
+    /// Tries until it can.
     async fn listen(&self) -> UnixListener {
-        let mut told = false;
         loop {
-            match self.place.bind() {
-                Ok(listener) => return listener,
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        self.metrics.handover(Event::Failed);
-                        tracing::warn!(
-                            place = %self.place, %error,
-                            "no other process can take the sockets over (--handover-socket); this is tried again"
-                        );
-                    }
-                }
+            if let Ok(listener) = self.place.bind() {
+                return listener;
             }
             sleep(HANDOVER_RETRY).await;
         }

@@ -108,7 +108,9 @@ mod tests {
         assert_eq!(offer.sockets, [Described { scheme: Scheme::Https, address: "[::]:443".parse().unwrap() }]);
         let newer: Hello = serde_json::from_str(r#"{"handover":2,"version":"9"}"#).unwrap();
         assert!(!newer.is_understood() && Hello::ours().is_understood());
-        for garbage in ["", "{}", r#"{"handover":1}"#, r#"{"handover":1,"version":"1","more":1}"#, "[1]", "HTTP/1.1 400"] {
+        for garbage in
+            ["", "{}", r#"{"handover":1}"#, r#"{"handover":1,"version":"1","more":1}"#, "[1]", "HTTP/1.1 400"]
+        {
             assert!(serde_json::from_str::<Hello>(garbage).is_err(), "{garbage}");
         }
         for garbage in [r#"{"ready":[-1]}"#, r#"{"ready":0}"#, r#"{"ready":[0],"again":true}"#] {

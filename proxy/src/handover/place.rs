@@ -22,7 +22,7 @@ pub(crate) enum Place {
 
 /// Why there is nobody to speak with.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlaceError {
+pub(super) enum PlaceError {
     /// There is something else at the path.
     #[error("{0} is there and is no socket")]
     NotASocket(String),
@@ -56,7 +56,9 @@ impl Place {
     pub(super) async fn connect(&self) -> Result<Option<UnixStream>, PlaceError> {
         match UnixStream::connect(self.address()).await {
             Ok(stream) => known(stream).map(Some),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -77,7 +79,8 @@ impl Place {
         beside.push(format!(".{:08x}", RandomState::new().hash_one(()) as u32));
         let beside = PathBuf::from(beside);
         let listener = UnixListener::bind(&beside)?;
-        let placed = fs::set_permissions(&beside, Permissions::from_mode(OWNER_ONLY)).and_then(|()| fs::rename(&beside, path));
+        let placed =
+            fs::set_permissions(&beside, Permissions::from_mode(OWNER_ONLY)).and_then(|()| fs::rename(&beside, path));
         if placed.is_err() {
             // The error says more than what cannot be cleared away.
             drop(fs::remove_file(&beside));

@@ -1,5 +1,5 @@
 //! The side of the new process: the place flows in, the listening sockets of the process that is there flow out, each checked. What
-//! this process does not use of them is closed. Called by `main`.
+//! this process does not use of them is closed. Called by `neighbours`.
 
 use super::channel::{Channel, HandoverError};
 use super::message::{Described, Hello, Offer, Ready, Word};
@@ -27,13 +27,13 @@ struct Socket {
 
 /// The way to a process that has handed its sockets over. When it ends unsaid, that one takes them back.
 #[derive(Debug)]
-pub(crate) struct Link(Channel);
+pub(super) struct Link(Channel);
 
 /// Asks whoever is at the place; `None` where nobody is.
 ///
 /// # Errors
 /// [`HandoverError`] where somebody is there and nothing comes of it; then this process has to bind for itself.
-pub(crate) async fn ask(place: &Place) -> Result<Option<Inherited>, HandoverError> {
+pub(super) async fn ask(place: &Place) -> Result<Option<Inherited>, HandoverError> {
     let Some(stream) = place.connect().await? else { return Ok(None) };
     let mut channel = Channel::new(stream);
     channel.send(&Hello::ours(), &[]).await?;
@@ -77,7 +77,7 @@ impl Inherited {
     ///
     /// # Errors
     /// [`HandoverError`] where the other does not say so; then both accept.
-    pub(crate) async fn ready(self) -> Result<Link, HandoverError> {
+    pub(super) async fn ready(self) -> Result<Link, HandoverError> {
         let Self { mut channel, sockets } = self;
         let used = sockets.iter().enumerate().filter(|(_, socket)| socket.listener.is_none());
         let ready = used.map(|(place, _)| place).collect();

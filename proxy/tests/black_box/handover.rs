@@ -360,7 +360,8 @@ async fn when_the_next_proxy_goes_the_old_one_takes_its_sockets_back() {
     })
     .await;
     drop(crashing);
-    eventually("it takes them back again", || async { (old.log().matches(TAKEN_BACK).count() == 2).then_some(()) }).await;
+    eventually("it takes them back again", || async { (old.log().matches(TAKEN_BACK).count() == 2).then_some(()) })
+        .await;
     kept(old.http).await;
     assert_eq!(old.page("/healthz/ready").await.0, 200);
     let good = node.next(&old);
@@ -394,7 +395,10 @@ async fn sessions_are_resumed_at_the_next_proxy() {
     let handshake = async |address: SocketAddr| {
         let stream = TcpStream::connect(address).await.unwrap();
         let mut stream = tls.connect(ServerName::try_from(HOST).unwrap(), stream).await.unwrap();
-        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         // The tickets come with the answer.
         assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 200 "));
         stream.get_ref().1.handshake_kind().unwrap()
@@ -465,7 +469,10 @@ async fn a_tls_handshake_that_takes_its_time_is_not_reset() {
     let mut stream = tls.connect(ServerName::try_from(HOST).unwrap(), waiting).await.unwrap();
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
     let answer = read_to_end(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.to_ascii_lowercase().contains("connection: close"),
+        "{answer}"
+    );
     drop(stream);
     assert_eq!(old.ended().await.code(), Some(0));
     drop(connect_tls(new.https, &node.ca, HOST, &["h2"]).await.unwrap());

@@ -15,7 +15,8 @@ fn secret(name: &str) -> Object {
 }
 
 fn store(directory: &Path, cluster: &str, keys_on_disk: bool) -> Store {
-    Store::open(&SnapshotSettings { directory: directory.to_owned(), keys_on_disk, at_once: false }, cluster.into()).unwrap()
+    Store::open(&SnapshotSettings { directory: directory.to_owned(), keys_on_disk, at_once: false }, cluster.into())
+        .unwrap()
 }
 
 fn names(store: &Store, selection: &Selection) -> Option<Vec<String>> {

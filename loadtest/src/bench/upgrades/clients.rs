@@ -138,7 +138,11 @@ async fn connect(kind: Kind, target: &Target, tally: &Tally) -> Result<Connectio
 }
 
 /// A client that has heard GOAWAY makes another connection; what it had sent before is answered.
-async fn ask_h2(mut sender: SendRequest<Empty<Bytes>>, target: &Target, tally: &Tally) -> Result<SendRequest<Empty<Bytes>>> {
+async fn ask_h2(
+    mut sender: SendRequest<Empty<Bytes>>,
+    target: &Target,
+    tally: &Tally,
+) -> Result<SendRequest<Empty<Bytes>>> {
     for _ in 0..ATTEMPTS {
         if sender.ready().await.is_ok() {
             let uri = format!("https://{}/media/{SMALL}", target.host);

@@ -4,7 +4,6 @@
 use super::Options;
 use super::clients::{self, Target};
 use super::tally::{Kind, Tally};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;

@@ -111,7 +111,8 @@ impl Report {
         let document = json!({
             "machine": machine, "rate": rate, "clients": clients, "phases": phases, "listening_ms": self.listening,
         });
-        let mut text = format!("# Upgrades under load\n\n{machine}. {rate} requests a second, {clients} clients of each kind.\n");
+        let mut text =
+            format!("# Upgrades under load\n\n{machine}. {rate} requests a second, {clients} clients of each kind.\n");
         self.phases.iter().for_each(|phase| text.push_str(&phase.table()));
         text.push_str(&self.crashes());
         let write = |name: &str, text: String| {
