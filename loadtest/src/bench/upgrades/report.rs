@@ -50,7 +50,9 @@ impl Phase {
         let _ = writeln!(out, "| all | {} | {} | | | |", self.done(), self.failed());
         if !self.failures.is_empty() {
             out.push_str("\nThe first failures:\n\n");
-            self.failures.iter().for_each(|failure| drop(writeln!(out, "* {failure}")));
+            for failure in &self.failures {
+                let _ = writeln!(out, "* {failure}");
+            }
         }
         out
     }
