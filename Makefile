@@ -19,7 +19,7 @@ BENCH_PROFILE ?= release
 MINUTES ?= 10
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-.PHONY: soak help demo bench bench-scale bench-dns test test-cluster test-image check lint deny audit build release image render clean
+.PHONY: soak help demo bench bench-scale bench-dns upgrades test test-cluster test-image check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,11 @@ bench-dns: ## install what is missing, build optimised programs and measure the 
 	@scripts/setup bench
 	cargo build --locked --profile bench-like -p nearside-dns-sync -p nearside-loadtest --bins
 	@$(TARGET_DIR)/bench-like/nearside-loadtest bench dns $(BENCH_FLAGS)
+
+upgrades: ## build optimised programs and count the requests that fail in a hundred upgrades of the proxy under load
+	@scripts/setup check
+	cargo build --locked --profile bench-like -p nearside-proxy -p nearside-loadtest --bins
+	@$(TARGET_DIR)/bench-like/nearside-loadtest bench upgrades $(BENCH_FLAGS)
 
 test: export NEARSIDE_REQUIRE_KUBECTL := 1
 test: ## install what is missing, build, and run every test

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod proxy;
 pub mod scale;
 mod statistics;
+pub mod upgrades;
 mod usage;
 
 use std::fs;

@@ -56,6 +56,9 @@ enum Bench {
     /// Nearside beside HAProxy, nginx and Traefik: processor time, latencies and memory
     #[command(long_about = BENCH_PROXY_ABOUT)]
     Proxy(bench::proxy::Options),
+    /// A hundred upgrades of the proxy under load: requests that fail, and the time until it listens again after a crash
+    #[command(long_about = UPGRADES_ABOUT)]
+    Upgrades(bench::upgrades::Options),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Bench(Bench::Scale(options)) => runtime.block_on(bench::scale::run(options)).map(|()| true),
         Command::Bench(Bench::Dns(options)) => runtime.block_on(bench::dns::run(options)).map(|()| true),
         Command::Bench(Bench::Proxy(options)) => runtime.block_on(bench::proxy::run(options)).map(|()| true),
+        Command::Bench(Bench::Upgrades(options)) => runtime.block_on(bench::upgrades::run(options)),
     }
 }
 
@@ -143,3 +147,13 @@ const BENCH_PROXY_ABOUT: &str = "Nearside beside HAProxy, nginx and Traefik: pro
 Starts each proxy as a process with the same backend, the same certificate and the same host, bound to one processor; backend and clients run on another. Fetches some objects through each over every transport and compares their bytes. Then measures all of them in turn, round after round: the processor time of each GB, small answers and new TLS connections for a second of processor time, latencies at a steady rate, and the memory of idle connections, stalled downloads and routes. At the end Nearside alone is measured with a large table whose endpoints change a thousand times a second.
 
 A proxy that is not installed is left out and named. The figures are printed, and left as report.json, report.md and plots in the report directory. How each proxy is configured, and why that is fair, is in loadtest/README.md. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make bench`).";
+
+const UPGRADES_ABOUT: &str = "A hundred upgrades of the proxy under load: requests that fail, and the time until it listens again after a crash.
+
+Starts the real nearside-proxy on ports of 127.0.0.1 with a pod behind it, and clients that ask at a steady rate: on new connections, on kept ones over HTTP/1.1 without and with TLS and over HTTP/2, with WebSockets and slow downloads that last two seconds each. Then replaces the proxy again and again as a DaemonSet with a surge does: starts the next one, and ends the old one once that is ready. First the old ones hand their sockets on (--handover-socket), then they share the ports (--share-ports), then the proxy is killed and started again.
+
+A request has failed if its client did everything right: one on a kept connection that ends without an answer counts as failed unless the client had been told (Connection: close, GOAWAY). Nothing is tried twice.
+
+The figures are printed, and left as upgrades.json and upgrades.md in the report directory. The programs are taken from beside this one, or from NEARSIDE_BIN_DIR; measure with optimised ones (`make upgrades`).
+
+Exit codes: 0 when no request failed during handovers; 1 when one did, or when a proxy did not start or end in order; 2 for unusable flags.";

@@ -79,3 +79,17 @@ fn the_benchmark_of_the_proxy_runs_to_its_end() {
         assert!(groups.contains(&group), "no figures of {group}");
     }
 }
+
+#[test]
+fn upgrades_by_handover_fail_no_request() {
+    let size = ["--upgrades", "3", "--shared", "1", "--crashes", "1", "--rate", "100", "--clients", "2"];
+    let figures = figures_of("upgrades", &size);
+    let phases = figures["phases"].as_array().unwrap();
+    let names: Vec<&str> = phases.iter().map(|phase| phase["phase"].as_str().unwrap()).collect();
+    assert_eq!(names, ["handover", "shared ports", "crashes"]);
+    assert_eq!(phases[0]["failed"], 0, "{phases:?}");
+    for clients in phases[0]["clients"].as_array().unwrap() {
+        assert!(clients["counts"]["done"].as_u64() > Some(0), "{clients}");
+    }
+    assert_eq!(figures["listening_ms"].as_array().unwrap().len(), 1);
+}

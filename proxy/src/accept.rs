@@ -14,7 +14,7 @@ mod proxy_header;
 mod requests;
 mod tls_stream;
 
-pub(crate) use listener::{BindError, Listeners, bind};
+pub(crate) use listener::{BindError, Listeners, Listening, bind};
 
 use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold};
 use crate::http::direct::Handed;
@@ -40,51 +40,65 @@ pub(crate) use proxy_header::Refused;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 /// Accepts connections until the drain begins; where another proxy listens beside this one, also those that are on their way then.
-pub(crate) async fn serve(listener: TcpListener, scheme: Scheme, server: Arc<Server>) {
+/// While the socket rests they are left to the other process that has it.
+pub(crate) async fn serve(listening: Listening, server: Arc<Server>) {
     let mut draining = server.lifecycle().draining();
     let drained = async { drop(draining.wait_for(|draining| *draining).await) };
     tokio::select! {
-        () = accept(&listener, scheme, &server) => {}
+        () = accept_unless_resting(&listening, &server) => {}
         () = drained => {}
     }
-    if server.config.ports.shared {
-        hand_over(&listener, scheme, &server).await;
+    if server.config.ports.shared && !listening.is_resting() {
+        hand_over(&listening, &server).await;
     }
 }
 
 /// The kernel resets what waits at a listener that closes. So it is told to give new connections to the other proxy's, those that
 /// come all the same are served, and the end is when none comes any more.
-async fn hand_over(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
+async fn hand_over(listening: &Listening, server: &Arc<Server>) {
     // The older of two comes first, but who knows what was before.
     for place in [1, 0, 1, 0] {
-        if let Err(error) = listener::prefer(listener, place) {
+        if let Err(error) = listener::prefer(&listening.socket, place) {
             tracing::warn!(%error, "connections cannot be given to the other proxy; some may be reset");
         }
         // The time limit is the usual end.
-        drop(timeout(LAST_HANDSHAKES, accept(listener, scheme, server)).await);
-        if timeout(LAST_HANDSHAKES, accept_one(listener, scheme, server)).await.is_err() {
+        drop(timeout(LAST_HANDSHAKES, accept(listening, server)).await);
+        if timeout(LAST_HANDSHAKES, accept_one(listening, server)).await.is_err() {
             return;
         }
     }
 }
 
-async fn accept(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
+async fn accept_unless_resting(listening: &Listening, server: &Arc<Server>) {
     loop {
-        accept_one(listener, scheme, server).await;
+        tokio::select! {
+            biased;
+            () = listening.rests(true) => {}
+            () = accept(listening, server) => {}
+        }
+        listening.rests(false).await;
+    }
+}
+
+async fn accept(listening: &Listening, server: &Arc<Server>) {
+    loop {
+        accept_one(listening, server).await;
     }
 }
 
 /// Waits for room and for a connection, and serves it in a task of its own.
-async fn accept_one(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
+async fn accept_one(listening: &Listening, server: &Arc<Server>) {
     let busy = server.lifecycle().admit().await;
     server.memory().room(|| server.lifecycle().connections()).await;
-    match listener.accept().await {
-        Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
+    match listening.socket.accept().await {
+        Ok((socket, client)) => {
+            drop(tokio::spawn(connection(socket, client, listening.scheme, Arc::clone(server), busy)));
+        }
         Err(error) => {
             // Out of descriptors or memory, or a client that left early: the listener itself is sound.
             tracing::warn!(%error, "accept failed; connections wait");
@@ -287,21 +301,14 @@ async fn proxied(socket: &mut TcpStream, peer: IpAddr, server: &Server) -> Resul
     }
 }
 
-/// Waits for the client's first byte; `false` if the drain begins before.
+/// Waits for the client's first byte; `false` where those that have nothing to ask for are closed before. Until then its request may
+/// be on the way.
 async fn begins(socket: &TcpStream, server: &Server) -> bool {
-    let mut draining = server.lifecycle().draining();
     let mut first = [0];
     tokio::select! {
         biased;
-        // Readiness alone may be a false alarm.
         peeked = socket.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
-        () = async {
-            drop(draining.wait_for(|draining| *draining).await);
-            if server.config.ports.shared {
-                // Whoever connects now was given to this process by chance, and its request is on the way.
-                tokio::time::sleep(LAST_HANDSHAKES).await;
-            }
-        } => false,
+        () = server.lifecycle().idle_closed() => false,
     }
 }
 
@@ -313,14 +320,14 @@ async fn serve_http(stream: Stream, connection: &Connection, server: &Server) {
     }
 }
 
-/// The client is told to go (GOAWAY) when the drain begins, or when an answer on this connection wants it to look for another node.
+/// The client is told to go (GOAWAY) when another process serves or the drain begins, or when an answer on this connection wants it to look for another node.
 /// What it has begun is served to the end.
 async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
-    let mut draining = server.lifecycle().draining();
+    let mut all = server.lifecycle().going();
     let (going, go) = watch::channel(false);
     let told = async {
         tokio::select! {
-            _ = draining.wait_for(|draining| *draining) => {}
+            _ = all.wait_for(|going| *going) => {}
             () = connection.parting.notified() => {}
         }
         going.send_replace(true);

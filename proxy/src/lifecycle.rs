@@ -10,6 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 #[derive(Clone, Debug)]
 pub(crate) struct Lifecycle {
     leaving: Arc<AtomicBool>,
+    succeeded: Arc<watch::Sender<bool>>,
+    going: Arc<watch::Sender<bool>>,
     draining: Arc<watch::Sender<bool>>,
     idle_closed: Arc<watch::Sender<bool>>,
     connections: Arc<Semaphore>,
@@ -24,6 +26,8 @@ impl Lifecycle {
     pub(crate) fn serving(most: u32) -> Self {
         Self {
             leaving: Arc::default(),
+            succeeded: Arc::new(watch::Sender::new(false)),
+            going: Arc::new(watch::Sender::new(false)),
             draining: Arc::new(watch::Sender::new(false)),
             idle_closed: Arc::new(watch::Sender::new(false)),
             connections: Arc::new(Semaphore::new(most as usize)),
@@ -39,13 +43,47 @@ impl Lifecycle {
 
     /// Whether clients are asked to go.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving.load(Ordering::Relaxed) || self.is_succeeded()
+    }
+
+    /// Another process of this node serves in the place of this one: clients are asked to make their next connection, which is its.
+    pub(crate) fn hand_over(&self) {
+        self.succeeded.send_replace(true);
+        self.going.send_replace(true);
+    }
+
+    /// The other process is gone. Clients that were asked to go go, and new ones stay.
+    pub(crate) fn take_back(&self) {
+        self.succeeded.send_replace(false);
+        self.going.send_replace(*self.draining.borrow());
+    }
+
+    /// Whether another process serves in the place of this one.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        *self.succeeded.borrow()
+    }
+
+    /// Waits for [`Self::hand_over`].
+    pub(crate) async fn succeeded(&self) {
+        // The sender lives as long as this value.
+        drop(self.succeeded.subscribe().wait_for(|succeeded| *succeeded).await);
+    }
+
+    /// Whether new clients of this node are not served for much longer.
+    pub(crate) fn is_node_left(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) && !self.is_succeeded()
     }
 
     /// No connection is accepted from now on; HTTP/2 connections get GOAWAY.
     pub(crate) fn drain(&self) {
         self.leave();
         self.draining.send_replace(true);
+        self.going.send_replace(true);
+    }
+
+    /// True while HTTP/2 connections are told to go.
+    pub(crate) fn going(&self) -> watch::Receiver<bool> {
+        self.going.subscribe()
     }
 
     /// Turns true when the drain begins.
@@ -53,7 +91,7 @@ impl Lifecycle {
         self.draining.subscribe()
     }
 
-    /// Connections over HTTP/1 that wait for another request are closed from now on.
+    /// Connections that wait for a request over HTTP/1, or for their first byte, are closed from now on.
     pub(crate) fn close_idle(&self) {
         self.idle_closed.send_replace(true);
     }

@@ -280,3 +280,18 @@ pub(crate) const DEPARTURE_MEMORY: Duration = Duration::from_secs(300);
 pub(crate) const SUCCESSOR_PERIOD: Duration = Duration::from_millis(500);
 /// See [`SUCCESSOR_PERIOD`].
 pub(crate) const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of a message between two processes of which one takes over from the other. More: each binds for itself.
+pub(crate) const HANDOVER_MESSAGE_BYTES: usize = 32 * 1024;
+/// Listening sockets that are handed over at once; the kernel takes 253.
+pub(crate) const HANDOVER_SOCKETS: usize = 128;
+/// For each message of the other process. Longer: nothing is handed over.
+pub(crate) const HANDOVER_TIME: Duration = Duration::from_secs(5);
+/// From when a process has the sockets until it says that it serves. Longer: it is not waited for.
+pub(crate) const HANDOVER_READY_TIME: Duration = Duration::from_secs(120);
+/// Processes that ask for the sockets at a time. More: they wait.
+pub(crate) const HANDOVER_SUCCESSORS: usize = 4;
+/// Between two attempts to be there for the next process.
+pub(crate) const HANDOVER_RETRY: Duration = Duration::from_secs(1);
+/// Bytes of a session ticket. More: it opens nothing.
+pub(crate) const TICKET_BYTES: usize = 4 * 1024;

@@ -17,8 +17,10 @@ mod counted;
 mod deadline;
 mod departure;
 mod descriptors;
+mod ending;
 mod error_pages;
 mod feed;
+mod handover;
 mod health;
 mod http;
 mod http2_abuse;
@@ -44,15 +46,16 @@ mod upstream_tls;
 use accept::{BindError, Listeners};
 use access_log::AccessLog;
 use authentication::{NoRandomness, Verifier};
-use departure::{Departure, Left, Named, Names};
+use departure::Named;
+use ending::Ending;
+use handover::Neighbours;
 use lifecycle::Lifecycle;
 use memory::Memory;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{FeedError, Selection, SnapshotError, Source, SourceError, register_metrics, token_reviews};
-use options::{Arguments, Config, ObjectPassing, ShutdownDelay};
-use pingora::apps::ServerApp;
+use nearside_watch::{FeedError, SnapshotError, Source, SourceError, register_metrics, token_reviews};
+use options::{Arguments, Config, ObjectPassing};
 use prometheus::{IntCounter, Registry};
 use server::{Parts, Server, Shared};
 use splice::{PipePool, SpliceCounts};
@@ -64,6 +67,7 @@ use tls::{Certificates, Unservable};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use trace::Tracer;
 
 #[global_allocator]
@@ -154,7 +158,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let started = admin::Started::default();
     let settings =
         admin::Settings { node: Arc::clone(&config.node), router: config.router_name.clone(), on_miss: config.on_miss };
-    let admin_server = match config.ports.shared {
+    let admin_server = match config.ports.expects_another() {
         true => AdminServer::shared(config.admin, shutdown.clone(), readiness.clone(), registry.clone()),
         false => AdminServer::bind(config.admin, readiness.clone(), registry.clone()).await?,
     };
@@ -194,9 +198,10 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let current = CurrentState::new(state);
     background.spawn(health::keep_planned(current.clone(), config.check_interval, plans));
 
-    let mut bound = Listeners::default();
-    let http = accept::bind(Scheme::Http, &config.http, config.ports.shared, &mut bound)?;
-    let https = accept::bind(Scheme::Https, &config.https, config.ports.shared, &mut bound)?;
+    let mut inherited = handover::inherit(config.ports.handover.as_ref(), &metrics).await;
+    let (mut bound, shared) = (Listeners::default(), config.ports.shared);
+    let mut listening = accept::bind(Scheme::Http, &config.http, shared, inherited.as_mut(), &mut bound)?;
+    listening.extend(accept::bind(Scheme::Https, &config.https, shared, inherited.as_mut(), &mut bound)?);
     drop(started.set((current.clone(), bound)));
     let followed = metrics.clone();
     let named = Named::new(&config.node);
@@ -235,11 +240,11 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     }));
     let server = Arc::new(Server::new(shared));
     let mut accepting = JoinSet::new();
-    for (listeners, scheme) in [(http, Scheme::Http), (https, Scheme::Https)] {
-        for listener in listeners {
-            accepting.spawn(accept::serve(listener, scheme, Arc::clone(&server)));
-        }
+    for listening in listening.iter().cloned() {
+        accepting.spawn(accept::serve(listening, Arc::clone(&server)));
     }
+    // Whoever is told to end once this one is ready knows by then that it is succeeded.
+    let neighbours = Neighbours::meet(&server, listening, inherited).await;
     drop(not_synced);
     metrics.ready(true);
     tracing::info!(node = %server.config.node, node_id = %server.node_id, "ready");
@@ -248,57 +253,10 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let _leaving = readiness.block("shutting down");
     metrics.ready(false);
     source.save_snapshot().await;
-    leave(&server, &lifecycle, source, published, named.left()).await;
-    drain(&server, &lifecycle, accepting).await;
+    Ending { server: &server, neighbours, accepting }.run(source, published, named.left()).await;
     // What is not sent by then is not worth a longer end.
-    drop(tokio::time::timeout(limits::TRACE_TIME, tracer.flush()).await);
+    drop(timeout(limits::TRACE_TIME, tracer.flush()).await);
     Ok(())
-}
-
-/// Serves on while DNS still names this node.
-async fn leave(server: &Server, lifecycle: &Lifecycle, source: Source, published: Selection, left: Option<Left>) {
-    lifecycle.leave();
-    match server.config.shutdown_delay {
-        ShutdownDelay::Fixed(delay) => {
-            tracing::info!(delay = ?delay, "not ready any more; serving on");
-            tokio::time::sleep(delay).await;
-        }
-        ShutdownDelay::ByDns(most) => {
-            tracing::info!(most = ?most, "not ready any more; serving on until DNS does not name this node");
-            let state = server.state();
-            let node = state.snapshot.nodes.get(&*server.config.node);
-            let addresses = node.into_iter().flat_map(|node| &node.addresses);
-            let addresses = addresses.filter_map(|entry| entry.address.parse().ok()).collect();
-            let departure = Departure::new(Names { id: server.node_id, addresses }, left);
-            let gone = departure::gone(source, published, departure, most);
-            match server.config.ports.shared {
-                true => tokio::select! {
-                    () = gone => {}
-                    () = departure::succeeded(server.config.admin) => {}
-                },
-                false => gone.await,
-            }
-        }
-    }
-}
-
-/// Lets the connections that are busy end.
-async fn drain(server: &Server, lifecycle: &Lifecycle, mut accepting: JoinSet<()>) {
-    let timeout = server.config.drain_timeout;
-    lifecycle.drain();
-    while accepting.join_next().await.is_some() {}
-    if server.config.ports.shared {
-        // From the clean-up on a connection may be closed unread; those that the listeners took last have their requests first.
-        tokio::time::sleep(limits::LAST_HANDSHAKES).await;
-    }
-    lifecycle.close_idle();
-    // Wakes connections that wait for the rest of a header.
-    server.http().cleanup().await;
-    tracing::info!(connections = lifecycle.connections(), timeout = ?timeout, "draining");
-    match lifecycle.drained(timeout).await {
-        0 => tracing::info!("drained"),
-        left => tracing::warn!(connections = left, "the drain took too long; these connections are cut"),
-    }
 }
 
 fn access_log(config: &Config, registry: &Registry) -> Result<AccessLog, Failure> {

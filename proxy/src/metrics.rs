@@ -9,6 +9,7 @@ mod series;
 
 use crate::accept::Refused;
 use crate::backends::Target;
+use crate::handover::Event;
 use crate::state::State;
 use counts::Request;
 pub(crate) use counts::{Exchanging, RouteCounts};
@@ -50,6 +51,7 @@ pub(crate) struct Metrics {
     tls_failures: IntCounterVec,
     http2_abuse: IntCounterVec,
     proxy_headers: IntCounterVec,
+    handovers: IntCounterVec,
     table_updates: Histogram,
     generation: IntGauge,
     hosts: IntGauge,
@@ -249,6 +251,11 @@ impl Metrics {
                 "Connections that were closed for want of a valid PROXY header.",
                 &["reason"],
             )?,
+            handovers: counters(
+                "nearside_handovers_total",
+                "Times that listening sockets went from one proxy of the node to another, by what this one did.",
+                &["event"],
+            )?,
             table_updates: seconds(
                 "nearside_table_update_seconds",
                 "Time to make of a snapshot what requests are served from, and to put it in place.",
@@ -384,6 +391,11 @@ impl Metrics {
     /// Counts connections over HTTP/2 that are ended because their client floods them, by kind.
     pub(crate) fn http2_abuse(&self) -> IntCounterVec {
         self.http2_abuse.clone()
+    }
+
+    /// Listening sockets went from one process to another, or did not.
+    pub(crate) fn handover(&self, event: Event) {
+        self.handovers.with_label_values(&[event.name()]).inc();
     }
 
     /// A connection was closed for want of a valid PROXY header.

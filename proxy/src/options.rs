@@ -289,7 +289,7 @@ impl Arguments {
             manifests: given(&self.manifests).map(PathBuf::from).collect(),
             sandbox: self.sandbox.check(manifests, &objects, &mut mistakes),
             objects,
-            snapshot: self.snapshot.clone().into_settings(),
+            snapshot: self.snapshot.clone().into_settings().map(SnapshotSettings::used_at_once),
             http: listen("http-listen", &self.http_listen, 80, &mut mistakes),
             https: listen("https-listen", &self.https_listen, 443, &mut mistakes),
             admin: address("admin-listen", &self.admin_listen, &mut mistakes).unwrap_or(UNSPECIFIED),

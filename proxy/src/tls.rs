@@ -10,12 +10,15 @@ mod following;
 pub(crate) mod host_authority;
 mod presented;
 mod resumption;
+mod tickets;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use client_authority::{ClientAuthority, Demand};
 pub(crate) use files::{TlsFiles, TlsMaterial, follow};
 pub(crate) use following::Following;
 pub(crate) use presented::Presented;
+pub(crate) use resumption::{adopt_ticket_keys, ticket_keys};
+pub(crate) use tickets::TicketKeys;
 
 use host_authority::HostAuthority;
 use nearside_routing::certificate::{CertificateNames, KeyPair};

@@ -4,7 +4,7 @@
 use crate::cluster::Cluster;
 use crate::following::{Door, Following};
 use crate::last_known::Recorder;
-use crate::limits::{QUEUED_UPDATES, SNAPSHOT_PATIENCE};
+use crate::limits::QUEUED_UPDATES;
 use crate::merge::{Merge, Standing, Update};
 use crate::{Change, ObjectKey, Selection, Source, SyncState, manifests};
 use std::collections::BTreeSet;
@@ -32,6 +32,8 @@ pub(crate) fn changes_into(source: Source, selections: Vec<Selection>, state: Sy
     if let Some(keep) = recorder.keep(state.clone()) {
         tasks.spawn(keep);
     }
+    let oldest = last_known.iter().flatten().map(|known| known.at).min();
+    let patience = oldest.and_then(|oldest| recorder.patience(oldest)).map(|patience| Instant::now() + patience);
     let mut merge = Merge::new(&selections, recorder);
     for (position, last_known) in last_known.into_iter().enumerate() {
         if let Some(last_known) = last_known {
@@ -39,7 +41,6 @@ pub(crate) fn changes_into(source: Source, selections: Vec<Selection>, state: Sy
             merge.shelve(position, last_known.objects);
         }
     }
-    let patience = merge.has_shelved().then(|| Instant::now() + SNAPSHOT_PATIENCE);
     let mut following = None;
     match source {
         Source::Cluster(config) => {
@@ -136,7 +137,7 @@ impl Changes {
         if !positions.is_empty() {
             tracing::warn!(
                 selections = positions.len(),
-                "the API server does not answer in time: starting from the snapshot on disk, which may be out of date"
+                "the API server has not answered yet: starting from the snapshot on disk, which may be out of date"
             );
         }
         positions.into_iter().for_each(|position| self.note(position));

@@ -12,7 +12,7 @@ pub(crate) use file::cluster;
 pub use file::{Problem as SnapshotProblem, SnapshotError};
 pub(crate) use recorder::Recorder;
 
-use crate::limits::SNAPSHOT_BYTES;
+use crate::limits::{SNAPSHOT_BYTES, SNAPSHOT_PATIENCE, SNAPSHOT_RECENT, SNAPSHOT_RECENT_PATIENCE};
 use crate::sealed::replace;
 use crate::{Object, ObjectKey, Selection};
 use file::Described;
@@ -21,7 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The files of one program, in a directory of its own.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ struct Inner {
     cluster: String,
     /// Whether private keys and passwords may be written.
     keeps_keys: bool,
+    at_once: bool,
     pending: Mutex<HashMap<PathBuf, Pending>>,
     /// Held while files are written.
     writing: Mutex<Writing>,
@@ -87,8 +88,21 @@ impl Store {
                  --snapshot-keys-on-disk writes them all the same"
             );
         }
-        let inner = Inner { directory, cluster, keeps_keys, pending: Mutex::default(), writing: Mutex::default() };
+        let inner = Inner {
+            directory,
+            cluster,
+            keeps_keys,
+            at_once: settings.at_once,
+            pending: Mutex::default(),
+            writing: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// For how long the first lists are waited for before what is known is used, when the oldest of it is from then.
+    pub(crate) fn patience(&self, oldest: SystemTime, now: SystemTime) -> Duration {
+        let recent = now.duration_since(oldest).is_ok_and(|age| age <= SNAPSHOT_RECENT);
+        if self.inner.at_once && recent { SNAPSHOT_RECENT_PATIENCE } else { SNAPSHOT_PATIENCE }
     }
 
     /// Reads what is known of a selection. What cannot be used is told, and is as if it were not there.

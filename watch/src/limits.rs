@@ -82,6 +82,10 @@ pub(crate) const CONFIRM_AFTER: Duration = Duration::from_secs(4);
 
 /// How long a program waits for the first lists before it serves from its snapshot on disk.
 pub(crate) const SNAPSHOT_PATIENCE: Duration = Duration::from_millis(1500);
+/// The same for a program that serves, and whose snapshot is not older than [`SNAPSHOT_RECENT`]: it was here a moment ago.
+pub(crate) const SNAPSHOT_RECENT_PATIENCE: Duration = Duration::from_millis(50);
+/// See [`SNAPSHOT_RECENT_PATIENCE`]. Longer than [`SNAPSHOT_PERIOD`] and the restart of a container.
+pub(crate) const SNAPSHOT_RECENT: Duration = Duration::from_secs(30);
 /// How often the snapshot on disk is written, where something has changed.
 pub(crate) const SNAPSHOT_PERIOD: Duration = Duration::from_secs(5);
 /// A file of the snapshot that is larger is not read.

@@ -141,11 +141,6 @@ impl Merge {
         }
     }
 
-    /// Whether anything is put aside for a selection that waits.
-    pub(crate) fn has_shelved(&self) -> bool {
-        self.selections.values().any(|it| it.standing == Standing::Waiting && it.shelved.is_some())
-    }
-
     /// Takes what was put aside for those selections that still wait, and gives their positions.
     pub(crate) fn unshelve(&mut self, changes: &mut Vec<Change>) -> Vec<usize> {
         let waiting = |(_, it): &(&usize, &Selected)| it.standing == Standing::Waiting && it.shelved.is_some();

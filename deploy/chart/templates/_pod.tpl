@@ -80,3 +80,12 @@ seccompProfile:
 127.0.0.1:1936
 {{- end -}}
 {{- end -}}
+
+{{/* Where two proxies of a node meet: in a directory of the node, or in its network namespace under a name that no other release has. */}}
+{{- define "nearside.handoverSocket" -}}
+{{- if .Values.proxy.handover.hostPath -}}
+/run/nearside-handover/proxy.sock
+{{- else -}}
+{{ printf "@%s/%s-proxy" .Release.Namespace (include "nearside.name" .) | trunc 98 }}
+{{- end -}}
+{{- end -}}

@@ -14,7 +14,7 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 ];
 
 /// The commands that have flags of their own beside those of their program.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("nearside-controller", "explain"),
     ("nearside-controller", "check"),
     ("nearside-dns-sync", "publish"),
@@ -25,6 +25,7 @@ const COMMANDS: [(&str, &str); 11] = [
     ("nearside-loadtest", "clean"),
     ("nearside-loadtest", "bench scale"),
     ("nearside-loadtest", "bench dns"),
+    ("nearside-loadtest", "bench upgrades"),
     ("nearside-loadtest", "lab dns"),
 ];
 

@@ -1,5 +1,7 @@
-//! Listening sockets: addresses flow in, bound sockets or an error that names the address flow out.
+//! Listening sockets: addresses flow in, and what another process has handed over; sockets of this process, or an error that names the
+//! address, flow out.
 
+use crate::handover::Inherited;
 use crate::limits::BACKLOG;
 use crate::options::ListenAddress;
 use nearside_routing::Scheme;
@@ -11,7 +13,9 @@ use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// The addresses that are listened on; port 0 is replaced by the port that was free.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,8 +26,42 @@ pub(crate) struct Listeners {
     pub(crate) https: Vec<SocketAddr>,
 }
 
-/// Binds every address of a scheme, and notes what was bound. `shared` ports may be another proxy's as well; the kernel then
-/// gives each a part of the connections.
+/// A listening socket. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    /// What is spoken on it.
+    pub(crate) scheme: Scheme,
+    /// Where.
+    pub(crate) address: SocketAddr,
+    /// The socket.
+    pub(crate) socket: Arc<TcpListener>,
+    resting: Arc<watch::Sender<bool>>,
+}
+
+impl Listening {
+    fn new(scheme: Scheme, address: SocketAddr, socket: TcpListener) -> Self {
+        Self { scheme, address, socket: Arc::new(socket), resting: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Whether connections are left to another process that has the same socket.
+    pub(crate) fn rest(&self, resting: bool) {
+        self.resting.send_replace(resting);
+    }
+
+    /// See [`Self::rest`].
+    pub(super) fn is_resting(&self) -> bool {
+        *self.resting.borrow()
+    }
+
+    /// Waits until it rests, or does not.
+    pub(super) async fn rests(&self, resting: bool) {
+        // The sender lives as long as this value.
+        drop(self.resting.subscribe().wait_for(|now| *now == resting).await);
+    }
+}
+
+/// Binds every address of a scheme that was not handed over, and notes what is listened on. `shared` ports may be another proxy's as
+/// well; the kernel then gives each a part of the connections.
 ///
 /// # Errors
 /// [`BindError`] for the first address that cannot be bound.
@@ -31,11 +69,13 @@ pub(crate) fn bind(
     scheme: Scheme,
     addresses: &[ListenAddress],
     shared: bool,
+    mut inherited: Option<&mut Inherited>,
     bound: &mut Listeners,
-) -> Result<Vec<TcpListener>, BindError> {
+) -> Result<Vec<Listening>, BindError> {
     let mut sockets = Vec::with_capacity(addresses.len());
     for ListenAddress { address, optional } in addresses {
-        match listen(*address, shared) {
+        let inherited = inherited.as_mut().and_then(|inherited| inherited.take(scheme, *address));
+        match inherited.map_or_else(|| listen(*address, shared), adopt) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(|source| BindError { address: *address, source })?;
                 match scheme {
@@ -43,7 +83,7 @@ pub(crate) fn bind(
                     Scheme::Https => bound.https.push(address),
                 }
                 tracing::info!(scheme = name(scheme), %address, "listening");
-                sockets.push(socket);
+                sockets.push(Listening::new(scheme, address, socket));
             }
             Err(source) if *optional && is_missing_family(&source) => {
                 tracing::info!(scheme = name(scheme), %address, "not listening: this host has no such addresses");
@@ -85,6 +125,12 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Another process has bound it.
+fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
 /// Has the kernel give new connections to the socket at a place in the group that shares the port, in the order in which they were
 /// bound, rather than to one by chance; a place without a socket leaves it at chance. What is under way stays where it began.
 pub(super) fn prefer(listener: &TcpListener, place: u32) -> Result<(), Errno> {
@@ -117,10 +163,10 @@ mod tests {
     async fn a_port_in_use_is_named() {
         let address = |address: SocketAddr| [ListenAddress { address, optional: false }];
         let mut bound = Listeners::default();
-        let held = bind(Scheme::Http, &address("127.0.0.1:0".parse().unwrap()), false, &mut bound).unwrap();
-        let taken = held[0].local_addr().unwrap();
+        let held = bind(Scheme::Http, &address("127.0.0.1:0".parse().unwrap()), false, None, &mut bound).unwrap();
+        let taken = held[0].address;
         assert_eq!(bound.http, [taken]);
-        let error = bind(Scheme::Http, &address(taken), false, &mut bound).unwrap_err().to_string();
+        let error = bind(Scheme::Http, &address(taken), false, None, &mut bound).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
     }
 }

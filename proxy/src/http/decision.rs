@@ -31,7 +31,7 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
         ctx.origin = Origin { client: told.client, peer: told.peer, scheme: told.scheme, port: told.port };
     }
     let port = ctx.connection.as_deref().map_or(Scheme::Http, |connection| connection.scheme);
-    let (health, leaving) = (shared.config.public_health_path.as_deref(), shared.lifecycle().is_leaving());
+    let (health, leaving) = (shared.config.public_health_path.as_deref(), shared.lifecycle().is_node_left());
     if let Some(answer) = public_health::answer(health, port, header, &target, leaving) {
         return Some(answer);
     }

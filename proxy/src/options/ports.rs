@@ -1,6 +1,7 @@
 //! Flags for two proxies on one node, of which one takes over from the other: raw text flows in, how ports are shared flows out.
 
 use super::Mistakes;
+use crate::handover::Place;
 use clap::Args;
 use nearside_admin::Probe;
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ pub(crate) struct PortArguments {
     /// another; the admin port goes to the newest.
     #[arg(long, env = "NEARSIDE_SHARE_PORTS")]
     share_ports: bool,
+    /// Take the listening sockets over from the proxy of this node that is at this Unix socket, tell it once this one is ready, and
+    /// be there for the next one. With `@` in front it is a name of the network namespace, which needs no directory.
+    #[arg(long, env = "NEARSIDE_HANDOVER_SOCKET", value_name = "PATH")]
+    handover_socket: Option<String>,
     /// Serve the admin pages on this Unix socket as well, which is this proxy's alone.
     #[arg(long, env = "NEARSIDE_ADMIN_SOCKET", value_name = "PATH")]
     admin_socket: Option<String>,
@@ -25,6 +30,8 @@ pub(crate) struct PortArguments {
 pub(crate) struct PortSharing {
     /// Whether another proxy may have the same ports.
     pub(crate) shared: bool,
+    /// Where the process before hands its sockets over, and where the next one asks for them.
+    pub(crate) handover: Option<Place>,
     /// Where this one alone can be asked.
     pub(crate) socket: Option<PathBuf>,
 }
@@ -35,7 +42,11 @@ impl PortArguments {
             // A probe ends before this is read, unless it stands behind something else.
             mistakes.add("probe", "goes with --admin-socket alone");
         }
-        PortSharing { shared: self.share_ports, socket: self.socket() }
+        let handover = given(self.handover_socket.as_deref()).and_then(|text| {
+            let place = Place::parse(text);
+            place.map_err(|problem| mistakes.add("handover-socket", format!("{text:?} {problem}"))).ok()
+        });
+        PortSharing { shared: self.share_ports, handover, socket: self.socket() }
     }
 
     /// The probe that is asked for, with the socket where to ask, or why there cannot be one.
@@ -49,6 +60,17 @@ impl PortArguments {
     }
 
     fn socket(&self) -> Option<PathBuf> {
-        self.admin_socket.as_deref().map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from)
+        given(self.admin_socket.as_deref()).map(PathBuf::from)
     }
+}
+
+impl PortSharing {
+    /// Whether another proxy may be on this node at the same time.
+    pub(crate) fn expects_another(&self) -> bool {
+        self.shared || self.handover.is_some()
+    }
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
 }

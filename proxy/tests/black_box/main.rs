@@ -26,6 +26,7 @@ mod framing;
 mod grammar;
 mod grpc;
 mod h2_abuse;
+mod handover;
 mod headers;
 mod health;
 mod hops;

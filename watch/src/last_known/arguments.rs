@@ -19,6 +19,7 @@ pub struct SnapshotArguments {
 pub struct SnapshotSettings {
     pub(crate) directory: PathBuf,
     pub(crate) keys_on_disk: bool,
+    pub(crate) at_once: bool,
 }
 
 impl SnapshotSettings {
@@ -32,6 +33,15 @@ impl SnapshotArguments {
     /// The settings; `None` where nothing is to be kept.
     pub fn into_settings(self) -> Option<SnapshotSettings> {
         let directory = self.snapshot_dir.filter(|directory| !directory.as_os_str().is_empty())?;
-        Some(SnapshotSettings { directory, keys_on_disk: self.snapshot_keys_on_disk })
+        Some(SnapshotSettings { directory, keys_on_disk: self.snapshot_keys_on_disk, at_once: false })
+    }
+}
+
+impl SnapshotSettings {
+    /// For a program that serves from what it knows: after a crash it serves at once from what it knew a moment ago, while it reads the
+    /// cluster.
+    #[must_use]
+    pub fn used_at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 }

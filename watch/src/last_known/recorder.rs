@@ -5,6 +5,7 @@ use super::{LastKnown, Store};
 use crate::limits::{SNAPSHOT_FRESH, SNAPSHOT_PERIOD};
 use crate::{Object, ObjectKey, Selection, SyncState};
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 /// Records the selections of one reader.
 #[derive(Debug, Default)]
@@ -27,6 +28,11 @@ impl Recorder {
     /// What is known of a selection; `None` where nothing is.
     pub(crate) fn load(&self, position: usize) -> Option<LastKnown> {
         self.store.as_ref()?.load(self.selections.get(&position)?)
+    }
+
+    /// See [`Store::patience`].
+    pub(crate) fn patience(&self, oldest: SystemTime) -> Option<Duration> {
+        Some(self.store.as_ref()?.patience(oldest, SystemTime::now()))
     }
 
     pub(crate) fn add(&mut self, position: usize, selection: &Selection) {

@@ -4,7 +4,6 @@ use super::*;
 use crate::Kind;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 fn pod(name: &str) -> Object {
     Object::decode(Kind::Pod, json!({"metadata": {"namespace": "shop", "name": name}})).unwrap()
@@ -16,7 +15,8 @@ fn secret(name: &str) -> Object {
 }
 
 fn store(directory: &Path, cluster: &str, keys_on_disk: bool) -> Store {
-    Store::open(&SnapshotSettings { directory: directory.to_owned(), keys_on_disk }, cluster.into()).unwrap()
+    Store::open(&SnapshotSettings { directory: directory.to_owned(), keys_on_disk, at_once: false }, cluster.into())
+        .unwrap()
 }
 
 fn names(store: &Store, selection: &Selection) -> Option<Vec<String>> {
@@ -131,4 +131,18 @@ fn the_age_is_that_of_the_last_sign_of_life() {
     assert!(store.load(&pods).unwrap().at.elapsed().unwrap() > Duration::from_secs(3000));
     store.touch(&pods);
     assert!(store.load(&pods).unwrap().at.elapsed().unwrap() < Duration::from_secs(3000));
+}
+
+#[test]
+fn a_program_that_serves_goes_on_at_once_from_what_it_knew_a_moment_ago() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = SnapshotSettings { directory: directory.path().to_owned(), keys_on_disk: true, at_once: false };
+    let open = |settings: SnapshotSettings| Store::open(&settings, "here".into()).unwrap();
+    let (careful, serving) = (open(settings.clone()), open(settings.used_at_once()));
+    let now = SystemTime::now();
+    let ages = [Duration::ZERO, SNAPSHOT_RECENT, SNAPSHOT_RECENT + Duration::from_secs(1)];
+    assert_eq!(ages.map(|age| careful.patience(now - age, now)), [SNAPSHOT_PATIENCE; 3]);
+    let expected = [SNAPSHOT_RECENT_PATIENCE, SNAPSHOT_RECENT_PATIENCE, SNAPSHOT_PATIENCE];
+    assert_eq!(ages.map(|age| serving.patience(now - age, now)), expected);
+    assert_eq!(serving.patience(now + Duration::from_secs(3600), now), SNAPSHOT_PATIENCE, "a clock that was set back");
 }

@@ -239,7 +239,7 @@ async fn an_expired_token_freezes_what_is_known_and_heals() {
 #[tokio::test]
 async fn a_program_starts_from_the_disk_with_the_secrets_that_objects_name_and_follows_them_when_it_can() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = SnapshotSettings { directory: directory.path().to_owned(), keys_on_disk: true };
+    let settings = SnapshotSettings { directory: directory.path().to_owned(), keys_on_disk: true, at_once: false };
     let server = server().await;
     server.seed(guarded("one", "ones")).unwrap();
     server.seed(users("ones", &["ann"])).unwrap();
