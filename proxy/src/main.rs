@@ -20,6 +20,7 @@ mod error_pages;
 mod feed;
 mod health;
 mod http;
+mod kernel_tls;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -42,6 +43,7 @@ use accept::{BindError, Listeners};
 use access_log::AccessLog;
 use authentication::{NoRandomness, Verifier};
 use departure::{Departure, Left, Named, Names};
+use kernel_tls::KernelTls;
 use lifecycle::Lifecycle;
 use memory::Memory;
 use metrics::Metrics;
@@ -127,6 +129,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     )?;
     let access_log = access_log(&config, &registry)?;
     let pipes = PipePool::new(SpliceCounts::new(&registry)?, config.byte_path.splice);
+    let kernel_tls = KernelTls::detect(config.byte_path.kernel_tls, &registry)?;
     let memory = Memory::watched(config.memory, &registry)?;
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
@@ -207,6 +210,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         tracer: tracer.clone(),
         verifier,
         pipes,
+        kernel_tls,
         memory,
     }));
     let server = Arc::new(Server::new(shared));
