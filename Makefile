@@ -19,7 +19,7 @@ BENCH_PROFILE ?= release
 MINUTES ?= 10
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-.PHONY: soak help demo bench bench-scale bench-dns upgrades test test-cluster test-image check lint deny audit build release image render clean
+.PHONY: soak help demo bench bench-scale bench-dns upgrades test test-cluster test-image test-kernel-tls check lint deny audit build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -118,6 +118,12 @@ image-binaries:
 test-image: image ## build the image and run its programs with the rights that the chart gives them
 	@scripts/setup test-image
 	NEARSIDE_IMAGE_BINARIES=$(abspath $(IMAGE_BINARIES)) cargo test --locked --workspace --test image
+
+# Few kernels that programs are built on have the module: User Mode Linux is a program, and has it.
+test-kernel-tls: ## the tests of the proxy about bytes and TLS under a kernel that encrypts (User Mode Linux)
+	@scripts/setup test-kernel-tls
+	cargo build --locked --workspace --bins
+	@scripts/kernel-tls
 
 render: ## the manifests in deploy/ from the chart (test holds them equal)
 	@scripts/deploy-tools

@@ -16,7 +16,7 @@ mod tls_stream;
 
 pub(crate) use listener::{BindError, Listeners, Listening, bind};
 
-use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold};
+use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold, Sealing};
 use crate::http::direct::Handed;
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
@@ -157,6 +157,7 @@ async fn prepare(
         arrival,
         header: HeaderWatch::default(),
         hold: Hold::default(),
+        sealing: Sealing::default(),
         trailers: TrailerWatch::default(),
         certificate: OnceLock::new(),
         presented: OnceLock::new(),
@@ -254,7 +255,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     let connection = Arc::new(connection);
     let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
     let parting = stream.parting();
-    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, tls_stream::accept(config, stream)).await else {
+    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, tls_stream::accept(config, stream, server.kernel_tls())).await else {
         return Err(TlsFailure::Timeout);
     };
     let stream = shaken.map_err(|_| TlsFailure::Handshake)?;

@@ -12,7 +12,7 @@ use crate::trailers::TrailerWatch;
 use nearside_routing::Scheme;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// One client connection.
@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) header: HeaderWatch,
     /// Whether the answer waits for more of itself, over HTTP/1.
     pub(crate) hold: Hold,
+    /// Whether the kernel is to encrypt, over HTTP/1.
+    pub(crate) sealing: Sealing,
     /// The trailers of the present request and its response, over HTTP/1.
     pub(crate) trailers: TrailerWatch,
     /// The client's certificate, once the handshake is over; not set where none was asked for, nothing where none was
@@ -113,5 +115,35 @@ impl Hold {
     /// Whether more follows.
     pub(crate) fn is_on(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the kernel is to encrypt what the client gets from now on, and how much it has. The phases of `http` write it,
+/// `accept::tls_stream` reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Sealing {
+    wanted: AtomicBool,
+    bytes: AtomicU64,
+}
+
+impl Sealing {
+    /// The kernel is to, if it can at the next occasion.
+    pub(crate) fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// The occasion is over.
+    pub(crate) fn unwant(&self) {
+        self.wanted.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is to.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// It has encrypted so many bytes; gives all of them.
+    pub(crate) fn add(&self, bytes: u64) -> u64 {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
     }
 }

@@ -183,6 +183,13 @@ pub(crate) const SEALED_BATCH: usize = 512 * 1024;
 pub(crate) const SEALED_CAUTIOUS_BATCH: usize = 64 * 1024;
 /// For so long after that.
 pub(crate) const SEALED_CAUTION: Duration = Duration::from_secs(10);
+/// Bytes that the kernel encrypts for one connection; it cannot change keys, which are good for three times as many (RFC 8446 §5.5).
+/// A longer answer is encrypted by the proxy, and after so many bytes a connection serves no other request.
+pub(crate) const KERNEL_TLS_BYTES: u64 = 128 * 1024 * 1024 * 1024;
+/// For what was sent between two sockets of the proxy's own, to find out whether the kernel does TLS. Longer: it does not.
+pub(crate) const KERNEL_TLS_TRIAL: Duration = Duration::from_secs(1);
+/// Between two looks at whether the client has what was sent, at the end of a connection that the kernel encrypts for.
+pub(crate) const KERNEL_TLS_LOOK: Duration = Duration::from_millis(20);
 /// Bytes over HTTP/2 that are encrypted before they are sent, where more follows at once.
 pub(crate) const GATHERED_RECORDS: usize = 64 * 1024;
 /// For a whole check of a pod. Longer: it failed.

@@ -24,6 +24,7 @@ mod handover;
 mod health;
 mod http;
 mod http2_abuse;
+mod kernel_tls;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -49,6 +50,7 @@ use authentication::{NoRandomness, Verifier};
 use departure::Named;
 use ending::Ending;
 use handover::Neighbours;
+use kernel_tls::KernelTls;
 use lifecycle::Lifecycle;
 use memory::Memory;
 use metrics::Metrics;
@@ -151,6 +153,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     )?;
     let access_log = access_log(&config, &registry)?;
     let pipes = PipePool::new(SpliceCounts::new(&registry)?, config.byte_path.splice);
+    let kernel_tls = KernelTls::detect(config.byte_path.kernel_tls, &registry)?;
     let memory = Memory::watched(config.memory, &registry)?;
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
@@ -236,6 +239,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
         tracer: tracer.clone(),
         verifier,
         pipes,
+        kernel_tls,
         memory,
     }));
     let server = Arc::new(Server::new(shared));

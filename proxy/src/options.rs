@@ -32,7 +32,7 @@ use crate::trace::TraceConfig;
 use access_log::AccessLogArguments;
 use balance::BalanceArguments;
 use byte_path::BytePathArguments;
-pub(crate) use byte_path::BytePathConfig;
+pub(crate) use byte_path::{BytePathConfig, KernelTlsUse};
 use clap::Parser;
 use clients::{ClientArguments, ClientConfig};
 use duration::parse_duration;

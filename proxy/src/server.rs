@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::http::HttpService;
 use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
+use crate::kernel_tls::KernelTls;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_SEND_BUFFER, H2_STREAMS, UPSTREAM_POOL};
 use crate::memory::Memory;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     rates: RateLimiter,
     verifier: Verifier,
     pipes: PipePool,
+    kernel_tls: KernelTls,
     memory: Memory,
     resolver: Resolver,
     words: Recent<Arc<Word>>,
@@ -64,13 +66,15 @@ pub(crate) struct Parts {
     pub(crate) tracer: Tracer,
     pub(crate) verifier: Verifier,
     pub(crate) pipes: PipePool,
+    pub(crate) kernel_tls: KernelTls,
     pub(crate) memory: Memory,
 }
 
 impl Shared {
     /// From its parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, current, lifecycle, metrics, access_log, tracer, verifier, pipes, memory } = parts;
+        let Parts { config, current, lifecycle, metrics, access_log, tracer, verifier, pipes, kernel_tls, memory } =
+            parts;
         let node_id = NodeId::of(&config.node);
         let relays = config.relay.clone().map(Relays::new);
         Self {
@@ -85,6 +89,7 @@ impl Shared {
             rates: RateLimiter::new(),
             verifier,
             pipes,
+            kernel_tls,
             memory,
             resolver: Resolver::new(),
             words: Recent::new(EXTERNAL_ANSWERS),
@@ -119,6 +124,11 @@ impl Shared {
     /// The pipes that bytes are moved through.
     pub(crate) fn pipes(&self) -> &PipePool {
         &self.pipes
+    }
+
+    /// What the kernel can do of TLS.
+    pub(crate) fn kernel_tls(&self) -> &KernelTls {
+        &self.kernel_tls
     }
 
     /// How near the proxy is to the memory that it may take.

@@ -1,4 +1,4 @@
-//! Bytes from one plain TCP socket to another, through a pipe in the kernel: two sockets, how much is to be moved and how long each
+//! Bytes from one TCP socket to another, as they are, through a pipe in the kernel: two sockets, how much is to be moved and how long each
 //! side may keep still flow in, what was moved and who failed flow out. Called for large bodies of HTTP/1.1, of
 //! known length (`relay`) or not (`chunks`), and for tunnels.
 //!
@@ -15,6 +15,7 @@ mod pool;
 mod relay;
 mod room;
 mod sending;
+mod sink;
 mod transfer;
 mod vessel;
 
@@ -24,8 +25,9 @@ pub(crate) use counts::SpliceCounts;
 pub(crate) use lot::Lot;
 pub(crate) use pool::PipePool;
 pub(crate) use relay::{Length, RelayError, Side, Terms, relay};
-pub(crate) use room::room;
+pub(crate) use room::{room, unacknowledged};
 pub(crate) use sending::send_all;
+pub(crate) use sink::Sink;
 pub(crate) use transfer::Patience;
 
 #[cfg(test)]

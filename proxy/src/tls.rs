@@ -73,6 +73,8 @@ impl Certificate {
             Asked::Nothing => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
+        // The kernel may take sessions over.
+        config.enable_secret_extraction = true;
         config.alpn_protocols.clone_from(&agreement.protocols);
         match clients {
             Asked::ByRouter(authority) => authority.resumption.apply(&mut config),

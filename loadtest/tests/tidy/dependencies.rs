@@ -67,6 +67,7 @@ const DOORS: [(&str, &[&str]); 8] = [
             "proxy/src/tls",
             "proxy/src/accept/client_hello.rs",
             "proxy/src/accept/tls_stream.rs",
+            "proxy/src/kernel_tls",
             "proxy/src/main.rs",
             "routing/src/certificate",
             "loadtest/src/",

@@ -7,6 +7,7 @@
 use super::linger::Parting;
 use crate::connection::{Awaited, Connection};
 use crate::deadline::Deadline;
+use crate::kernel_tls::{self, Control, RecordBoundary};
 use crate::options::Timeouts;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
@@ -28,12 +29,26 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+/// What becomes of the bytes of a socket.
+#[derive(Debug)]
+enum Security {
+    /// Nothing.
+    Plain,
+    /// TLS above it, which gets whole records up to here.
+    Above(RecordBoundary),
+    /// TLS below it.
+    Kernel(Control),
+    /// The kernel was to do TLS and does not: no byte may pass.
+    Broken,
+}
+
 /// A client's socket.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
     socket: TcpStream,
     /// Read before it was known who serves the connection.
     first: Bytes,
+    security: Security,
     connection: Arc<Connection>,
     digest: Arc<ProxyDigest>,
     addresses: Arc<SocketDigest>,
@@ -64,9 +79,14 @@ impl ClientStream {
         // Pingora's own use of the digest, the answer of a proxy before it, has no meaning here.
         let unused = ResponseHeader::build(StatusCode::OK, Some(0)).expect("200 is a status");
         let digest = ProxyDigest::new(Box::new(unused), Some(context));
+        let security = match connection.scheme {
+            Scheme::Http => Security::Plain,
+            Scheme::Https => Security::Above(RecordBoundary::default()),
+        };
         Self {
             socket,
             first,
+            security,
             connection,
             digest: Arc::new(digest),
             addresses: Arc::new(addresses),
@@ -88,6 +108,30 @@ impl ClientStream {
     /// The socket itself.
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+
+    /// Its connection.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether everything that was read of it are whole records.
+    pub(super) fn is_between_records(&self) -> bool {
+        self.first.is_empty() && matches!(&self.security, Security::Above(boundary) if boundary.is_here())
+    }
+
+    /// From now on TLS is the kernel's.
+    pub(super) fn seal(&mut self) {
+        self.security = Security::Kernel(Control::default());
+    }
+
+    /// No byte may pass any more.
+    pub(super) fn forbid(&mut self) {
+        self.security = Security::Broken;
+    }
+
+    fn is_sealed(&self) -> bool {
+        matches!(self.security, Security::Kernel(_))
     }
 
     /// Tells the client that its header took too long, where nothing but HTTP/1 without TLS can be on its way to it; `false`
@@ -115,7 +159,7 @@ impl ClientStream {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         if !self.ended {
-            self.parting.keep(&self.socket);
+            self.parting.keep(&self.socket, self.is_sealed());
         }
     }
 }
@@ -129,6 +173,7 @@ impl AsyncRead for ClientStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.first.is_empty() {
+            let before = buf.filled().len();
             let count = this.first.len().min(buf.remaining());
             buf.put_slice(&this.first[..count]);
             this.first.advance(count);
@@ -136,11 +181,21 @@ impl AsyncRead for ClientStream {
             if this.first.is_empty() && buf.remaining() > 0 {
                 drop(this.socket.try_read_buf(buf));
             }
+            this.security.pass(&buf.filled()[before..]);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let room = buf.remaining() > 0;
-        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        let read = match &mut this.security {
+            Security::Plain => Pin::new(&mut this.socket).poll_read(cx, buf),
+            Security::Above(boundary) => {
+                let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+                boundary.pass(&buf.filled()[before..]);
+                read
+            }
+            Security::Kernel(control) => kernel_tls::poll_read(&this.socket, control, cx, buf),
+            Security::Broken => Poll::Ready(Err(forbidden())),
+        };
         this.ended |= match &read {
             Poll::Ready(Ok(())) => room && buf.filled().len() == before,
             Poll::Ready(Err(_)) => true,
@@ -179,7 +234,10 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let written = match self.security {
+            Security::Broken => Poll::Ready(Err(forbidden())),
+            _ => Pin::new(&mut self.socket).poll_write(cx, buf),
+        };
         self.guard_write(cx, written)
     }
 
@@ -188,7 +246,10 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let written = match self.security {
+            Security::Broken => Poll::Ready(Err(forbidden())),
+            _ => Pin::new(&mut self.socket).poll_write_vectored(cx, bufs),
+        };
         self.guard_write(cx, written)
     }
 
@@ -201,8 +262,29 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let this = &mut *self;
+        match &mut this.security {
+            // The end of the socket itself waits until the kernel has sent what it has encrypted.
+            Security::Kernel(control) => {
+                let told = kernel_tls::poll_close(&this.socket, control, cx);
+                this.guard_write(cx, told).map_ok(drop)
+            }
+            Security::Plain | Security::Above(_) | Security::Broken => Pin::new(&mut this.socket).poll_shutdown(cx),
+        }
     }
+}
+
+impl Security {
+    /// These bytes go up.
+    fn pass(&mut self, bytes: &[u8]) {
+        if let Self::Above(boundary) = self {
+            boundary.pass(bytes);
+        }
+    }
+}
+
+fn forbidden() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the kernel was to encrypt and does not")
 }
 
 #[async_trait]
@@ -283,6 +365,7 @@ mod tests {
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
             hold: Hold::default(),
+            sealing: Default::default(),
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

@@ -14,6 +14,7 @@ use super::client_stream::ClientStream;
 use super::tls_stream::TlsStream;
 use crate::connection::{Awaited, Connection};
 use crate::limits::HELD_BYTES;
+use crate::splice::Sink;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
@@ -52,6 +53,21 @@ pub(crate) fn take_early(stream: &Stream) -> Vec<u8> {
     let stream = (**stream).as_any().downcast_ref::<Http1Stream<ClientStream>>();
     let early = stream.map(|stream| stream.early.lock().unwrap_or_else(PoisonError::into_inner));
     early.map(|mut early| std::mem::take(&mut *early)).unwrap_or_default()
+}
+
+/// Where an answer goes as it is: the socket of a client over HTTP/1 without TLS, or with that of the kernel, where everything that was
+/// written is on its way.
+pub(crate) fn sink(stream: &Stream) -> Option<Sink<'_>> {
+    let sealed = || {
+        let stream = (**stream).as_any().downcast_ref::<Http1Stream<TlsStream>>()?;
+        (stream.held.is_empty() && stream.below.is_sealed()).then(|| Sink::sealed(stream.below.socket()))
+    };
+    plain_socket(stream).map(Sink::from).or_else(sealed)
+}
+
+/// Whether the kernel could encrypt for a client, and does not yet.
+pub(crate) fn is_sealable(stream: &Stream) -> bool {
+    (**stream).as_any().downcast_ref::<Http1Stream<TlsStream>>().is_some_and(|stream| stream.below.is_sealable())
 }
 
 /// The socket below a client's TLS, to learn what it has room for.

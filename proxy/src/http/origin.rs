@@ -104,6 +104,7 @@ mod tests {
             arrival: Arrival::now(),
             header: HeaderWatch::default(),
             hold: Hold::default(),
+            sealing: Default::default(),
             trailers: TrailerWatch::default(),
             certificate: OnceLock::new(),
             presented: OnceLock::new(),

@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::pool::PipePool;
 use super::relay::RelayError;
 use super::room::{room, writable};
+use super::sink::Sink;
 use super::transfer::{Fetched, Held, Patience, Transfer};
 use super::vessel::{Asked, Vessel};
 use crate::chunked::{Chunked, Framed, HEADROOM, Malformed, SizeLine, TAILROOM, frame};
@@ -47,7 +48,7 @@ pub(crate) enum Coding {
 /// [`RelayError`]; the two sockets are not to be used any more then.
 pub(crate) async fn relay_chunks(
     from: &TcpStream,
-    to: &TcpStream,
+    to: impl Into<Sink<'_>>,
     body: Unmeasured,
     patience: Patience,
     pipes: &PipePool,
@@ -55,7 +56,7 @@ pub(crate) async fn relay_chunks(
 ) -> Result<usize, RelayError> {
     let Unmeasured { early, coding } = body;
     let passing = Passing {
-        transfer: Transfer::new(from, to, patience, pipes),
+        transfer: Transfer::new(from, to.into(), patience, pipes),
         early,
         coding,
         line: None,
@@ -99,7 +100,13 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
                 self.transfer.uncork();
                 self.transfer.readable().await?;
             }
-            let passed = self.pass().await?;
+            let passed = match self.pass().await {
+                Ok(passed) => passed,
+                Err(error) => {
+                    self.let_go();
+                    return Err(error);
+                }
+            };
             match passed {
                 Passed::Data(data) => turn += data,
                 Passed::Over(surplus) => {
@@ -114,6 +121,15 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
                 // Sockets that are always ready never wait, and the other tasks of the thread would.
                 yield_now().await;
             }
+        }
+    }
+
+    /// Before an early end: the record that the last chunk is held back in leaves with the end of that chunk. That of the body, by which
+    /// a client would take it for whole, never comes.
+    fn let_go(&mut self) {
+        if self.transfer.sealed && std::mem::take(&mut self.unended) {
+            // What finds no room is lost, as is the rest of the body.
+            drop(self.try_send(b"\r\n", false));
         }
     }
 
@@ -159,8 +175,8 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
             (self.moved)(given);
         }
         drop(vessel);
-        gathered?;
         self.unended = true;
+        gathered?;
         if !more {
             self.unended = false;
             self.say(b"\r\n", false).await?;
@@ -233,7 +249,7 @@ impl<M: FnMut(u64) + Send> Passing<'_, M> {
         let over = self.coding.is_over();
         // What was read before says nothing about how much comes at once.
         self.plenty = count as u64 >= PIPED_LEAST || (early && self.plenty);
-        self.send(buffer, wire, count == most || over).await?;
+        self.send(buffer, wire, self.transfer.may_hold(count == most) || over).await?;
         Ok(if over { Passed::Over(surplus + self.early.len()) } else { Passed::Data(data as u64) })
     }
 

@@ -3,6 +3,7 @@
 
 use super::pool::PipePool;
 use super::room::room;
+use super::sink::Sink;
 use super::transfer::{Held, Patience, Transfer};
 use crate::chunked::Malformed;
 use crate::limits::TRANSFER_TURN;
@@ -94,13 +95,13 @@ impl RelayError {
 /// [`RelayError`]; the two sockets are not to be used any more then.
 pub(crate) async fn relay(
     from: &TcpStream,
-    to: &TcpStream,
+    to: impl Into<Sink<'_>>,
     terms: Terms<'_>,
     pipes: &PipePool,
     mut moved: impl FnMut(u64),
 ) -> Result<u64, RelayError> {
     let Terms { length, patience, mut pace } = terms;
-    let mut transfer = Transfer::new(from, to, patience, pipes);
+    let mut transfer = Transfer::new(from, to.into(), patience, pipes);
     let (mut total, mut turn, mut lot) = (0, 0, 0);
     loop {
         let left = match length {
@@ -127,7 +128,7 @@ pub(crate) async fn relay(
             };
         };
         // Where less is there than there is room for, it is not known when more comes.
-        let more = full && taken < left && allowed == u64::MAX;
+        let more = transfer.may_hold(full && taken < left && allowed == u64::MAX);
         while vessel.held() > 0 {
             let given = transfer.give(&mut vessel, more).await?;
             total += given;

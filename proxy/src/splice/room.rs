@@ -40,6 +40,12 @@ pub(super) async fn writable(to: &TcpStream, stall: Option<Duration>) -> Result<
     }
 }
 
+/// What was sent and of which it is not known that it came, as the kernel counts it.
+pub(crate) fn unacknowledged(socket: &TcpStream) -> u32 {
+    let [_, _, _, _, _, queued, _, _, _] = getsockopt(socket, MemoryInfo).unwrap_or_default();
+    queued
+}
+
 /// What the kernel would queue, less a quarter for what it counts beside the bytes themselves.
 fn free(to: &TcpStream) -> u64 {
     let [.., buffer, _, queued, _, _, _] = getsockopt(to, MemoryInfo).unwrap_or_default();

@@ -6,6 +6,7 @@ use super::gathering::Gathering;
 use super::pool::{PipePool, UnderWay};
 use super::relay::{RelayError, within};
 use super::room::writable;
+use super::sink::Sink;
 use super::vessel::{Asked, Vessel};
 use std::io;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(crate) struct Patience {
 pub(super) struct Transfer<'t> {
     pub(super) from: &'t TcpStream,
     pub(super) to: &'t TcpStream,
+    /// See [`Sink`].
+    pub(super) sealed: bool,
     pub(super) pipes: &'t PipePool,
     pub(super) patience: Patience,
     pub(super) gathering: Gathering<'t>,
@@ -55,9 +58,10 @@ pub(super) struct Held {
 
 impl<'t> Transfer<'t> {
     /// Between two sockets of which nobody else makes use.
-    pub(super) fn new(from: &'t TcpStream, to: &'t TcpStream, patience: Patience, pipes: &'t PipePool) -> Self {
+    pub(super) fn new(from: &'t TcpStream, to: Sink<'t>, patience: Patience, pipes: &'t PipePool) -> Self {
         let (gathering, under_way) = (Gathering::new(from), pipes.begin());
-        Self { from, to, pipes, patience, gathering, under_way, corked: false, unpiped: false }
+        let Sink { socket: to, sealed } = to;
+        Self { from, to, sealed, pipes, patience, gathering, under_way, corked: false, unpiped: false }
     }
 
     /// Waits until the source has something, and takes it; `None` is the end of the source.
@@ -98,6 +102,11 @@ impl<'t> Transfer<'t> {
         let given = give(vessel, self.to, more, self.patience.stall, self.pipes.counts()).await?;
         self.corked = more;
         Ok(given)
+    }
+
+    /// Whether the kernel may hold back what goes out because more follows, where it is not certain that it does.
+    pub(super) fn may_hold(&self, more: bool) -> bool {
+        more && !self.sealed
     }
 
     /// What the kernel holds back is sent.

@@ -36,6 +36,7 @@ mod idle;
 mod ingress_fields;
 mod ingress_termination;
 mod interim;
+mod kernel_tls;
 mod lifecycle;
 mod limits;
 mod matching;

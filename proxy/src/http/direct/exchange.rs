@@ -242,7 +242,7 @@ pub(super) async fn begin_answer(
     }
     let sent = match session.as_downstream_mut().write_response_header(response).await {
         Ok(()) if empty => Ok(true),
-        Ok(()) => copy(pod, most, hold, session).await,
+        Ok(()) => copy(pod, most, hold, session, ctx).await,
         Err(error) => Err(error.into_down()),
     };
     hold.into_iter().for_each(Hold::end);
@@ -258,7 +258,13 @@ pub(super) async fn begin_answer(
 }
 
 /// Passes the body on, part by part, and says whether that is all of it.
-async fn copy(pod: &mut impl PodBody, most: Option<u64>, hold: Option<&Hold>, session: &mut Session) -> Result<bool> {
+async fn copy(
+    pod: &mut impl PodBody,
+    mut most: Option<u64>,
+    hold: Option<&Hold>,
+    session: &mut Session,
+    ctx: &RequestContext,
+) -> Result<bool> {
     let mut copied = 0;
     while !pod.is_done() {
         // While the pod has more to say nothing is asked of the client, and what waits for more goes on waiting.
@@ -273,16 +279,18 @@ async fn copy(pod: &mut impl PodBody, most: Option<u64>, hold: Option<&Hold>, se
         if most.is_some_and(|most| copied >= most) && pod.is_spent() && !pod.is_done() {
             hold.into_iter().for_each(Hold::end);
             release(session).await;
-            if client::plain(session).is_some() {
+            if client::seal(session, ctx).await {
                 return Ok(false);
             }
+            // Where it is encrypted here now, the rest is as well.
+            most = most.filter(|_| client::secured(session).is_none());
         }
     }
     Ok(true)
 }
 
 /// Sends what waits for more, as far as the client takes it at once.
-async fn release(session: &mut Session) {
+pub(super) async fn release(session: &mut Session) {
     tokio::select! {
         biased;
         _ = gone(session.as_downstream_mut()) => {}

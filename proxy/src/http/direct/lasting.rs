@@ -7,9 +7,10 @@
 use super::exchange::Exchanged;
 use super::pod::PodSocket;
 use super::upgrade::Agreed;
-use super::{body, sealed, spliced, unmeasured, upgrade};
+use super::{body, client, sealed, spliced, unmeasured, upgrade};
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
+use crate::limits::KERNEL_TLS_BYTES;
 use pingora::apps::{HttpPersistentSettings, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -68,7 +69,7 @@ pub(super) struct Announced {
 pub(super) enum Way {
     /// In the kernel.
     Spliced,
-    /// In large lots, to be encrypted.
+    /// In large lots, to be encrypted, unless the kernel encrypts.
     Sealed,
 }
 
@@ -152,7 +153,10 @@ impl Rest {
     ) -> Result<Option<Box<PodSocket>>> {
         let (kept, sent) = match self {
             Self::Announced(announced) => {
-                let Announced { pod, response, length, way, sent } = *announced;
+                let Announced { pod, response, length, mut way, sent } = *announced;
+                if way == Way::Sealed && length <= KERNEL_TLS_BYTES && client::seal(session, ctx).await {
+                    way = Way::Spliced;
+                }
                 let kept = match way {
                     Way::Spliced => spliced::answer(service, pod, response, length, session, ctx).await?,
                     Way::Sealed => Box::pin(sealed::answer(service, pod, response, length, session)).await?,
@@ -167,6 +171,7 @@ impl Rest {
                 return Ok(None);
             }
         };
+        client::count_sealed(session, ctx);
         Ok(kept.filter(|_| sent))
     }
 }

@@ -1,5 +1,6 @@
-//! Answers of known length that are large and plain on both sides: their header flows out as that of any answer, their body from
-//! socket to socket without passing through this process. Called by `exchange`; one of the few modules that name Pingora types.
+//! Answers of known length that are large and go out as they are, to a client without TLS or with that of the kernel: their header flows
+//! out as that of any answer, their body from socket to socket without passing through this process. Called by `exchange` and `lasting`;
+//! one of the few modules that name Pingora types.
 
 use super::client;
 use super::pod::{self, Detached, PodSocket};
@@ -23,7 +24,7 @@ pub(super) fn length(
     session: &Session,
 ) -> Option<u64> {
     let length = whole(service, pod, response, session)?;
-    (service.shared.config.byte_path.splice && client::plain(session).is_some()).then_some(length)
+    (service.shared.config.byte_path.splice && client::sink(session).is_some()).then_some(length)
 }
 
 /// The length of a large answer that is passed on as it is.
@@ -55,7 +56,7 @@ pub(super) async fn answer(
     // In a box of its own, so that a transfer does not keep the room that its beginning took.
     let begun = Box::pin(begin(service, reader, response, length, session, ctx)).await?;
     let terms = Terms { length: Length::Exactly(begun.left), patience, pace: None };
-    let client = client::plain(session).ok_or_else(client::gone)?;
+    let client = client::sink(session).ok_or_else(client::gone)?;
     let moved = |bytes| ctx.spliced += bytes;
     relay(begun.pod.socket(), client, terms, service.shared.pipes(), moved).await.map_err(fault)?;
     Ok(begun.serves_on.then_some(begun.pod))
@@ -71,7 +72,7 @@ async fn begin(
     ctx: &mut RequestContext,
 ) -> Result<Detached> {
     write_header(session, response).await?;
-    let client = client::plain(session).ok_or_else(client::gone)?;
+    let client = client::sink(session).ok_or_else(client::gone)?.socket();
     let stall = service.shared.timeouts().client_stall;
     let early = pod::early(&mut reader).await?;
     send_all(client, early, stall).await.map_err(fault)?;

@@ -1,6 +1,6 @@
-//! Answers whose length nobody knows and that turn out to be large, plain on both sides: once much of the body has gone the way of any
-//! answer, the rest goes from socket to socket, in chunks of the same form. Called by `direct` and `lasting`; one of the few modules that
-//! name Pingora types.
+//! Answers whose length nobody knows and that turn out to be large, to a client without TLS or with that of the kernel: once much of the
+//! body has gone the way of any answer, the rest goes from socket to socket, in chunks of the same form. Called by `direct` and `lasting`;
+//! one of the few modules that name Pingora types.
 
 use super::body::{Body, Rest};
 use super::client;
@@ -25,7 +25,7 @@ pub(super) fn copied(service: &HttpService, body: &Body, response: &ResponseHead
         && body.is_unmeasured()
         && chunked
         && !headers.contains_key(CONTENT_LENGTH)
-        && client::plain(session).is_some()
+        && client::may_be_sink(session)
         && client::takes_as_it_is(service, response, session);
     moved.then_some(SPLICED_LEAST)
 }
@@ -40,7 +40,7 @@ pub(super) async fn finish(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<Option<Box<PodSocket>>> {
-    let client = client::plain(session).ok_or_else(client::gone)?;
+    let client = client::sink(session).ok_or_else(client::gone)?;
     let Rest { pod, body, silence, serves_on } = rest;
     let patience = Patience { silence: Some(silence), stall: Some(service.shared.timeouts().client_stall) };
     let moved = |bytes| ctx.spliced += bytes;

@@ -186,6 +186,12 @@ fn command(manifests: &Manifests, flags: &[&str]) -> Command {
     if !rustix::process::geteuid().is_root() && !flags.iter().any(|flag| flag.starts_with("--sandbox=")) {
         command.arg("--sandbox=false");
     }
+    if std::env::var_os("NEARSIDE_REQUIRE_KERNEL_TLS").is_some()
+        && !flags.iter().any(|flag| flag.starts_with("--kernel-tls"))
+    {
+        // However slow the kernel of such a test is.
+        command.arg("--kernel-tls=always");
+    }
     command.args(["--log-format=json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
