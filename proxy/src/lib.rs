@@ -62,10 +62,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use trace::Tracer;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
+/// Runs the program.
+pub fn main() -> ExitCode {
     if let Some(answer) = probe::asked(PROGRAM) {
         return answer;
     }
