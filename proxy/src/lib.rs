@@ -18,6 +18,8 @@ mod departure;
 mod descriptors;
 mod error_pages;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod http;
 mod lifecycle;

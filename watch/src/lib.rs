@@ -12,6 +12,8 @@ mod backoff;
 mod changes;
 mod cluster;
 mod following;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hold;
 mod last_known;
 mod limits;

@@ -6,5 +6,6 @@
 mod compatibility;
 mod dependencies;
 mod documents;
+mod fuzzing;
 mod sources;
 mod tree;
