@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bill_of_materials;
 mod compatibility;
 mod dependencies;
 mod documents;
