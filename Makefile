@@ -19,7 +19,7 @@ BENCH_PROFILE ?= release
 MINUTES ?= 10
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-.PHONY: soak help demo bench bench-scale bench-dns upgrades test test-cluster test-image test-kernel-tls check lint deny audit build release image render clean
+.PHONY: soak help demo bench bench-scale bench-dns upgrades test test-cluster test-image test-kernel-tls fuzz check lint deny audit sbom reproducible build release image render clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,12 @@ test-cluster: ## the tests of the whole path against the cluster of KUBECONFIG (
 	cargo build --locked --workspace --bins
 	NEARSIDE_TEST_CLUSTER=1 cargo test --locked --workspace --test whole_path -- --test-threads=1
 
+# Coverage-guided, by libFuzzer; `make test` replays the corpus without it. FUZZ_SECONDS and FUZZ_TARGETS say how long and which.
+fuzz: ## the fuzz targets for FUZZ_SECONDS=60 each, or FUZZ_TARGETS alone (builds cargo-fuzz once; docs/testing.md)
+	@scripts/setup fuzz
+	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked --root .tools cargo-fuzz
+	@scripts/fuzz
+
 check: lint deny ## formatting, lints and dependency rules
 
 lint: ## formatting and lints
@@ -87,9 +93,18 @@ deny: ## licences, sources and banned or duplicate dependencies (builds cargo-de
 	cargo fetch --locked
 	$(DENY) --offline --locked check bans licenses sources
 
-audit: ## known vulnerabilities in dependencies; fetches the RustSec database
+audit: ## known vulnerabilities in dependencies; fetches the RustSec database, or takes the copy in ADVISORY_DB
 	@test -x "$(DENY)" || cargo install --locked --root .tools cargo-deny
-	$(DENY) check advisories
+	@scripts/audit "$(DENY)"
+
+sbom: ## what each program is made of (CycloneDX), in target/sbom/
+	@scripts/setup sbom
+	cargo fetch --locked
+	@scripts/bill_of_materials.py $(TARGET_DIR)/sbom
+
+reproducible: ## build the programs twice in different directories and compare them (PROFILE=image is quicker)
+	@scripts/setup check
+	@scripts/reproducible
 
 build: ## debug binaries of all programs
 	@scripts/setup check

@@ -11,6 +11,8 @@ pub mod answer;
 mod chance;
 pub mod config;
 pub mod desired;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod limits;
 pub mod metrics;
 pub mod name;

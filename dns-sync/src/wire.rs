@@ -3,6 +3,8 @@
 //! Exchanges with other servers are in [`exchange`], signatures in [`tsig`].
 
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod octets;
 mod plain;
 pub mod rdata;

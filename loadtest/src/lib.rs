@@ -9,6 +9,7 @@ pub mod bench;
 pub mod certificates;
 pub mod client;
 pub mod cluster_commands;
+pub mod corpus;
 pub mod demo;
 pub mod dns_lab;
 pub mod lab;

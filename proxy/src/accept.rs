@@ -4,6 +4,8 @@
 
 mod client_hello;
 pub(crate) mod client_stream;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod http1_stream;
 mod http2_stream;
 mod linger;

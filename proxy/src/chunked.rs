@@ -5,6 +5,8 @@
 mod body;
 mod chunk;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod section;
 
 pub(crate) use body::{Chunked, Decoded};

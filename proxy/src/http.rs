@@ -23,6 +23,8 @@ mod exchange;
 mod failure;
 mod fields;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grpc;
 mod guard;
 mod gzip;

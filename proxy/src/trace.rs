@@ -8,6 +8,8 @@
 pub(crate) mod context;
 pub(crate) mod endpoint;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod otlp;
 mod request;
 mod sampling;

@@ -7,6 +7,8 @@
 
 mod fields;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod incoming;
 mod outgoing;

@@ -13,6 +13,8 @@ pub mod claim;
 pub mod compile;
 pub mod credentials;
 pub mod endpoints;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod header_value;
 pub mod hostname;
 pub mod index;

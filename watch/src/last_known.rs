@@ -4,6 +4,8 @@
 
 mod arguments;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod recorder;
 mod volume;
 

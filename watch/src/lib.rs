@@ -13,6 +13,8 @@ mod changes;
 mod cluster;
 mod feed;
 mod following;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hold;
 mod last_known;
 mod limits;

@@ -6,6 +6,8 @@
 
 mod document;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod library;
 mod scan;
 

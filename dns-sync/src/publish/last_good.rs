@@ -4,6 +4,9 @@
 //!
 //! The first line says what it is, each further line is one RRset, the last one is the SHA-256 of all before it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use super::observed::RecordSets;
 use crate::desired::{DesiredEndpoint, DesiredObject, ObjectKey, parse};
 use crate::name::Name;

@@ -4,6 +4,8 @@
 //! The library does the HMAC alone: its own verifier knows neither the errors apart nor replies of which only some are signed
 //! (RFC 8945 §5.3.1), and computes with times that it has not checked.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod record;
 pub mod replies;
 pub mod requests;

@@ -1,5 +1,5 @@
 //! Rules for docs/compatibility.md: every row says what holds, and a row that claims something names a test that exists. And for the
-//! tables about name servers in docs/testing.md: every row names tests that exist.
+//! tables about name servers in docs/testing.md: every row names tests that exist. So do those of the threat model in SECURITY.md.
 
 use crate::tree;
 use std::collections::BTreeMap;
@@ -28,6 +28,18 @@ fn every_row_about_name_servers_names_the_tests_that_hold_it() {
         for test in tests {
             assert!(exists(test, &sources), "docs/testing.md: {test}, of {:?}, is no test", row.cells[0]);
         }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let sources: BTreeMap<String, String> = tree::sources().into_iter().collect();
+    let document = tree::text("SECURITY.md").unwrap();
+    let words = document.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = words.filter(|word| word.contains(".rs::")).collect();
+    assert!(named.len() > 10, "the tests were not found");
+    for test in named {
+        assert!(exists(test, &sources), "SECURITY.md: {test} is no test");
     }
 }
 

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bill_of_materials;
 mod compatibility;
 mod dependencies;
 mod documents;
+mod fuzzing;
 mod sources;
 mod tree;

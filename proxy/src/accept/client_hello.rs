@@ -66,7 +66,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
 }
 
 /// The ClientHello at the start of `bytes`; `None` while it is incomplete.
-fn parse(bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
     if bytes.first().is_some_and(|kind| *kind != HANDSHAKE) {
         return Err(HelloError::NotTls);
     }

@@ -306,7 +306,7 @@ impl<S: IO> GetSocketDigest for Http1Stream<S> {
 }
 
 /// Where the header ends that `bytes` are the next part of. `seen` is how much of its end came just before.
-fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
+pub(super) fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         if *seen == 0 {

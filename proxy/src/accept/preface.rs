@@ -20,12 +20,17 @@ pub(super) async fn is_h2(socket: &TcpStream, bytes: &mut BytesMut) -> io::Resul
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
-        if !PREFACE.starts_with(bytes) {
-            return Ok(false);
+        if let Some(verdict) = verdict(bytes) {
+            return Ok(verdict);
         }
-        if bytes.len() == PREFACE.len() {
-            return Ok(true);
-        }
+    }
+}
+
+/// Whether the first bytes of a connection are the preface; `None` while they may become it.
+pub(super) fn verdict(bytes: &[u8]) -> Option<bool> {
+    match PREFACE.starts_with(bytes) {
+        true => (bytes.len() == PREFACE.len()).then_some(true),
+        false => Some(false),
     }
 }
 

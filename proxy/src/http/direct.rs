@@ -13,6 +13,8 @@ mod answer_head;
 mod body;
 mod client;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lasting;
 mod outgoing;
 mod pod;

@@ -174,7 +174,11 @@ fn host_and_port(authority: &str) -> Result<(Cow<'_, str>, Option<&str>), Refusa
     };
     let valid = match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+        // No name has an empty label, and cutting a final dot off twice would make another name of it.
+        None => {
+            let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            plain && !host.starts_with('.') && !host.contains("..")
+        }
     };
     let port_valid = port.is_none_or(|port| {
         port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
@@ -263,6 +267,10 @@ mod tests {
             ("GET", "/", v11, &["a.com", "a.com"], 400),
             ("GET", "/", v11, &["a.com,b.com"], 400),
             ("GET", "/", v11, &["a.com b.com"], 400),
+            ("GET", "/", v11, &["a.com."], 200),
+            ("GET", "/", v11, &["a.com.."], 400),
+            ("GET", "/", v11, &["a..com"], 400),
+            ("GET", "/", v11, &["."], 400),
             ("GET", "/", v11, &["user@a.com"], 400),
             ("GET", "/", v11, &["a.com:80:81"], 400),
             ("GET", "/", v11, &["a.com:99999"], 400),

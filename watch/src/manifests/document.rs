@@ -214,6 +214,9 @@ fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         // A snippet would put Secrets into the log.
         with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIASED,
+        },
         budget: serde_saphyr::budget! {
             max_nodes: NODES,
             max_events: 2 * NODES,
@@ -223,6 +226,8 @@ fn options() -> serde_saphyr::Options {
 
 /// Scalars, maps and lists of one document: a `List` of ten thousand pods fits, a file of nothing but brackets does not.
 const NODES: usize = 2_000_000;
+/// What aliases of one document may stand for, in such parts: a few hundred bytes must not become all of [`NODES`].
+const ALIASED: usize = 20_000;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,8 @@ mod descriptors;
 mod ending;
 mod error_pages;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handover;
 mod health;
 mod http;
@@ -72,10 +74,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use trace::Tracer;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
+/// Runs the program.
+pub fn main() -> ExitCode {
     if let Some(answer) = probe::asked(PROGRAM) {
         return answer;
     }
