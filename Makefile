@@ -105,9 +105,10 @@ test-image: image ## build the image and run its programs with the rights that t
 	@scripts/setup test-image
 	NEARSIDE_IMAGE_BINARIES=$(abspath $(IMAGE_BINARIES)) cargo test --locked --workspace --test image
 
-render: ## the manifests in deploy/ from the chart (test holds them equal)
+render: ## the manifests in deploy/ from the chart, and docs/limits.md from its table (test holds them equal)
 	@scripts/deploy-tools
 	scripts/render
+	NEARSIDE_RENDER=1 cargo test --locked --workspace --bin nearside-proxy edge::table
 
 clean: ## remove what was built
 	cargo clean

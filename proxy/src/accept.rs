@@ -15,7 +15,8 @@ mod tls_stream;
 
 pub(crate) use listener::{BindError, Listeners, bind};
 
-use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold};
+use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold, Streams};
+use crate::edge::{Exceeded, Limit, NoTurn};
 use crate::http::direct::Handed;
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
@@ -35,8 +36,11 @@ use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, IO, Stream};
 use proxy_header::Expected;
 pub(crate) use proxy_header::Refused;
+use requests::End;
+use socket2::SockRef;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -79,7 +83,15 @@ async fn accept(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
 
 /// Waits for room and for a connection, and serves it in a task of its own.
 async fn accept_one(listener: &TcpListener, scheme: Scheme, server: &Arc<Server>) {
-    let busy = server.lifecycle().admit().await;
+    let busy = match server.lifecycle().try_admit() {
+        Some(busy) => busy,
+        None => {
+            server.metrics().exceeded().count(Limit::Connections);
+            server.edge().crowd().look();
+            server.lifecycle().admit().await
+        }
+    };
+    server.edge().crowd().look();
     server.memory().room(|| server.lifecycle().connections()).await;
     match listener.accept().await {
         Ok((socket, client)) => drop(tokio::spawn(connection(socket, client, scheme, Arc::clone(server), busy))),
@@ -101,8 +113,9 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     let ready = Box::pin(prepare(socket, client, scheme, arrival, &server)).await;
     match ready {
         Some(Ready::Http { stream, connection, parting }) => {
-            serve_http(stream, &connection, &server).await;
-            Box::pin(parting.linger()).await;
+            if serve_http(stream, &connection, &server).await == End::Lingering {
+                Box::pin(parting.linger()).await;
+            }
         }
         Some(Ready::PassThrough(connection)) => Box::pin(passthrough::serve(*connection, &server)).await,
         None => {}
@@ -133,6 +146,11 @@ async fn prepare(
             return None;
         }
     };
+    let Ok(place) = server.edge().enter(addresses.source.ip(), &server.config.trusted_proxies) else {
+        server.metrics().exceeded().count(Limit::ConnectionsPerSource);
+        reset(&socket);
+        return None;
+    };
     let connection = Connection {
         client: canonical(addresses.source),
         local: canonical(addresses.destination),
@@ -146,6 +164,8 @@ async fn prepare(
         presented: OnceLock::new(),
         lasting: Handed::default(),
         parting: Notify::new(),
+        streams: Streams::default(),
+        _place: place,
     };
     match scheme {
         Scheme::Http => plain(socket, connection, server).await,
@@ -173,6 +193,9 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
     let h2 = match timeout(server.timeouts().header, first).await {
         Ok(Some(h2)) => h2,
         ended => {
+            if ended.is_err() {
+                server.metrics().exceeded().count(Limit::HeaderTime);
+            }
             if bytes.is_empty() && !*server.lifecycle().draining().borrow() {
                 empty(&socket, &connection, ended.is_err(), server);
             }
@@ -180,9 +203,10 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
         }
     };
     let connection = Arc::new(connection);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
+    let exceeded = server.metrics().exceeded();
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts(), exceeded);
     let parting = stream.parting();
-    Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting })
+    Some(Ready::Http { stream: over_http(stream, Arc::clone(&connection), exceeded), connection, parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -236,12 +260,15 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     // The handshake has a deadline of its own; that of the request header begins after it.
     connection.header.set(Awaited::Other);
     let connection = Arc::new(connection);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
+    let exceeded = server.metrics().exceeded();
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts(), exceeded);
     let parting = stream.parting();
-    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, tls_stream::accept(config, stream)).await else {
+    // From here on a client costs more than it pays.
+    let handshake = server.edge().turns().take(tls_stream::accept(config, stream));
+    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, handshake).await else {
         return Err(TlsFailure::Timeout);
     };
-    let stream = shaken.map_err(|_| TlsFailure::Handshake)?;
+    let stream = shaken.map_err(|NoTurn| TlsFailure::Busy)?.map_err(|_| TlsFailure::Handshake)?;
     let chain = stream.chain();
     if asks {
         // Nothing else sets it.
@@ -254,7 +281,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     connection.arrival.ready();
     connection.header.set(Awaited::Header);
-    Ok(Some(Ready::Http { stream: with_trailers(stream, Arc::clone(&connection)), connection, parting }))
+    Ok(Some(Ready::Http { stream: over_http(stream, Arc::clone(&connection), exceeded), connection, parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.
@@ -303,15 +330,19 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
     }
 }
 
-async fn serve_http(stream: Stream, connection: &Connection, server: &Server) {
+async fn serve_http(stream: Stream, connection: &Connection, server: &Server) -> End {
     match stream.selected_alpn_proto() {
         // In a box of its own, so that an idle connection over HTTP/1 does not keep the room for it.
-        Some(ALPN::H2) => Box::pin(serve_http2(stream, connection, server)).await,
+        Some(ALPN::H2) => {
+            Box::pin(serve_http2(stream, connection, server)).await;
+            End::Lingering
+        }
         _ => requests::serve(stream, connection, &server.lifecycle().draining(), server).await,
     }
 }
 
-/// The client is told to go (GOAWAY) when the drain begins, or when an answer on this connection wants it to look for another node.
+/// The client is told to go (GOAWAY) when the drain begins, when an answer on this connection wants it to look for another node, or when
+/// it asks for nothing while others find hardly room.
 /// What it has begun is served to the end.
 async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     let mut draining = server.lifecycle().draining();
@@ -320,6 +351,9 @@ async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
         tokio::select! {
             _ = draining.wait_for(|draining| *draining) => {}
             () = connection.parting.notified() => {}
+            () = server.edge().crowd().idled(|| connection.streams.idle_since()) => {
+                server.metrics().exceeded().count(Limit::IdleInCrowd);
+            }
         }
         going.send_replace(true);
         std::future::pending::<()>().await;
@@ -331,11 +365,17 @@ async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     }
 }
 
-/// On HTTP/1, trailers are carried by the stream.
-fn with_trailers(stream: impl IO + 'static, connection: Arc<Connection>) -> Stream {
+/// Closes a connection at once, with a reset: no state of it is left, not even in the kernel.
+fn reset(socket: &TcpStream) {
+    // Otherwise it is closed in order.
+    drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+}
+
+/// On HTTP/1, trailers are carried by the stream, and the size of headers is bounded there.
+fn over_http(stream: impl IO + 'static, connection: Arc<Connection>, exceeded: &Exceeded) -> Stream {
     match stream.selected_alpn_proto() {
         Some(ALPN::H2) => Box::new(stream),
-        _ => Box::new(Http1Stream::new(stream, connection)),
+        _ => Box::new(Http1Stream::new(stream, connection, exceeded.clone())),
     }
 }
 

@@ -16,6 +16,7 @@ mod counted;
 mod deadline;
 mod departure;
 mod descriptors;
+mod edge;
 mod error_pages;
 mod feed;
 mod health;
@@ -25,6 +26,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod options;
+mod panics;
 mod probe;
 mod proxy_protocol;
 mod rate;
@@ -119,6 +121,8 @@ enum Failure {
 async fn run(config: Config) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
     let registry = Registry::new();
+    // The value lives on in the registry.
+    drop(panics::count(&registry)?);
     let metrics = Metrics::new(
         Arc::clone(&config.node),
         config.metrics.pod_series,

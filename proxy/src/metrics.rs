@@ -9,6 +9,7 @@ mod series;
 
 use crate::accept::Refused;
 use crate::backends::Target;
+use crate::edge::Exceeded;
 use crate::state::State;
 use counts::Request;
 pub(crate) use counts::{Exchanging, RouteCounts};
@@ -49,6 +50,7 @@ pub(crate) struct Metrics {
     connections_total: IntCounterVec,
     tls_failures: IntCounterVec,
     proxy_headers: IntCounterVec,
+    exceeded: Exceeded,
     table_updates: Histogram,
     generation: IntGauge,
     hosts: IntGauge,
@@ -82,6 +84,8 @@ pub(crate) enum TlsFailure {
     Closed,
     /// The client did not speak TLS.
     NotTls,
+    /// Too many others do their handshakes.
+    Busy,
     /// The client was too slow.
     Timeout,
     /// The client asked for no host that is served, and such clients are refused.
@@ -95,6 +99,7 @@ impl TlsFailure {
         match self {
             Self::Closed => "closed",
             Self::NotTls => "not_tls",
+            Self::Busy => "busy",
             Self::Timeout => "timeout",
             Self::UnknownName => "unknown_name",
             Self::Handshake => "handshake",
@@ -243,6 +248,7 @@ impl Metrics {
                 "Connections that were closed for want of a valid PROXY header.",
                 &["reason"],
             )?,
+            exceeded: Exceeded::new(registry)?,
             table_updates: seconds(
                 "nearside_table_update_seconds",
                 "Time to make of a snapshot what requests are served from, and to put it in place.",
@@ -380,6 +386,11 @@ impl Metrics {
         if let Some(reason) = refused.name() {
             self.proxy_headers.with_label_values(&[reason]).inc();
         }
+    }
+
+    /// How often limits were met.
+    pub(crate) fn exceeded(&self) -> &Exceeded {
+        &self.exceeded
     }
 
     /// The routes have changed: series of those that are gone end.
