@@ -140,9 +140,10 @@ test-kernel-tls: ## the tests of the proxy about bytes and TLS under a kernel th
 	cargo build --locked --workspace --bins
 	@scripts/kernel-tls
 
-render: ## the manifests in deploy/ from the chart (test holds them equal)
+render: ## the manifests in deploy/ from the chart, and docs/limits.md from its table (test holds them equal)
 	@scripts/deploy-tools
 	scripts/render
+	NEARSIDE_RENDER=1 cargo test --locked --workspace --bin nearside-proxy edge::table
 
 clean: ## remove what was built
 	cargo clean

@@ -18,7 +18,8 @@ mod tls_stream;
 
 pub(crate) use listener::{BindError, Listeners, Listening, bind};
 
-use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold, Sealing};
+use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold, Sealing, Streams};
+use crate::edge::{Exceeded, Limit, NoTurn};
 use crate::http::direct::Handed;
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};
@@ -39,8 +40,11 @@ use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, IO, Stream};
 use proxy_header::Expected;
 pub(crate) use proxy_header::Refused;
+use requests::End;
+use socket2::SockRef;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -95,7 +99,15 @@ async fn accept(listening: &Listening, server: &Arc<Server>) {
 
 /// Waits for room and for a connection, and serves it in a task of its own.
 async fn accept_one(listening: &Listening, server: &Arc<Server>) {
-    let busy = server.lifecycle().admit().await;
+    let busy = match server.lifecycle().try_admit() {
+        Some(busy) => busy,
+        None => {
+            server.metrics().exceeded().count(Limit::Connections);
+            server.edge().crowd().look();
+            server.lifecycle().admit().await
+        }
+    };
+    server.edge().crowd().look();
     server.memory().room(|| server.lifecycle().connections()).await;
     match listening.socket.accept().await {
         Ok((socket, client)) => {
@@ -119,8 +131,9 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     let ready = Box::pin(prepare(socket, client, scheme, arrival, &server)).await;
     match ready {
         Some(Ready::Http { stream, connection, parting }) => {
-            serve_http(stream, &connection, &server).await;
-            Box::pin(parting.linger()).await;
+            if serve_http(stream, &connection, &server).await == End::Lingering {
+                Box::pin(parting.linger()).await;
+            }
         }
         Some(Ready::PassThrough(connection)) => Box::pin(passthrough::serve(*connection, &server)).await,
         None => {}
@@ -151,6 +164,11 @@ async fn prepare(
             return None;
         }
     };
+    let Ok(place) = server.edge().enter(addresses.source.ip(), &server.config.trusted_proxies) else {
+        server.metrics().exceeded().count(Limit::ConnectionsPerSource);
+        reset(&socket);
+        return None;
+    };
     let connection = Connection {
         client: canonical(addresses.source),
         local: canonical(addresses.destination),
@@ -165,6 +183,8 @@ async fn prepare(
         presented: OnceLock::new(),
         lasting: Handed::default(),
         parting: Notify::new(),
+        streams: Streams::default(),
+        _place: place,
     };
     match scheme {
         Scheme::Http => plain(socket, connection, server).await,
@@ -192,6 +212,9 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
     let h2 = match timeout(server.timeouts().header, first).await {
         Ok(Some(h2)) => h2,
         ended => {
+            if ended.is_err() {
+                server.metrics().exceeded().count(Limit::HeaderTime);
+            }
             if bytes.is_empty() && !*server.lifecycle().draining().borrow() {
                 empty(&socket, &connection, ended.is_err(), server);
             }
@@ -199,9 +222,10 @@ async fn plain(socket: TcpStream, connection: Connection, server: &Server) -> Op
         }
     };
     let connection = Arc::new(connection);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts());
+    let exceeded = server.metrics().exceeded();
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), h2, server.timeouts(), exceeded);
     let parting = stream.parting();
-    Some(Ready::Http { stream: watched(stream, Arc::clone(&connection), server), connection, parting })
+    Some(Ready::Http { stream: over_http(stream, Arc::clone(&connection), server), connection, parting })
 }
 
 /// Port 443: the ClientHello decides whether TLS ends here.
@@ -255,12 +279,15 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     // The handshake has a deadline of its own; that of the request header begins after it.
     connection.header.set(Awaited::Other);
     let connection = Arc::new(connection);
-    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts());
+    let exceeded = server.metrics().exceeded();
+    let stream = ClientStream::new(socket, bytes.freeze(), Arc::clone(&connection), false, server.timeouts(), exceeded);
     let parting = stream.parting();
-    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, tls_stream::accept(config, stream, server.kernel_tls())).await else {
+    // From here on a client costs more than it pays.
+    let handshake = server.edge().turns().take(tls_stream::accept(config, stream, server.kernel_tls()));
+    let Ok(shaken) = timeout(TLS_HANDSHAKE_TIME, handshake).await else {
         return Err(TlsFailure::Timeout);
     };
-    let stream = shaken.map_err(|_| TlsFailure::Handshake)?;
+    let stream = shaken.map_err(|NoTurn| TlsFailure::Busy)?.map_err(|_| TlsFailure::Handshake)?;
     let chain = stream.chain();
     if asks {
         // Nothing else sets it.
@@ -273,7 +300,7 @@ async fn tls(mut socket: TcpStream, mut connection: Connection, server: &Server)
     }
     connection.arrival.ready();
     connection.header.set(Awaited::Header);
-    Ok(Some(Ready::Http { stream: watched(stream, Arc::clone(&connection), server), connection, parting }))
+    Ok(Some(Ready::Http { stream: over_http(stream, Arc::clone(&connection), server), connection, parting }))
 }
 
 /// A connection that sent nothing. `waiting` says that the client is still there.
@@ -315,15 +342,19 @@ async fn begins(socket: &TcpStream, server: &Server) -> bool {
     }
 }
 
-async fn serve_http(stream: Stream, connection: &Connection, server: &Server) {
+async fn serve_http(stream: Stream, connection: &Connection, server: &Server) -> End {
     match stream.selected_alpn_proto() {
         // In a box of its own, so that an idle connection over HTTP/1 does not keep the room for it.
-        Some(ALPN::H2) => Box::pin(serve_http2(stream, connection, server)).await,
+        Some(ALPN::H2) => {
+            Box::pin(serve_http2(stream, connection, server)).await;
+            End::Lingering
+        }
         _ => requests::serve(stream, connection, &server.lifecycle().draining(), server).await,
     }
 }
 
-/// The client is told to go (GOAWAY) when another process serves or the drain begins, or when an answer on this connection wants it to look for another node.
+/// The client is told to go (GOAWAY) when another process serves or the drain begins, when an answer on this connection wants it to look
+/// for another node, or when it asks for nothing while others find hardly room.
 /// What it has begun is served to the end.
 async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     let mut all = server.lifecycle().going();
@@ -332,6 +363,9 @@ async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
         tokio::select! {
             _ = all.wait_for(|going| *going) => {}
             () = connection.parting.notified() => {}
+            () = server.edge().crowd().idled(|| connection.streams.idle_since()) => {
+                server.metrics().exceeded().count(Limit::IdleInCrowd);
+            }
         }
         going.send_replace(true);
         std::future::pending::<()>().await;
@@ -343,14 +377,20 @@ async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     }
 }
 
-/// Over HTTP/1 the stream carries trailers, over HTTP/2 it looks for floods.
-fn watched(stream: impl IO + 'static, connection: Arc<Connection>, server: &Server) -> Stream {
+/// Closes a connection at once, with a reset: no state of it is left, not even in the kernel.
+fn reset(socket: &TcpStream) {
+    // Otherwise it is closed in order.
+    drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+}
+
+/// Over HTTP/1 the stream carries trailers and bounds the size of headers, over HTTP/2 it looks for floods.
+fn over_http(stream: impl IO + 'static, connection: Arc<Connection>, server: &Server) -> Stream {
     match stream.selected_alpn_proto() {
         Some(ALPN::H2) => {
             let counted = server.metrics().http2_abuse();
             Box::new(Http2Stream::new(stream, server.timeouts().header, counted))
         }
-        _ => Box::new(Http1Stream::new(stream, connection)),
+        _ => Box::new(Http1Stream::new(stream, connection, server.metrics().exceeded().clone())),
     }
 }
 

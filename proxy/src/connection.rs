@@ -1,9 +1,12 @@
 //! What is known of a client connection from its accept to its end: `accept` makes it, the phases of `http` read it.
 
 mod arrival;
+mod streams;
 
 pub(crate) use arrival::{Arrival, Arrived};
+pub(crate) use streams::{Stream, Streams};
 
+use crate::edge::Place;
 use crate::http::direct::Handed;
 use crate::proxy_protocol::Addresses;
 use crate::tls::Presented;
@@ -46,6 +49,10 @@ pub(crate) struct Connection {
     pub(crate) lasting: Handed,
     /// The wish that the client makes another connection for its next request; over HTTP/2, where no response can say it.
     pub(crate) parting: Notify,
+    /// Its streams, over HTTP/2.
+    pub(crate) streams: Streams,
+    /// Its place among those of its source, if they are counted.
+    pub(crate) _place: Option<Place>,
 }
 
 impl Connection {

@@ -58,7 +58,7 @@ mod websocket;
 
 use crate::accept::client_stream::connection_of;
 use crate::backends::Target;
-use crate::connection::Awaited;
+use crate::connection::{Awaited, Stream};
 use crate::server::Shared;
 use crate::trace::RequestEnd;
 use answer::Answer;
@@ -241,7 +241,8 @@ impl ProxyHttp for HttpService {
         }
         let timeouts = self.shared.timeouts();
         if session.req_header().version == Version::HTTP_2 {
-            // Over HTTP/1 the socket sees to it. Here others may be read while the window of one stream is shut.
+            ctx.stream = ctx.connection.as_ref().map(Stream::begin);
+            // The socket of all streams cannot tell which of them has no window left.
             session.set_write_timeout(Some(timeouts.client_stall));
         }
         // On a tunnel the silence of either side alone means nothing; the pod's connection sees both.
@@ -273,7 +274,8 @@ impl ProxyHttp for HttpService {
                 Ok(true)
             }
             None => {
-                ctx.complete = ctx.upgrade || body::gather(session, self.shared.timeouts().client).await?;
+                let (patience, rate) = (self.shared.timeouts().client, self.shared.config.edge.body_rate);
+                ctx.complete = ctx.upgrade || body::gather(session, patience, rate).await?;
                 if ctx.complete
                     && !ctx.upgrade
                     && session.as_http1().is_some()
@@ -445,6 +447,7 @@ impl ProxyHttp for HttpService {
         if let Some(error) = error {
             ctx.reason.get_or_insert_with(|| failure::of(error, ctx.exchange.as_deref()).reason);
         }
+        self.shared.metrics().exceeded().ended(ctx.reason);
         if ctx.reason == Some(public_health::PROBE) {
             // It says nothing of any route, and comes every second from every load balancer.
             return;

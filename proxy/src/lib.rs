@@ -18,6 +18,7 @@ mod deadline;
 mod departure;
 mod descriptors;
 mod ending;
+mod edge;
 mod error_pages;
 mod feed;
 #[cfg(any(test, fuzzing))]
@@ -32,6 +33,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod options;
+mod panics;
 mod probe;
 mod proxy_protocol;
 mod rate;
@@ -145,6 +147,8 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
         return Ok(feed::offer(&source, &config, path, shutdown.requested()).await?);
     }
     let registry = Registry::new();
+    // The value lives on in the registry.
+    drop(panics::count(&registry)?);
     let metrics = Metrics::new(
         Arc::clone(&config.node),
         config.metrics.pod_series,

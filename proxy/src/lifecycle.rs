@@ -102,10 +102,20 @@ impl Lifecycle {
         drop(self.idle_closed.subscribe().wait_for(|closed| *closed).await);
     }
 
+    /// Room for one more connection, where there is some.
+    pub(crate) fn try_admit(&self) -> Option<Busy> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
+    }
+
     /// Waits for room for one more connection.
     pub(crate) async fn admit(&self) -> Busy {
         let permit = Arc::clone(&self.connections).acquire_owned().await;
         permit.expect("the semaphore is never closed")
+    }
+
+    /// Connections that are served at most.
+    pub(crate) fn most(&self) -> u32 {
+        self.most
     }
 
     /// Connections that are served now.

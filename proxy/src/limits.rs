@@ -18,7 +18,7 @@ pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_millis(500);
 pub(crate) const MEMORY_LOOK: Duration = Duration::from_millis(250);
 /// Bytes of the buffers of a socket that was accepted near the memory limit, each way.
 pub(crate) const TIGHT_SOCKET_BUFFER: usize = 64 * 1024;
-/// For how long a connection may wait for a request near the memory limit. Longer: it is closed.
+/// For how long a connection may wait for a request near the memory limit, and where there are as many as may be. Longer: it is closed.
 pub(crate) const TIGHT_IDLE: Duration = Duration::from_secs(1);
 /// Client connections that are accepted whatever memory they take.
 pub(crate) const CONNECTIONS_ALWAYS: usize = 256;
@@ -38,7 +38,13 @@ pub(crate) const RELAY_KEY_CHECK: Duration = Duration::from_secs(1);
 pub(crate) const ERROR_PAGE_BYTES: usize = 64 * 1024;
 /// For the TLS handshake after the ClientHello. Slower: the connection is closed.
 pub(crate) const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// For a handshake's turn among others. Longer: the connection is closed.
+pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bytes of a request line and header over HTTP/1, of which no more is read. More: 431.
+pub(crate) const REQUEST_HEAD_BYTES: usize = 64 * 1024;
+/// Lines of them, as many as Pingora's reader takes. More: 431.
+pub(crate) const REQUEST_HEAD_LINES: usize = 256 + 2;
 /// Bytes of all names and values of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Fields of a request header. More: 431.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 /// How much memory the proxy may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,11 +149,11 @@ impl Memory {
         }
     }
 
-    /// Returns once a connection has waited for a request for longer than it may.
-    pub(crate) async fn idled(&self) {
+    /// Returns once a connection has waited for a request for longer than it may; it has since this time.
+    pub(crate) async fn idled(&self, since: Instant) {
         // The sender lives as long as this value.
         drop(self.0.pressure.subscribe().wait_for(|pressure| *pressure >= Pressure::Idle).await);
-        sleep(TIGHT_IDLE).await;
+        sleep_until(since + TIGHT_IDLE).await;
         self.shed(Shed::Idle);
     }
 

@@ -10,6 +10,7 @@ mod series;
 use crate::accept::Refused;
 use crate::backends::Target;
 use crate::handover::Event;
+use crate::edge::Exceeded;
 use crate::state::State;
 use counts::Request;
 pub(crate) use counts::{Exchanging, RouteCounts};
@@ -52,6 +53,7 @@ pub(crate) struct Metrics {
     http2_abuse: IntCounterVec,
     proxy_headers: IntCounterVec,
     handovers: IntCounterVec,
+    exceeded: Exceeded,
     table_updates: Histogram,
     generation: IntGauge,
     hosts: IntGauge,
@@ -85,6 +87,8 @@ pub(crate) enum TlsFailure {
     Closed,
     /// The client did not speak TLS.
     NotTls,
+    /// Too many others do their handshakes.
+    Busy,
     /// The client was too slow.
     Timeout,
     /// The client asked for no host that is served, and such clients are refused.
@@ -98,6 +102,7 @@ impl TlsFailure {
         match self {
             Self::Closed => "closed",
             Self::NotTls => "not_tls",
+            Self::Busy => "busy",
             Self::Timeout => "timeout",
             Self::UnknownName => "unknown_name",
             Self::Handshake => "handshake",
@@ -256,6 +261,7 @@ impl Metrics {
                 "Times that listening sockets went from one proxy of the node to another, by what this one did.",
                 &["event"],
             )?,
+            exceeded: Exceeded::new(registry)?,
             table_updates: seconds(
                 "nearside_table_update_seconds",
                 "Time to make of a snapshot what requests are served from, and to put it in place.",
@@ -403,6 +409,11 @@ impl Metrics {
         if let Some(reason) = refused.name() {
             self.proxy_headers.with_label_values(&[reason]).inc();
         }
+    }
+
+    /// How often limits were met.
+    pub(crate) fn exceeded(&self) -> &Exceeded {
+        &self.exceeded
     }
 
     /// The routes have changed: series of those that are gone end.

@@ -6,6 +6,7 @@ mod balance;
 mod byte_path;
 mod clients;
 mod duration;
+mod edge;
 mod error_pages;
 pub(crate) mod headers;
 mod health;
@@ -36,6 +37,8 @@ pub(crate) use byte_path::{BytePathConfig, KernelTlsUse};
 use clap::Parser;
 use clients::{ClientArguments, ClientConfig};
 use duration::parse_duration;
+use edge::EdgeArguments;
+pub(crate) use edge::{EdgeConfig, Most};
 use error_pages::ErrorPageArguments;
 use headers::{HeaderArguments, HeaderConfig};
 use ipnet::IpNet;
@@ -144,6 +147,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     timeouts: TimeoutArguments,
     #[command(flatten)]
+    edge: EdgeArguments,
+    #[command(flatten)]
     memory: MemoryArguments,
     #[command(flatten)]
     balance: BalanceArguments,
@@ -213,6 +218,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_connections: u32,
+    /// What strangers may take.
+    pub(crate) edge: EdgeConfig,
     /// Memory that it may take.
     pub(crate) memory: MemoryLimit,
     pub(crate) balance: BalanceDefaults,
@@ -313,6 +320,7 @@ impl Arguments {
             trusted_proxies: self.trusted_proxies.check(&mut mistakes),
             timeouts: self.timeouts.timeouts(&mut mistakes),
             max_connections: self.timeouts.max_connections(&mut mistakes),
+            edge: self.edge.check(&mut mistakes),
             memory: self.memory.check(&mut mistakes),
             balance: self.balance.check(&node, &mut mistakes),
             check_interval: self.health.check(&mut mistakes),

@@ -140,7 +140,7 @@ enum Limit {
 }
 
 /// The client as it is counted.
-fn network(client: IpAddr) -> IpAddr {
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(client) => client.into(),
         IpAddr::V6(client) => IpAddr::V6((u128::from(client) >> 64 << 64).into()),

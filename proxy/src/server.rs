@@ -7,6 +7,7 @@ use crate::authentication::resolver::Resolver;
 use crate::backends::Target;
 use crate::balance::Random;
 use crate::connection::Connection;
+use crate::edge::Edge;
 use crate::http::HttpService;
 use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
@@ -29,6 +30,7 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +51,7 @@ pub(crate) struct Shared {
     pipes: PipePool,
     kernel_tls: KernelTls,
     memory: Memory,
+    edge: Edge,
     resolver: Resolver,
     words: Recent<Arc<Word>>,
     subrequests: Subrequests,
@@ -77,6 +80,7 @@ impl Shared {
             parts;
         let node_id = NodeId::of(&config.node);
         let relays = config.relay.clone().map(Relays::new);
+        let edge = Edge::new(&config.edge, config.threads.map_or_else(processors, NonZeroUsize::get), &lifecycle);
         Self {
             config,
             node_id,
@@ -91,6 +95,7 @@ impl Shared {
             pipes,
             kernel_tls,
             memory,
+            edge,
             resolver: Resolver::new(),
             words: Recent::new(EXTERNAL_ANSWERS),
             subrequests: Subrequests::new(),
@@ -134,6 +139,11 @@ impl Shared {
     /// How near the proxy is to the memory that it may take.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// What strangers may take.
+    pub(crate) fn edge(&self) -> &Edge {
+        &self.edge
     }
 
     /// Who resolves the names of services that decide about requests.
@@ -237,7 +247,7 @@ impl Server {
     /// Sets Pingora's HTTP up: its pool, its limits on HTTP/2, and none of its modules.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let conf = ServerConf {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: processors(),
             upstream_keepalive_pool_size: UPSTREAM_POOL,
             max_retries: CONNECT_TRIES,
             ..ServerConf::default()
@@ -267,4 +277,8 @@ impl Deref for Server {
     fn deref(&self) -> &Shared {
         &self.shared
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

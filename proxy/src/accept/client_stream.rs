@@ -8,6 +8,7 @@ use super::linger::Parting;
 use crate::connection::{Awaited, Connection};
 use crate::deadline::Deadline;
 use crate::kernel_tls::{self, Control, RecordBoundary};
+use crate::edge::{Exceeded, Limit};
 use crate::options::Timeouts;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
@@ -58,6 +59,7 @@ pub(crate) struct ClientStream {
     stall_time: Duration,
     stall: Deadline,
     parting: Parting,
+    exceeded: Exceeded,
     /// The client has closed its side, or the connection is broken or cut: there is nobody to linger for.
     ended: bool,
 }
@@ -70,6 +72,7 @@ impl ClientStream {
         connection: Arc<Connection>,
         h2: bool,
         timeouts: &Timeouts,
+        exceeded: &Exceeded,
     ) -> Self {
         let addresses = SocketDigest::from_raw_fd(socket.as_raw_fd());
         // The cells of a new value are empty, so setting them succeeds.
@@ -96,6 +99,7 @@ impl ClientStream {
             stall_time: timeouts.client_stall,
             stall: Deadline::default(),
             parting: Parting::default(),
+            exceeded: exceeded.clone(),
             ended: false,
         }
     }
@@ -214,6 +218,7 @@ impl AsyncRead for ClientStream {
                 }
                 if read.is_pending() {
                     ready!(this.header.poll(cx));
+                    this.exceeded.count(Limit::HeaderTime);
                     this.ended = !this.told_header_timeout();
                     return Poll::Ready(Err(io::Error::new(
                         io::ErrorKind::TimedOut,
@@ -337,6 +342,7 @@ mod tests {
     use super::*;
     use crate::connection::{Arrival, HeaderWatch, Hold};
     use crate::trailers::TrailerWatch;
+    use prometheus::Registry;
     use std::sync::OnceLock;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -371,8 +377,12 @@ mod tests {
             presented: OnceLock::new(),
             lasting: Default::default(),
             parting: tokio::sync::Notify::new(),
+            streams: Default::default(),
+            _place: None,
         };
-        (ClientStream::new(socket, Bytes::from_static(first), Arc::new(connection), false, &TIMEOUTS), client)
+        let exceeded = Exceeded::new(&Registry::new()).unwrap();
+        let first = Bytes::from_static(first);
+        (ClientStream::new(socket, first, Arc::new(connection), false, &TIMEOUTS, &exceeded), client)
     }
 
     #[tokio::test]

@@ -13,7 +13,8 @@
 use super::client_stream::ClientStream;
 use super::tls_stream::TlsStream;
 use crate::connection::{Awaited, Connection};
-use crate::limits::HELD_BYTES;
+use crate::edge::{Exceeded, Limit};
+use crate::limits::{HELD_BYTES, REQUEST_HEAD_BYTES, REQUEST_HEAD_LINES};
 use crate::splice::Sink;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -40,6 +41,15 @@ pub(super) struct Http1Stream<S> {
     early: Mutex<Vec<u8>>,
     /// How much of the end of a header was seen last.
     ending: usize,
+    head: Head,
+    exceeded: Exceeded,
+}
+
+/// What came of a request line and header.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: usize,
+    lines: usize,
 }
 
 /// The socket of a client over HTTP/1 without TLS, where everything that was written is on its way.
@@ -83,8 +93,9 @@ pub(crate) fn has_unsent_records(stream: &Stream) -> bool {
 
 impl<S: IO> Http1Stream<S> {
     /// On top of the client's stream.
-    pub(super) fn new(below: S, connection: Arc<Connection>) -> Self {
-        Self { below, connection, held: Vec::new(), early: Mutex::default(), ending: 0 }
+    pub(super) fn new(below: S, connection: Arc<Connection>, exceeded: Exceeded) -> Self {
+        let (early, head) = (Mutex::default(), Head::default());
+        Self { below, connection, held: Vec::new(), early, ending: 0, head, exceeded }
     }
 
     fn early(&mut self) -> &mut Vec<u8> {
@@ -121,6 +132,15 @@ impl<S: IO> Http1Stream<S> {
             self.connection.arrival.begin();
             self.connection.header.set(Awaited::Header);
         }
+    }
+
+    /// Tells the client that its header is too large, and reads no more of it.
+    fn refuse_head(&mut self, cx: &mut Context<'_>) -> io::Error {
+        self.exceeded.count(Limit::HeaderSize);
+        // What finds no room finds no reader either.
+        let _ = Pin::new(&mut self.below).poll_write(cx, HEADER_TOO_LARGE);
+        let _ = Pin::new(&mut self.below).poll_flush(cx);
+        io::Error::new(io::ErrorKind::InvalidData, "the request header is too large")
     }
 
     /// So many bytes are sent.
@@ -165,23 +185,23 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
             Awaited::Nothing => {}
             Awaited::Header | Awaited::NextRequest => {
                 if awaited == Awaited::NextRequest {
-                    this.ending = 0;
+                    (this.ending, this.head) = (0, Head::default());
                 }
                 let read = &buf.filled()[before..];
-                if let Some(end) = end_of_header(&mut this.ending, read) {
+                let end = end_of_header(&mut this.ending, read);
+                let too_large = this.head.came(&read[..end.unwrap_or(read.len())]);
+                if end.is_some() {
+                    this.head = Head::default();
+                }
+                if too_large {
+                    return Poll::Ready(Err(this.refuse_head(cx)));
+                }
+                if let Some(end) = end {
                     // What could not be taken before comes after it.
                     this.early().splice(..0, read[end..].iter().copied());
                     buf.set_filled(before + end);
                 }
-                if !this.connection.trailers.header_came(&buf.filled()[before..]) {
-                    // The parser above would go on reading. Whether the client is told is for its socket to say.
-                    let _ = Pin::new(&mut this.below).poll_write(cx, HEADER_TOO_LARGE);
-                    let _ = Pin::new(&mut this.below).poll_flush(cx);
-                    return Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "the request header is too large",
-                    )));
-                }
+                this.connection.trailers.header_came(&buf.filled()[before..]);
             }
             Awaited::Other => {
                 this.ending = 0;
@@ -305,6 +325,19 @@ impl<S: IO> GetSocketDigest for Http1Stream<S> {
     }
 }
 
+impl Head {
+    /// More of it came. Whether that is too much.
+    fn came(&mut self, bytes: &[u8]) -> bool {
+        self.bytes += bytes.len();
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.bytes > REQUEST_HEAD_BYTES || self.lines > REQUEST_HEAD_LINES
+    }
+}
+
+/// RFC 6585 §5.
+const HEADER_TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// Where the header ends that `bytes` are the next part of. `seen` is how much of its end came just before.
 pub(super) fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
@@ -325,10 +358,6 @@ pub(super) fn end_of_header(seen: &mut usize, bytes: &[u8]) -> Option<usize> {
         }
     }
 }
-
-/// RFC 6585 §5.
-const HEADER_TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use crate::access_log::ConnectionLine;
 use crate::backends::{Demand, Picked, Target, Waiting};
 use crate::balance::Random;
 use crate::connection::Connection;
+use crate::edge::Limit;
 use crate::http::timers::{Steps, Timers};
 use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
 use crate::metrics::{QueueEnd, RouteCounts};
@@ -61,6 +62,12 @@ pub(super) async fn serve(passed: PassedThrough, server: &Server) {
     let Ok(_permit) = server.admit(route, connection.client.ip(), Unit::Connection) else {
         return refused("rate_limited");
     };
+    let series = state.series.of(route).cloned();
+    // One more is to come.
+    if series.as_ref().is_some_and(|counts| server.edge().is_too_many(counts.under_way() + 1)) {
+        server.metrics().exceeded().count(Limit::RequestsPerRoute);
+        return refused("route_busy");
+    }
     let mut timers = Timers::default();
     let Some((target, mut pod)) = Box::pin(connect(&client, connection, route, &state, server, &mut timers)).await
     else {
@@ -68,7 +75,6 @@ pub(super) async fn serve(passed: PassedThrough, server: &Server) {
         server.metrics().miss(MissPolicy::Reject, &route.pattern);
         return refused("no_endpoint");
     };
-    let series = state.series.of(route).cloned();
     // What was known at the start is not kept for as long as a tunnel may live.
     drop(state);
     let mut moved = Moved::default();

@@ -3,6 +3,8 @@
 //! One of the few modules that name Pingora types.
 
 use crate::connection::{Awaited, Connection};
+use crate::edge::Limit;
+use crate::limits::TIGHT_IDLE;
 use crate::server::Server;
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
@@ -14,32 +16,40 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Whether the client may have something left to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It may.
+    Lingering,
+    /// It has had nothing for a while, and its place is wanted.
+    AtOnce,
+}
 
 /// Serves requests until either side wants no more.
-pub(super) async fn serve(mut stream: Stream, connection: &Connection, draining: &ShutdownWatch, server: &Server) {
-    let keep_alive = server.timeouts().keep_alive;
+pub(super) async fn serve(
+    mut stream: Stream,
+    connection: &Connection,
+    draining: &ShutdownWatch,
+    server: &Server,
+) -> End {
     let mut next = Next { begun: BytesMut::new(), settings: None };
     loop {
         let mut reused = request(stream, next, draining, server).await;
         if let Some(lasting) = connection.lasting.take() {
             reused = Box::pin(lasting.run()).await;
         }
-        let Some(reused) = reused else { return };
+        let Some(reused) = reused else { return End::Lingering };
         let settings;
         (stream, settings) = reused.consume();
         // What was left of the body of a request that was refused is read by now, and is of no header.
         connection.header.set(Awaited::NextRequest);
         drop(connection.trailers.take_header());
-        let begun = tokio::select! {
-            biased;
-            begun = timeout(keep_alive, poll_fn(|cx| poll_begin(&mut stream, cx))) => begun,
-            () = server.lifecycle().idle_closed() => return,
-            () = server.memory().idled() => return,
-        };
-        // Otherwise the client has closed, or has nothing to ask for.
-        let Ok(Some(begun)) = begun else { return };
-        next = Next { begun, settings };
+        match next_request(&mut stream, server).await {
+            Ok(begun) => next = Next { begun, settings },
+            Err(end) => return end,
+        }
     }
 }
 
@@ -65,6 +75,36 @@ fn request<'s>(
     }
     session.set_pipelined_prefix(next.begun);
     server.http().process_new_http(session, draining)
+}
+
+/// Waits for the first bytes of the next request. `Err` says how the connection ends without one: the client has closed, or has nothing to
+/// ask for, or others need its place.
+async fn next_request(stream: &mut Stream, server: &Server) -> Result<BytesMut, End> {
+    let keep_alive = server.timeouts().keep_alive;
+    let since = Instant::now();
+    // Nobody is sent away earlier; most ask again by then, and whether there is room need not be watched for them.
+    let soon = keep_alive.min(TIGHT_IDLE);
+    tokio::select! {
+        biased;
+        begun = timeout(soon, poll_fn(|cx| poll_begin(stream, cx))) => match begun {
+            Ok(begun) => return begun.ok_or(End::Lingering),
+            Err(_) if soon == keep_alive => return Err(End::Lingering),
+            Err(_) => {}
+        },
+        () = server.lifecycle().idle_closed() => return Err(End::Lingering),
+    }
+    tokio::select! {
+        biased;
+        begun = timeout_at(since + keep_alive, poll_fn(|cx| poll_begin(stream, cx))) => {
+            begun.ok().flatten().ok_or(End::Lingering)
+        }
+        () = server.lifecycle().idle_closed() => Err(End::Lingering),
+        () = server.memory().idled(since) => Err(End::Lingering),
+        () = server.edge().crowd().idled(|| Some(since)) => {
+            server.metrics().exceeded().count(Limit::IdleInCrowd);
+            Err(End::AtOnce)
+        }
+    }
 }
 
 /// The first bytes of the next request; `None` is the end of the connection.

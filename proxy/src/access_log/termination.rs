@@ -56,7 +56,7 @@ fn cause(reason: Option<&str>, phase: Phase) -> [u8; 2] {
     match reason {
         "done" => *b"--",
         "client_gone" | "client_failed" => [b'C', phase],
-        "client_timeout" | "idle" => [b'c', phase],
+        "client_timeout" | "client_rate" | "client_stall" | "idle" => [b'c', phase],
         "no_endpoint" | "connect_failed" | "pod_tls" => *b"SC",
         "pod_busy" => *b"sQ",
         "pod_timeout" => [b's', phase],

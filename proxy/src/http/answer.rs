@@ -130,6 +130,11 @@ impl Answer {
         Self::page(503, POD_BUSY).retrying().closing()
     }
 
+    /// More requests are under way than may be.
+    pub(crate) fn busy(reason: &'static str) -> Self {
+        Self::page(503, reason).retrying().closing()
+    }
+
     /// The object asks for a guard that the proxy does not have.
     pub(crate) fn unguarded() -> Self {
         Self::page(503, "authentication_not_offered")

@@ -2,7 +2,9 @@
 //! that a slow client holds no pod and retries stay possible; a larger one is streamed. One of the few modules that name
 //! Pingora types.
 
+use super::failure;
 use super::request::Refusal;
+use crate::edge::{BodyRate, Upload};
 use crate::limits::{GATHERED_BODY, PROMPT_BODY, UNREAD_BODY, UNREAD_BODY_TIME};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -11,7 +13,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How much of a body is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,8 @@ pub(super) fn check_size(received: usize, largest: Option<u64>) -> Result<()> {
 /// first.
 ///
 /// # Errors
-/// The client fails, or is silent for too long.
-pub(super) async fn gather(session: &mut Session, patience: Duration) -> Result<bool> {
+/// The client fails, is silent for too long, or is slower than `rate`.
+pub(super) async fn gather(session: &mut Session, patience: Duration, rate: Option<BodyRate>) -> Result<bool> {
     if session.as_mut().is_body_done() {
         return Ok(true);
     }
@@ -60,12 +62,22 @@ pub(super) async fn gather(session: &mut Session, patience: Duration) -> Result<
         Plan::Stream => Ok(false),
         Plan::Whole => {
             session.as_mut().enable_retry_buffering();
+            let mut upload = rate.map(|rate| Upload::begin(rate, Instant::now()));
             while !session.as_mut().is_body_done() {
-                let Ok(read) = timeout(patience, session.as_mut().read_request_body()).await else {
-                    return Err(Error::explain(ErrorType::ReadTimedout, "a small request body").into_down());
-                };
-                if read.map_err(Error::into_down)?.is_none() {
-                    break;
+                let left = upload.as_ref().and_then(|upload| upload.left(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Err(failure::of_slow_client());
+                }
+                let limit = left.map_or(patience, |left| left.min(patience));
+                match timeout(limit, session.as_mut().read_request_body()).await {
+                    Ok(read) => {
+                        let Some(part) = read.map_err(Error::into_down)? else { break };
+                        upload.iter_mut().for_each(|upload| upload.came(part.len(), Instant::now()));
+                    }
+                    Err(_) if limit < patience => {}
+                    Err(_) => {
+                        return Err(Error::explain(ErrorType::ReadTimedout, "a small request body").into_down());
+                    }
                 }
             }
             Ok(true)

@@ -10,7 +10,8 @@ use super::timers::Timers;
 use crate::access_log::capture::CapturedResponse;
 use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
-use crate::connection::Connection;
+use crate::connection::{Connection, Stream};
+use crate::edge::UnderWay;
 use crate::rate::Permit;
 use crate::state::State;
 use crate::trace::RequestTrace;
@@ -76,6 +77,10 @@ pub(crate) struct RequestContext {
     pub(crate) shown: Option<Shown>,
     /// Leave to be served, for as long as it is.
     pub(super) permit: Permit,
+    /// Its place among all requests for pods.
+    pub(super) place: Option<UnderWay>,
+    /// Its place among the streams of its connection, over HTTP/2.
+    pub(super) stream: Option<Stream>,
     /// The user whose password the request gave.
     pub(crate) user: Option<Box<str>>,
     /// Fields for the pod from the service that let the request in.
@@ -152,6 +157,8 @@ impl RequestContext {
             unique_id: None,
             shown: None,
             permit: Permit::default(),
+            place: None,
+            stream: None,
             user: None,
             from_service: Vec::new(),
             cookies_of_service: Vec::new(),

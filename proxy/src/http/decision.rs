@@ -14,6 +14,7 @@ use super::{authentication, cors, miss, public_health, redirect, relay, rewrite}
 use crate::metrics::QueueEnd;
 use crate::relay::MARK;
 use crate::server::Shared;
+use crate::state::State;
 use http::request::Parts;
 use nearside_routing::table::Refused;
 use nearside_routing::{Decision, NormalPath, Scheme};
@@ -108,6 +109,10 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
             if choice == Choice::Nothing {
                 return miss::answer(shared, route, header, &target, ctx, miss::Moment::Before);
             }
+            if let Some(busy) = too_many(shared, &state, ctx) {
+                (ctx.target, ctx.waiting) = (None, None);
+                return Some(Answer::busy(busy));
+            }
             let rewritten = policy.rewrite.target.as_ref();
             let rewritten = rewritten.and_then(|text| rewrite::target(text, &route.path, &path, target.query));
             ctx.pod_target = rewritten.or_else(|| target.origin_form());
@@ -116,6 +121,17 @@ pub(super) async fn decide(shared: &Shared, header: &Parts, raw: &[u8], ctx: &mu
             None
         }
     }
+}
+
+/// Takes a place for a request whose endpoint is chosen. The word for the access log where there is none.
+fn too_many(shared: &Shared, state: &State, ctx: &mut RequestContext) -> Option<&'static str> {
+    // What has an endpoint is counted by its route already.
+    let of_route = ctx.route.as_ref().and_then(|route| state.series.of(route)).map_or(0, |counts| counts.under_way());
+    if shared.edge().is_too_many(of_route) {
+        return Some("route_busy");
+    }
+    ctx.place = shared.edge().begin().ok();
+    ctx.place.is_none().then_some("proxy_busy")
 }
 
 /// The answer to a request that no pod of this node took: those that the route names could not be reached, and nothing of

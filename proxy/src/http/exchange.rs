@@ -5,7 +5,8 @@
 //! upgrades, and responses with a bandwidth; and those with trailers to carry. Any other needs but one time limit, which Pingora
 //! enforces.
 
-use super::failure::Failure;
+use super::failure::{Failure, TOO_SLOW};
+use crate::edge::BodyRate;
 use crate::trailers::Trailers;
 use nearside_routing::policy::bandwidth::Bandwidth;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(super) struct Exchange {
     patience: Patience,
     bandwidth: Option<Bandwidth>,
     trailers: Option<Arc<Trailers>>,
+    body_rate: Option<BodyRate>,
     connected: AtomicBool,
     request_sent: AtomicBool,
     answered: AtomicBool,
@@ -45,6 +47,8 @@ pub(super) enum Silence {
     Pod,
     /// Both sides of a tunnel, or of a response that comes while the request is still sent.
     Both,
+    /// The client nearly: it sends less than it must.
+    Trickle,
 }
 
 impl Exchange {
@@ -54,6 +58,7 @@ impl Exchange {
             patience,
             bandwidth,
             trailers: None,
+            body_rate: None,
             connected: AtomicBool::new(false),
             request_sent: AtomicBool::new(complete),
             answered: AtomicBool::new(false),
@@ -65,6 +70,17 @@ impl Exchange {
     /// The same, with trailers to carry to and from a pod that is asked over HTTP/1.
     pub(super) fn with_trailers(self, trailers: Option<Arc<Trailers>>) -> Self {
         Self { trailers, ..self }
+    }
+
+    /// The same, where the body of the request must come with some speed.
+    pub(super) fn with_body_rate(self, body_rate: Option<BodyRate>) -> Self {
+        Self { body_rate, ..self }
+    }
+
+    /// How fast the client must send, once the pod is connected and for as long as the client alone is waited for.
+    pub(super) fn body_rate(&self) -> Option<BodyRate> {
+        let demanded = self.connected.load(Ordering::Relaxed) && self.awaited().0 == Silence::Client;
+        self.body_rate.filter(|_| demanded)
     }
 
     /// The trailers to carry.
@@ -112,6 +128,7 @@ impl Exchange {
             Silence::Client => 1,
             Silence::Pod => 2,
             Silence::Both => 3,
+            Silence::Trickle => 4,
         };
         self.expired.store(value, Ordering::Relaxed);
     }
@@ -122,6 +139,7 @@ impl Exchange {
             1 => Some(Failure { status: Some(408), reason: "client_timeout" }),
             2 => Some(Failure { status: Some(504), reason: "pod_timeout" }),
             3 => Some(Failure { status: None, reason: "idle" }),
+            4 => Some(TOO_SLOW),
             _ => None,
         }
     }
@@ -159,7 +177,13 @@ mod tests {
 
     #[test]
     fn the_status_names_who_was_silent() {
-        for (silence, status) in [(Silence::Client, Some(408)), (Silence::Pod, Some(504)), (Silence::Both, None)] {
+        let statuses = [
+            (Silence::Client, Some(408)),
+            (Silence::Trickle, Some(408)),
+            (Silence::Pod, Some(504)),
+            (Silence::Both, None),
+        ];
+        for (silence, status) in statuses {
             let exchange = Exchange::new(PATIENCE, None, false);
             assert_eq!(exchange.failure(), None);
             exchange.expire(silence);

@@ -7,13 +7,15 @@
 //! | a pod that was reached says nothing in time | 504 |
 //! | a pod that was reached breaks off or breaks the protocol | 502 |
 //! | the client's request breaks the protocol | 400 |
-//! | the client's body does not arrive in time | 408 |
+//! | the client's body does not arrive in time, or too slowly | 408 |
+//! | the client takes nothing of its answer | none |
 //! | the client's body is larger than the route allows | 413 |
 //! | the client is gone | none |
 //! | the proxy itself | 500 |
 
 use super::exchange::Exchange;
 use crate::chunked::Malformed;
+use crate::edge::Slow;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::io;
 
@@ -46,12 +48,14 @@ fn classify(error: &Error) -> Failure {
         (_, ErrorType::HTTPStatus(413)) => (Some(413), "body_size"),
         (_, ErrorType::HTTPStatus(status)) => (Some(*status), "refused"),
         (ErrorSource::Upstream, kind) => upstream(kind),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) if is_slow(error) => return TOO_SLOW,
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => (Some(408), "client_timeout"),
+        (ErrorSource::Downstream, ErrorType::WriteTimedout) => (None, "client_stall"),
+        (ErrorSource::Downstream, ErrorType::WriteError) if is_stall(error) => (None, "client_stall"),
         (ErrorSource::Downstream, ErrorType::ReadError) if is_malformed(error) => (Some(400), "client_protocol"),
-        (
-            ErrorSource::Downstream,
-            ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::ConnectionClosed,
-        ) => (None, "client_gone"),
+        (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed) => {
+            (None, "client_gone")
+        }
         (ErrorSource::Downstream, ErrorType::H2Error) => (None, "client_gone"),
         (ErrorSource::Downstream, _) => (Some(400), "client_protocol"),
         (ErrorSource::Internal | ErrorSource::Unset, _) => (Some(500), "internal"),
@@ -59,11 +63,36 @@ fn classify(error: &Error) -> Failure {
     Failure { status, reason }
 }
 
+/// What the client sent is malformed.
+pub(super) fn of_client(malformed: Malformed) -> Box<Error> {
+    Error::because(ErrorType::InvalidHTTPHeader, "what the client sent", malformed).into_down()
+}
+
+/// The client sends less than it must.
+pub(super) fn of_slow_client() -> Box<Error> {
+    Error::because(ErrorType::ReadTimedout, "a request body", Slow).into_down()
+}
+
+fn is_slow(error: &Error) -> bool {
+    error.cause.as_ref().is_some_and(|cause| cause.is::<Slow>())
+}
+
+/// Whether the stream below Pingora has waited for room in the socket for too long.
+fn is_stall(error: &Error) -> bool {
+    of_stream(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Whether the stream below Pingora found it out.
 fn is_malformed(error: &Error) -> bool {
-    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
+    of_stream(error).and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
 }
+
+fn of_stream(error: &Error) -> Option<&io::Error> {
+    error.cause.as_ref()?.downcast_ref()
+}
+
+/// What is said of a client that sends less than it must.
+pub(super) const TOO_SLOW: Failure = Failure { status: Some(408), reason: "client_rate" };
 
 fn upstream(kind: &ErrorType) -> (Option<u16>, &'static str) {
     match kind {
@@ -99,6 +128,9 @@ mod tests {
         assert_eq!(status(Error::new_up(ErrorType::ConnectionClosed)), Some(502));
         assert_eq!(status(Error::new_up(ErrorType::InvalidHTTPHeader)), Some(502));
         assert_eq!(status(Error::new_down(ErrorType::ReadTimedout)), Some(408));
+        assert_eq!(classify(&of_slow_client()), TOO_SLOW);
+        let stall = Error::because(ErrorType::WriteError, "", io::Error::from(io::ErrorKind::TimedOut)).into_down();
+        assert_eq!(classify(&stall), Failure { status: None, reason: "client_stall" });
         assert_eq!(status(Error::new_down(ErrorType::WriteError)), None);
         assert_eq!(status(Error::new_down(ErrorType::InvalidHTTPHeader)), Some(400));
         assert_eq!(status(Error::new_in(ErrorType::InternalError)), Some(500));

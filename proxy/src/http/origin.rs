@@ -110,6 +110,8 @@ mod tests {
             presented: OnceLock::new(),
             lasting: Default::default(),
             parting: tokio::sync::Notify::new(),
+            streams: Default::default(),
+            _place: None,
         }
     }
 

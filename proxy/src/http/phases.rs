@@ -57,8 +57,13 @@ impl HttpService {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint is left");
         };
         let timeouts = timeouts::of(self.shared.timeouts(), &route.policy.timeouts);
-        let trailers = ctx.trailers.clone().filter(|_| !peer::is_only_http2(target, route, ctx.origin.scheme));
-        ctx.exchange = timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers);
+        let over_http2 = peer::is_only_http2(target, route, ctx.origin.scheme);
+        let trailers = ctx.trailers.clone().filter(|_| !over_http2);
+        // Behind the flow control of HTTP/2 nobody sees whether it is the pod that is slow; and what goes both ways goes that way.
+        let body_rate =
+            self.shared.config.edge.body_rate.filter(|_| !over_http2 && !grpc::is_grpc(session.req_header()));
+        ctx.exchange =
+            timeouts::exchange(self.shared.timeouts(), &route.policy, ctx.upgrade, ctx.complete, trailers, body_rate);
         ctx.connecting = Some(Instant::now());
         ctx.timers.asked(waited);
         if let (Some(trace), Some(target)) = (&mut ctx.trace, &ctx.target) {

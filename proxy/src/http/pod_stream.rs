@@ -9,6 +9,7 @@
 
 use super::exchange::{Exchange, Silence};
 use crate::deadline::Deadline;
+use crate::edge::Upload;
 use crate::proxy_protocol::{Addresses, encode_v2};
 use crate::rate::pace::Pace;
 use crate::trailers::{Incoming, Outgoing, Trailers};
@@ -83,6 +84,11 @@ struct PodStream<S> {
     silence: Deadline,
     /// Whose silence the deadline is for.
     silent: Option<Silence>,
+    /// The body of the request, where it must come with some speed.
+    upload: Option<Upload>,
+    slow: Deadline,
+    /// The pod takes nothing.
+    blocked: bool,
     pace: Option<Pace>,
     pause: Deadline,
     trailers_in: Option<Incoming>,
@@ -91,10 +97,23 @@ struct PodStream<S> {
 
 impl<S> PodStream<S> {
     fn new(socket: S, exchange: Arc<Exchange>) -> Self {
-        let [silence, pause] = [Deadline::default(), Deadline::default()];
+        let [silence, slow, pause] = [Deadline::default(), Deadline::default(), Deadline::default()];
         let trailers_in = exchange.trailers().and_then(Trailers::response_in);
         let trailers_out = exchange.trailers().and_then(Trailers::request_out);
-        Self { socket, exchange, written: false, silence, silent: None, pace: None, pause, trailers_in, trailers_out }
+        Self {
+            socket,
+            exchange,
+            written: false,
+            silence,
+            silent: None,
+            upload: None,
+            slow,
+            blocked: false,
+            pace: None,
+            pause,
+            trailers_in,
+            trailers_out,
+        }
     }
 
     /// Bytes that may be read now; pending while none may.
@@ -119,11 +138,23 @@ impl<S> PodStream<S> {
         self.silence.clear();
     }
 
-    /// Who writes may read again only when it is woken (HTTP/2), so the silence from now on must wake it.
-    fn wrote(&mut self, cx: &mut Context<'_>) {
+    /// The socket has taken bytes, or has no room for them. Who writes may read again only when it is woken (HTTP/2), so the silence
+    /// from now on must wake it.
+    fn wrote(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<usize>>) {
+        self.blocked = written.is_pending();
+        match (&mut self.upload, written) {
+            (Some(upload), Poll::Ready(Ok(bytes))) => upload.came(*bytes, Instant::now()),
+            (Some(upload), Poll::Pending) => upload.pause(Instant::now()),
+            _ => {}
+        }
+        if self.blocked {
+            return;
+        }
         self.moved();
-        // Has just begun, so it is not over; the next read asks again.
-        let _ = self.poll_silence(cx);
+        if self.poll_silence(cx).is_ready() {
+            // The next read says it.
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,9 +163,32 @@ impl<S> PodStream<S> {
             self.silent = Some(silence);
             self.silence.set(limit);
         }
-        ready!(self.silence.poll(cx));
-        self.exchange.expire(silence);
+        if self.silence.poll(cx).is_pending() {
+            ready!(self.poll_slow(cx));
+            self.exchange.expire(Silence::Trickle);
+        } else {
+            self.exchange.expire(silence);
+        }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing moved for too long")))
+    }
+
+    /// Ready once the client has sent less than it must for too long.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(rate) = self.exchange.body_rate().filter(|_| !self.blocked) else { return Poll::Pending };
+        loop {
+            let now = Instant::now();
+            let upload = self.upload.get_or_insert_with(|| Upload::begin(rate, now));
+            // While the pod takes nothing, the next write asks again.
+            let Some(left) = upload.left(now) else { return Poll::Pending };
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            if !self.slow.is_set() {
+                self.slow.set(left);
+            }
+            ready!(self.slow.poll(cx));
+            self.slow.clear();
+        }
     }
 }
 
@@ -201,12 +255,12 @@ impl<S: Socket> AsyncWrite for PodStream<S> {
         let this = &mut *self;
         this.written = true;
         let socket = Pin::new(&mut this.socket);
-        let written = ready!(match &mut this.trailers_out {
+        let written = match &mut this.trailers_out {
             Some(trailers) => trailers.poll_write(cx, socket, buf),
             None => socket.poll_write(cx, buf),
-        });
-        this.wrote(cx);
-        Poll::Ready(written)
+        };
+        this.wrote(cx, &written);
+        written
     }
 
     fn poll_write_vectored(
@@ -217,12 +271,12 @@ impl<S: Socket> AsyncWrite for PodStream<S> {
         let this = &mut *self;
         this.written = true;
         let socket = Pin::new(&mut this.socket);
-        let written = ready!(match &mut this.trailers_out {
+        let written = match &mut this.trailers_out {
             Some(trailers) => trailers.poll_write_vectored(cx, socket, bufs),
             None => socket.poll_write_vectored(cx, bufs),
-        });
-        this.wrote(cx);
-        Poll::Ready(written)
+        };
+        this.wrote(cx, &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -249,7 +303,8 @@ const RESPONSE_HEADER: u64 = 1024;
 mod tests {
     use super::super::exchange::Patience;
     use super::*;
-    use std::num::NonZeroU64;
+    use crate::edge::BodyRate;
+    use std::num::{NonZeroU32, NonZeroU64};
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -296,6 +351,25 @@ mod tests {
         let ended = timeout(PATIENCE.client / 2, reading).await.expect("the silence ends the exchange");
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(exchange.failure().unwrap().reason, "pod_timeout");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_trickles_ends_the_exchange_although_nobody_is_silent() {
+        let rate = BodyRate { least: NonZeroU32::new(100).unwrap(), grace: Duration::from_secs(10) };
+        let exchange = Arc::new(Exchange::new(PATIENCE, None, false).with_body_rate(Some(rate)));
+        let (mut stream, _pod) = connected(&exchange).await;
+        exchange.connected();
+        tokio::time::pause();
+        let start = Instant::now();
+        let error = loop {
+            match timeout(Duration::from_secs(1), stream.read_u8()).await {
+                Ok(read) => break read.unwrap_err(),
+                Err(_) => stream.write_all(b"x").await.unwrap(),
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(exchange.failure().unwrap().reason, "client_rate");
+        assert!(start.elapsed() >= rate.grace && start.elapsed() < rate.grace * 2, "{:?}", start.elapsed());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use super::exchange::{Exchange, Patience};
 use super::peer;
+use crate::edge::BodyRate;
 use crate::options;
 use crate::trailers::Trailers;
 use nearside_routing::policy::Policy;
@@ -21,13 +22,15 @@ pub(super) fn relayed(router: &options::Timeouts, route: &Timeouts, upgrade: boo
     if upgrade { peer::Timeouts { read: route.tunnel.unwrap_or(router.tunnel), ..whole } } else { whole }
 }
 
-/// For a request and its response, where these need more than one time limit, a bandwidth or trailers.
+/// For a request and its response, where these need more than one time limit, a bandwidth or trailers. `body_rate` is how fast a request
+/// that is not complete must come.
 pub(super) fn exchange(
     router: &options::Timeouts,
     route: &Policy,
     upgrade: bool,
     complete: bool,
     trailers: Option<Arc<Trailers>>,
+    body_rate: Option<BodyRate>,
 ) -> Option<Arc<Exchange>> {
     if complete && !upgrade && route.bandwidth.is_none() && trailers.is_none() {
         return None;
@@ -38,5 +41,5 @@ pub(super) fn exchange(
         tunnel: route.timeouts.tunnel.unwrap_or(router.tunnel),
     };
     let exchange = Exchange::new(patience, route.bandwidth.filter(|_| !upgrade), complete);
-    Some(Arc::new(exchange.with_trailers(trailers)))
+    Some(Arc::new(exchange.with_trailers(trailers).with_body_rate(body_rate)))
 }

@@ -83,6 +83,11 @@ impl RouteCounts {
         add(&self.sent[index(scheme)], sent);
     }
 
+    /// Requests and passed-through connections that pods have at present.
+    pub(crate) fn under_way(&self) -> u64 {
+        load(&self.pods.current)
+    }
+
     /// A request waits for a pod below its limit while the value lives.
     pub(crate) fn waits(self: &Arc<Self>) -> Waits {
         add(&self.waiting, 1);

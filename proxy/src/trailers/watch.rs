@@ -30,10 +30,8 @@ struct Watched {
 
 impl TrailerWatch {
     /// A part of a request header came in; `false` says that it is longer than any may be.
-    pub(crate) fn header_came(&self, bytes: &[u8]) -> bool {
-        let read = &mut self.watched().read;
-        read.extend_from_slice(bytes);
-        read.len() <= REQUEST_HEAD_BYTES
+    pub(crate) fn header_came(&self, bytes: &[u8]) {
+        self.watched().read.extend_from_slice(bytes);
     }
 
     /// The request header that came, byte for byte.

@@ -19,6 +19,7 @@ mod compression;
 mod cors;
 mod custom_errors;
 mod departures;
+mod edge;
 mod endpoints;
 mod error_pages;
 mod faults;

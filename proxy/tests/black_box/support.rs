@@ -1,6 +1,7 @@
 //! What the tests share: the proxy as a process, manifests, pods and a client.
 
 pub(crate) mod bytes_pod;
+pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod grpc;
 pub(crate) mod h2_wire;

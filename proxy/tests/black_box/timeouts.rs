@@ -325,10 +325,14 @@ async fn further_connections_wait_until_there_is_room() {
     let proxy = Proxy::start(&manifests, &["--max-connections=8"]);
     let ask = |address: SocketAddr| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(format!("GET /media/5 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+        let upgrade = format!(
+            "GET /chat HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
         stream
     };
-    // The listener for TLS holds a place as well.
+    // The listener for TLS holds a place as well. Connections that wait for a request would make room.
     let mut served = Vec::new();
     for _ in 0..7 {
         let mut stream = ask(proxy.http).await;
@@ -337,6 +341,7 @@ async fn further_connections_wait_until_there_is_room() {
     }
     let mut waiting = ask(proxy.http).await;
     assert!(timeout(Duration::from_millis(300), waiting.read_u8()).await.is_err(), "there is no room");
+    assert!(proxy.metric("nearside_limit_exceeded_total", "limit=\"connections\"").await.unwrap() >= 1.0);
     served.pop();
-    assert!(read_until(&mut waiting, "\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
+    assert!(read_until(&mut waiting, "\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
 }

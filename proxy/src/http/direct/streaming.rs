@@ -6,8 +6,11 @@ use super::client;
 use super::exchange::{self, Exchanged};
 use super::pod::{PodSocket, kept};
 use super::upload::Upload;
+use crate::edge;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
+use crate::http::exchange::Silence;
+use crate::http::failure;
 use crate::splice::{Lot, RelayError, Side};
 use bytes::Bytes;
 use pingora::protocols::http::v1::client::HttpSession;
@@ -16,7 +19,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::io;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Asks the pod, and gives the client what it answers.
 ///
@@ -36,7 +39,9 @@ pub(super) async fn exchange(
         return Error::e_explain(ErrorType::InternalError, "the connection to the pod is none of the proxy's own");
     };
     let upload = Upload::new(socket, framing, service.shared.pipes().clone());
-    let mut streaming = Streaming { upload, read: false, answered: false, empty: false, fault: None };
+    let rate = ctx.exchange.as_ref().and_then(|exchange| exchange.body_rate());
+    let speed = rate.map(|rate| edge::Upload::begin(rate, Instant::now()));
+    let mut streaming = Streaming { upload, speed, read: false, answered: false, empty: false, fault: None };
     session.as_downstream_mut().enable_retry_buffering();
     if let Some(begun) = session.as_downstream().get_retry_buffer().filter(|begun| !begun.is_empty()) {
         let last = session.as_downstream_mut().is_body_done();
@@ -55,6 +60,8 @@ pub(super) async fn exchange(
 /// How far both sides are.
 struct Streaming {
     upload: Upload,
+    /// How fast that must be, if that matters.
+    speed: Option<edge::Upload>,
     /// The client has sent everything.
     read: bool,
     /// The pod has.
@@ -90,7 +97,11 @@ impl Streaming {
     ) -> Result<()> {
         let pending = self.upload.is_pending() && self.fault.is_none();
         let awaited = ctx.exchange.as_ref().map(|exchange| exchange.awaited());
-        let limit = awaited.map(|(_, limit)| limit).into_iter().chain(patience.filter(|_| pending)).min();
+        let patience = patience.filter(|_| pending);
+        // Once the pod answers, both sides may take their time.
+        let speed = self.speed.as_ref().filter(|_| matches!(awaited, Some((Silence::Client, _))));
+        let left = speed.and_then(|speed| speed.left(Instant::now()));
+        let limit = awaited.map(|(_, limit)| limit).into_iter().chain(patience).chain(left).min();
         let event = tokio::select! {
             biased;
             read = pod.read_response_task(), if !self.answered => Event::Answer(read.map_err(|error| self.cause(error))?),
@@ -99,7 +110,10 @@ impl Streaming {
         };
         match event {
             Event::Answer(task) => self.answer(service, task, session, ctx).await,
-            Event::Sent(Ok(())) => Ok(()),
+            Event::Sent(Ok(())) => {
+                self.watch(0);
+                Ok(())
+            }
             Event::Sent(Err(error)) => {
                 // It may have said why.
                 self.fault = Some(Error::because(ErrorType::WriteError, "a request body to a pod", error).into_up());
@@ -110,13 +124,18 @@ impl Streaming {
                 self.take(service, part, last, session, ctx).await
             }
             Event::Lot(lot) => {
-                ctx.spliced_up += self.upload.put_lot(lot);
+                let bytes = self.upload.put_lot(lot);
+                self.watch(usize::try_from(bytes).unwrap_or(usize::MAX));
+                ctx.spliced_up += bytes;
                 self.read = self.upload.is_complete();
                 service.note_request_body(session, self.read, ctx)
             }
             Event::Silence => {
                 let Some((silence, limit)) = awaited else { return Ok(()) };
-                if patience.is_some_and(|patience| pending && patience < limit) {
+                if left.is_some_and(|left| left < limit && patience.is_none_or(|patience| left < patience)) {
+                    return Err(failure::of_slow_client());
+                }
+                if patience.is_some_and(|patience| patience < limit) {
                     return Err(Error::explain(ErrorType::WriteTimedout, "a request body to a pod").into_up());
                 }
                 if let Some(exchange) = &ctx.exchange {
@@ -138,9 +157,21 @@ impl Streaming {
     ) -> Result<()> {
         let last = last || part.is_none();
         service.note_request_body(session, last, ctx)?;
+        let bytes = part.as_ref().map_or(0, Bytes::len);
         self.read = last;
         self.upload.put(part, last);
+        self.watch(bytes);
         Ok(())
+    }
+
+    /// So many bytes came. While the pod has not taken what is there, nobody waits for the client.
+    fn watch(&mut self, bytes: usize) {
+        let Some(speed) = &mut self.speed else { return };
+        let now = Instant::now();
+        speed.came(bytes, now);
+        if self.upload.is_pending() {
+            speed.pause(now);
+        }
     }
 
     /// A part of the answer came.

@@ -155,6 +155,12 @@ impl Messages {
     }
 }
 
+/// Where frames of a body go, and the body.
+pub(crate) fn frames() -> (Sender<Frame<Bytes>>, Frames) {
+    let (sender, receiver) = channel(1);
+    (sender, Frames(receiver))
+}
+
 /// A client's connection.
 pub(crate) async fn client(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> SendRequest<Frames> {
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());

@@ -31,6 +31,8 @@ pub(super) fn launch(program: &Path, site: &Site<'_>) -> Result<Launch> {
         format!("--admin-listen={}", free_address()?),
         "--allow-endpoints=127.0.0.0/8".to_owned(),
         "--access-log=off".to_owned(),
+        // All clients are one.
+        "--max-connections-per-source=off".to_owned(),
     ];
     arguments.extend(site.world.flags.iter().cloned());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
