@@ -19,7 +19,7 @@ mod tls_stream;
 pub(crate) use listener::{BindError, Listeners, Listening, bind};
 
 use crate::connection::{Arrival, Awaited, Connection, HeaderWatch, Hold, Sealing, Streams};
-use crate::edge::{Exceeded, Limit, NoTurn};
+use crate::edge::{Limit, NoTurn};
 use crate::http::direct::Handed;
 use crate::lifecycle::Busy;
 use crate::limits::{ACCEPT_PAUSE, LAST_HANDSHAKES, PROXY_HEADER_TIME, TLS_HANDSHAKE_TIME};

@@ -17,8 +17,8 @@ mod counted;
 mod deadline;
 mod departure;
 mod descriptors;
-mod ending;
 mod edge;
+mod ending;
 mod error_pages;
 mod feed;
 #[cfg(any(test, fuzzing))]
@@ -60,7 +60,7 @@ use memory::Memory;
 use metrics::Metrics;
 use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
-use nearside_watch::{FeedError, SnapshotError, Source, SourceError, register_metrics, token_reviews};
+use nearside_watch::{FeedError, SnapshotError, SourceError, register_metrics, token_reviews};
 use options::{Arguments, Config, ObjectPassing};
 use prometheus::{IntCounter, Registry};
 use server::{Parts, Server, Shared};

@@ -49,8 +49,6 @@ pub(crate) const REQUEST_HEAD_LINES: usize = 256 + 2;
 pub(crate) const REQUEST_HEADER_BYTES: usize = 32 * 1024;
 /// Fields of a request header. More: 431.
 pub(crate) const REQUEST_HEADER_FIELDS: usize = 128;
-/// Bytes of a request header over HTTP/1 in all, from the request line to the empty line. More: 431, and the connection is closed.
-pub(crate) const REQUEST_HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of a trailer section. More: the connections of client and pod are closed.
 pub(crate) const TRAILER_BYTES: usize = 8 * 1024;
 /// Fields of a trailer section. More: the connections of client and pod are closed.

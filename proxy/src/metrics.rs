@@ -9,8 +9,8 @@ mod series;
 
 use crate::accept::Refused;
 use crate::backends::Target;
-use crate::handover::Event;
 use crate::edge::Exceeded;
+use crate::handover::Event;
 use crate::state::State;
 use counts::Request;
 pub(crate) use counts::{Exchanging, RouteCounts};

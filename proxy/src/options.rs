@@ -26,6 +26,7 @@ mod trusted_proxies;
 use crate::access_log::AccessLogConfig;
 use crate::balance::BalanceDefaults;
 use crate::error_pages::ErrorPages;
+use crate::handover::Place;
 use crate::memory::MemoryLimit;
 use crate::relay::RelayConfig;
 use crate::sandbox::{Reach, Sandbox};
@@ -247,6 +248,9 @@ impl Config {
             reach.write(snapshot.directory());
         }
         if let Some(socket) = &self.ports.socket {
+            reach.socket(socket);
+        }
+        if let Some(Place::File(socket)) = &self.ports.handover {
             reach.socket(socket);
         }
         reach

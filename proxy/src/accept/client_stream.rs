@@ -7,8 +7,8 @@
 use super::linger::Parting;
 use crate::connection::{Awaited, Connection};
 use crate::deadline::Deadline;
-use crate::kernel_tls::{self, Control, RecordBoundary};
 use crate::edge::{Exceeded, Limit};
+use crate::kernel_tls::{self, Control, RecordBoundary};
 use crate::options::Timeouts;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};

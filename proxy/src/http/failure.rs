@@ -63,11 +63,6 @@ fn classify(error: &Error) -> Failure {
     Failure { status, reason }
 }
 
-/// What the client sent is malformed.
-pub(super) fn of_client(malformed: Malformed) -> Box<Error> {
-    Error::because(ErrorType::InvalidHTTPHeader, "what the client sent", malformed).into_down()
-}
-
 /// The client sends less than it must.
 pub(super) fn of_slow_client() -> Box<Error> {
     Error::because(ErrorType::ReadTimedout, "a request body", Slow).into_down()

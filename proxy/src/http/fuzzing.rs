@@ -7,6 +7,7 @@ use super::forwarded::{Forwarded, remove_spoofed};
 use super::header_actions::{Known, apply};
 use super::origin::Origin;
 use super::request::{RequestTarget, too_large};
+use super::request_head;
 use crate::balance::CookieValue;
 use crate::connection::{Arrival, Connection, HeaderWatch, Hold};
 use crate::fuzzing::cuts;
@@ -48,7 +49,8 @@ pub(crate) fn request_head(bytes: &[u8]) {
         let watch = TrailerWatch::default();
         watch.header_came(&bytes[..cut]);
         watch.header_came(&bytes[cut..length.max(cut)]);
-        if watch.begin(&header, &bytes[..length]).is_ok_and(|carried| carried.is_some()) {
+        let head = request_head::check(&watch.take_header(), &bytes[..length]);
+        if head.is_ok() && watch.begin(&header).is_some() {
             drop(watch.body_came(&bytes[length.max(cut)..]));
         }
         watch.end();
@@ -198,6 +200,9 @@ fn connection(peer: IpAddr, scheme: Scheme) -> Connection {
         presented: OnceLock::new(),
         lasting: Default::default(),
         parting: tokio::sync::Notify::new(),
+        sealing: Default::default(),
+        streams: Default::default(),
+        _place: None,
     }
 }
 

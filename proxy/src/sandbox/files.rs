@@ -73,7 +73,8 @@ fn restrict(reach: &Reach) -> Result<RulesetStatus, RulesetError> {
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
+        // Names of sockets (unix(7)) are where the next proxy of the node is met.
+        .scope(Scope::Signal)?
         .create()?
         .add_rules(path_beneath_rules(system.chain(own), read))?
         .add_rules(path_beneath_rules(["/dev/null"], read | AccessFs::WriteFile))?

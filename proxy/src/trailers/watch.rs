@@ -2,7 +2,6 @@
 //! (`accept::http1_stream`) hands over the bytes that pass by. For requests without trailers it costs one look at a flag.
 
 use super::{Incoming, Outgoing, Trailers};
-use crate::limits::REQUEST_HEAD_BYTES;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use std::io::{self, IoSlice};
@@ -29,7 +28,7 @@ struct Watched {
 }
 
 impl TrailerWatch {
-    /// A part of a request header came in; `false` says that it is longer than any may be.
+    /// A part of a request header came in.
     pub(crate) fn header_came(&self, bytes: &[u8]) {
         self.watched().read.extend_from_slice(bytes);
     }
