@@ -4,6 +4,7 @@
 
 use super::crowd::STEPS;
 use super::exceeded::Limit;
+use super::{ROUTE_LEAVES, SOURCE_LEAST, SOURCE_PART};
 use crate::limits::*;
 use crate::options::Arguments;
 use clap::CommandFactory;
@@ -21,6 +22,8 @@ struct Row {
 enum HowMuch {
     /// The default of a flag.
     Flag(&'static str),
+    /// What a flag stands for by default, in words.
+    Auto(&'static str, String),
     /// What nobody can change.
     Fixed(String),
     /// What each object says for itself, and how much it is where none does.
@@ -36,7 +39,7 @@ enum Counted {
 }
 
 use Counted::{No, Other};
-use HowMuch::{Annotation, Fixed, Flag};
+use HowMuch::{Annotation, Auto, Fixed, Flag};
 
 fn sections() -> Vec<(&'static str, Vec<Row>)> {
     vec![
@@ -55,7 +58,7 @@ fn connections() -> Vec<Row> {
         row("connections at a time", Flag("max-connections"), "waits in the kernel's queue", Limit::Connections),
         row(
             "connections at a time of one source: an IPv4 address, or an IPv6 network of 64 bits",
-            Flag("max-connections-per-source"),
+            Auto("max-connections-per-source", format!("one in {SOURCE_PART} of all, but {SOURCE_LEAST} in any case")),
             "a reset, at once",
             Limit::ConnectionsPerSource,
         ),
@@ -263,7 +266,7 @@ fn requests() -> Vec<Row> {
     vec![
         row(
             "requests for pods, and passed-through connections, at a time of one route",
-            Flag("max-requests-per-route"),
+            Auto("max-requests-per-route", format!("as many as connections at a time, less one in {ROUTE_LEAVES}")),
             "503 with `Retry-After`, and the connection is closed; passed through: closed",
             Limit::RequestsPerRoute,
         ),
@@ -333,6 +336,10 @@ fn document() -> String {
         for Row { what, how_much, client, counted } in rows {
             let (how_much, by) = match how_much {
                 Flag(flag) => (format!("`{}`", default(flag)), format!("`--{flag}`")),
+                Auto(flag, text) => {
+                    assert_eq!(default(flag), "auto", "--{flag}");
+                    (text, format!("`--{flag}`"))
+                }
                 Fixed(value) => (value, String::new()),
                 Annotation(name, value) => (value.to_owned(), format!("`{name}`")),
             };
@@ -397,17 +404,18 @@ const TAIL: &str = "
 * The bytes of a body count while the proxy waits for the client, and for nothing else: time in which the pod takes nothing is the pod's.
   A client has a credit of `--client-body-grace`, which waiting for it spends and bytes earn again, so that a fast beginning buys no slow
   end. Once the pod has begun to answer, both sides may speak when they like, with a silence of `--tunnel-timeout`; so WebSockets and
-  whatever else goes both ways over HTTP/1.1 is free. Requests to pods over HTTP/2, gRPC among them, are not measured: behind its flow control nobody sees who
-  is slow. They are held by `--client-timeout`.
+  whatever else goes both ways over HTTP/1.1 is free. Requests to pods over HTTP/2, gRPC among them, are not measured: behind its flow
+  control nobody sees who is slow. They are held by `--client-timeout`.
 * No speed is demanded of a client that takes an answer. Whoever takes single bytes is a slow reader until it takes none for
   `--client-stall-timeout`, and costs no more than its connection, of which each source may have so many.
 * A source that stands for many clients, such as a proxy in front of this one, belongs into `--trusted-proxies`. With the PROXY protocol
   the address that is told counts. Where a load balancer with one address hides its clients without either,
   `--max-connections-per-source=off` is right.
 * Connections need descriptors: `--max-connections` is cut to what the limit on open files has room for, with one more for each
-  connection's pod, so that neither accept nor connect ever fails for want of them. Requests for pods are bounded by the same number, for
-  over HTTP/2 one connection brings many.
-* A handshake has its turn only while it is computed. Whoever stops within it takes no turn, only a connection and at most the time of a handshake.
+  connection's pod, so that there is one when it is needed. Requests for pods are bounded by the same number, for over HTTP/2 one
+  connection brings many.
+* A handshake has its turn only while it is computed. Whoever stops within it takes no turn, only a connection and at most the time of a
+  handshake.
 ";
 
 #[test]
