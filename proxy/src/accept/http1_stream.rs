@@ -50,6 +50,8 @@ pub(super) struct Http1Stream<S> {
 struct Head {
     bytes: usize,
     lines: usize,
+    /// What comes until the next request is no part of one: the rest of a body that nobody wants.
+    complete: bool,
 }
 
 /// The socket of a client over HTTP/1 without TLS, where everything that was written is on its way.
@@ -188,12 +190,9 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
                     (this.ending, this.head) = (0, Head::default());
                 }
                 let read = &buf.filled()[before..];
+                let of_header = !this.head.complete;
                 let end = end_of_header(&mut this.ending, read);
-                let too_large = this.head.came(&read[..end.unwrap_or(read.len())]);
-                if end.is_some() {
-                    this.head = Head::default();
-                }
-                if too_large {
+                if this.head.came(&read[..end.unwrap_or(read.len())], end.is_some()) {
                     return Poll::Ready(Err(this.refuse_head(cx)));
                 }
                 if let Some(end) = end {
@@ -201,7 +200,9 @@ impl<S: IO> AsyncRead for Http1Stream<S> {
                     this.early().splice(..0, read[end..].iter().copied());
                     buf.set_filled(before + end);
                 }
-                this.connection.trailers.header_came(&buf.filled()[before..]);
+                if of_header {
+                    this.connection.trailers.header_came(&buf.filled()[before..]);
+                }
             }
             Awaited::Other => {
                 this.ending = 0;
@@ -326,10 +327,14 @@ impl<S: IO> GetSocketDigest for Http1Stream<S> {
 }
 
 impl Head {
-    /// More of it came. Whether that is too much.
-    fn came(&mut self, bytes: &[u8]) -> bool {
+    /// More of it came, and it is `complete` with that or not. Whether that is too much.
+    fn came(&mut self, bytes: &[u8], complete: bool) -> bool {
+        if self.complete {
+            return false;
+        }
         self.bytes += bytes.len();
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.complete = complete;
         self.bytes > REQUEST_HEAD_BYTES || self.lines > REQUEST_HEAD_LINES
     }
 }
