@@ -441,7 +441,6 @@ impl ProxyHttp for HttpService {
             && session.req_header().version != Version::HTTP_2
         {
             connection.trailers.end();
-            connection.header.set(Awaited::NextRequest);
             connection.arrival.next();
         }
         if let Some(error) = error {

@@ -50,6 +50,8 @@ pub(super) struct Http1Stream<S> {
 struct Head {
     bytes: usize,
     lines: usize,
+    /// Something else than empty lines came (RFC 9112 §2.2).
+    begun: bool,
     /// What comes until the next request is no part of one: the rest of a body that nobody wants.
     complete: bool,
 }
@@ -334,7 +336,8 @@ impl Head {
         }
         self.bytes += bytes.len();
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
-        self.complete = complete;
+        self.begun |= bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        self.complete = complete && self.begun;
         self.bytes > REQUEST_HEAD_BYTES || self.lines > REQUEST_HEAD_LINES
     }
 }
