@@ -1,5 +1,6 @@
 //! Rules for docs/compatibility.md: every row says what holds, and a row that claims something names a test that exists. And for the
-//! tables about name servers in docs/testing.md: every row names tests that exist. So do those of the threat model in SECURITY.md.
+//! tables about name servers in docs/testing.md: every row names tests that exist. And for docs/reliability.md: every row says what holds,
+//! and one that says that something does names a test that exists. So do those of the threat model in SECURITY.md.
 
 use crate::tree;
 use std::collections::BTreeMap;
@@ -41,6 +42,26 @@ fn every_test_that_the_threat_model_names_exists() {
     for test in named {
         assert!(exists(test, &sources), "SECURITY.md: {test} is no test");
     }
+}
+
+#[test]
+fn every_row_of_the_failures_says_what_holds_and_which_tests_hold_it() {
+    let sources: BTreeMap<String, String> = tree::sources().into_iter().collect();
+    let rows = rows(&tree::text("docs/reliability.md").unwrap());
+    let mut numbers = Vec::new();
+    for row in rows.iter().filter(|row| row.cells[0] != "row") {
+        let [number, _, _, result, tests] = row.cells.as_slice() else { panic!("docs/reliability.md:{}", row.line) };
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        let held = ["held", "partly: ", "measured"].iter().any(|word| result.starts_with(word));
+        let reason = ["not staged: ", "not built: "].iter().any(|word| result.starts_with(word));
+        assert!(held || reason, "row {number}: {result:?} says neither what holds nor why not");
+        assert!(reason || !tests.is_empty(), "row {number} claims something and names no test");
+        for test in tests {
+            assert!(exists(test, &sources), "row {number}: {test} is no test");
+        }
+        numbers.push(number.parse::<usize>().unwrap());
+    }
+    assert_eq!(numbers, (1..=50).collect::<Vec<_>>(), "every row of the matrix");
 }
 
 /// A row of a table: the number of its line, and its cells.
