@@ -180,6 +180,8 @@ async fn proxies_hand_their_sockets_on_without_a_failed_request() {
         load.goes_on().await;
         current.terminate();
         assert_eq!(current.ended().await.code(), Some(0));
+        let page = || async { TcpStream::connect(next.admin).await.ok() };
+        eventually("the admin port is the next one's", page).await;
         assert_eq!(next.metric("nearside_handovers_total", "event=\"taken\"").await, Some(1.0));
         current = next;
     }
@@ -190,7 +192,7 @@ async fn proxies_hand_their_sockets_on_without_a_failed_request() {
 #[tokio::test]
 async fn what_clients_have_begun_goes_on_and_what_they_keep_is_answered_once_more() {
     let node = Node::new();
-    let old = node.first();
+    let old = node.start(&["--header-timeout=60s"]);
     let (mut busy, mut idle, mut silent) =
         (kept(old.http).await, kept(old.http).await, TcpStream::connect(old.http).await.unwrap());
     let mut chat = TcpStream::connect(old.http).await.unwrap();
@@ -228,13 +230,13 @@ async fn what_clients_have_begun_goes_on_and_what_they_keep_is_answered_once_mor
     let frame = Frame { fin: true, opcode: 1, payload: b"still there".to_vec() };
     websocket::write(&mut chat, &frame, Some([1, 2, 3, 4])).await.unwrap();
     assert_eq!(websocket::read(&mut chat).await.unwrap().unwrap().payload, b"still there");
-    let mut body = Vec::new();
-    download.read_to_end(&mut body).await.unwrap();
-    assert!(body.len() == length && media::verify(0, &body));
+    let mut body = vec![0; length];
+    download.read_exact(&mut body).await.unwrap();
+    assert!(media::verify(0, &body));
     assert_eq!(streaming.into_body().collect().await.unwrap().to_bytes().len(), length);
     connection.await.unwrap().expect("the end of the connection is one in order");
     assert!(sender.is_closed());
-    drop((chat, silent));
+    drop((chat, silent, download));
     assert_eq!(old.ended().await.code(), Some(0));
     assert_eq!(get(new.http, HOST, "/").await.status, 200);
 }
@@ -458,7 +460,7 @@ async fn a_proxy_goes_on_without_where_the_socket_cannot_be() {
 #[tokio::test]
 async fn a_tls_handshake_that_takes_its_time_is_not_reset() {
     let node = Node::new();
-    let old = node.first();
+    let old = node.start(&["--client-hello-timeout=60s"]);
     // Not a byte of its ClientHello is there when the old one is told to end.
     let waiting = TcpStream::connect(old.https).await.unwrap();
     let new = node.next(&old);

@@ -154,7 +154,7 @@ async fn ask_h2(
                     return Ok(sender);
                 }
                 // It heard GOAWAY before it had sent anything.
-                Err(error) if error.is_canceled() => {}
+                Err(error) if error.is_canceled() || was_told(&error) => {}
                 Err(error) => return Err(Error::new(error).context("no answer")),
             }
         }
@@ -165,6 +165,13 @@ async fn ask_h2(
         sender = next;
     }
     bail!("no connection stays open long enough for a request")
+}
+
+/// Whether the server has said in order that it takes no more requests: what is not among the last ones that it takes was not looked at,
+/// and may be asked elsewhere (RFC 9113 §6.8).
+fn was_told(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// A WebSocket that says something now and then, and hears it back.
