@@ -6,8 +6,11 @@ pub(crate) mod records;
 
 pub use records::{desired, https_record, marker};
 
-/// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+/// What a target is called, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 7] = [
     ("desired", desired),
     ("dns_query", dns_query),
     ("dns_reply", dns_reply),

@@ -9,8 +9,11 @@ use nearside_routing::Scheme;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+/// What a target is called, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 11] = [
     ("answer_head", answer_head),
     ("chunked", chunked),
     ("client_certificate", client_certificate),

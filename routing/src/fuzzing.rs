@@ -9,8 +9,11 @@ pub use objects::{annotations, objects};
 pub use requests::{header_value, path, route_match};
 pub use secrets::{certificates, credentials};
 
-/// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+/// What a target is called, and what it does with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 7] = [
     ("annotations", annotations),
     ("certificates", certificates),
     ("credentials", credentials),
