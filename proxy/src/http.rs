@@ -440,6 +440,7 @@ impl ProxyHttp for HttpService {
         if let Some(connection) = &ctx.connection
             && session.req_header().version != Version::HTTP_2
         {
+            // What is still to come may be the rest of a body; the next request is awaited when that is read.
             connection.trailers.end();
             connection.arrival.next();
         }

@@ -84,7 +84,7 @@ impl Conduct {
         self.pass(now);
         let mut found = None;
         let mut incoming = std::mem::take(&mut self.incoming);
-        incoming.read(bytes, |frame| found = found.or(self.judge(frame)));
+        incoming.read(bytes, |frame| found = found.or_else(|| self.judge(frame)));
         self.incoming = incoming;
         found
     }
@@ -102,7 +102,7 @@ impl Conduct {
             HEADERS => self.forgive(Abuse::Reset, 1.0),
             RST_STREAM if PROVOKED.contains(&frame.code) => {
                 self.pass(now);
-                found = found.or(self.count(Abuse::ProvokedReset));
+                found = found.or_else(|| self.count(Abuse::ProvokedReset));
             }
             _ => {}
         });

@@ -129,7 +129,9 @@ fn metrics_and_reasons_and_their_description_agree() {
     let registered: BTreeSet<String> = sources
         .iter()
         .flat_map(|(_, text)| text.split('"').skip(1).step_by(2))
-        .filter(|word| word.starts_with(METRICS) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        .filter(|word| {
+            word.starts_with(METRICS) && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        })
         .filter(|word| !["nearside_test_total", "nearside_proxy", "nearside_controller"].contains(word))
         .map(ToOwned::to_owned)
         .collect();

@@ -43,9 +43,8 @@ pub(super) async fn serve(
         let Some(reused) = reused else { return End::Lingering };
         let settings;
         (stream, settings) = reused.consume();
-        // What was left of the body of a request that was refused is read by now, and is of no header.
+        // What was left of the body of a request that was refused is read by now.
         connection.header.set(Awaited::NextRequest);
-        drop(connection.trailers.take_header());
         match next_request(&mut stream, server).await {
             Ok(begun) => next = Next { begun, settings },
             Err(end) => return end,

@@ -8,7 +8,7 @@ use crate::edge::{BodyRate, Upload};
 use crate::limits::{GATHERED_BODY, PROMPT_BODY, UNREAD_BODY, UNREAD_BODY_TIME};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -24,6 +24,17 @@ enum Plan {
     Prompt,
     /// Nothing.
     Stream,
+}
+
+/// Whether a client over HTTP/2 sends a body that its header says is none (RFC 9113 §8.1.1), which Pingora does not wait for. Over HTTP/1
+/// it would be the next request.
+async fn contradicts(session: &mut Session, patience: Duration) -> Result<bool> {
+    let is_none = |length: &HeaderValue| length.as_bytes() == b"0";
+    if session.as_http1().is_some() || !session.req_header().headers.get(CONTENT_LENGTH).is_some_and(is_none) {
+        return Ok(false);
+    }
+    let Ok(read) = timeout(patience, session.as_mut().read_request_body()).await else { return Ok(true) };
+    Ok(read.map_err(Error::into_down)?.is_some_and(|part| !part.is_empty()))
 }
 
 /// Whether the answer to a request has no body, whatever its header announces (RFC 9112 §6.3).
@@ -56,6 +67,9 @@ pub(super) fn check_size(received: usize, largest: Option<u64>) -> Result<()> {
 /// The client fails, is silent for too long, or is slower than `rate`.
 pub(super) async fn gather(session: &mut Session, patience: Duration, rate: Option<BodyRate>) -> Result<bool> {
     if session.as_mut().is_body_done() {
+        if contradicts(session, patience).await? {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a body that was said to be none").into_down());
+        }
         return Ok(true);
     }
     match plan(session.req_header()) {

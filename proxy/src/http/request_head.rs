@@ -76,9 +76,8 @@ impl Framing {
         }
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if std::mem::replace(&mut self.length, true) || !is_length(without_blanks(&field[colon + 1..])) {
-                    return Err(FRAMING);
-                }
+                let again = std::mem::replace(&mut self.length, true);
+                return if again || !is_length(without_blanks(&field[colon + 1..])) { Err(FRAMING) } else { Ok(()) };
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let coding = without_blanks(&field[colon + 1..]);

@@ -93,7 +93,7 @@ fn streams_that_are_given_up_at_once_are_counted_however_long_the_connection_liv
     for _ in 0..1000 {
         now += Duration::from_millis(10);
         begin(&mut conduct, stream, now);
-        found = found.or(conduct.received(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]), now));
+        found = found.or_else(|| conduct.received(&frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]), now));
         stream += 2;
     }
     assert_eq!(found, Some(Abuse::Reset));
@@ -110,7 +110,7 @@ fn resets_that_a_client_provokes_are_counted_and_others_are_not() {
     let mut found = None;
     for number in 0..=usize::from(H2_ABUSE_PROVOKED.burst) {
         let code = [1, 3, 5, 6, 11][number % 5];
-        found = found.or(conduct.sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, code]), now));
+        found = found.or_else(|| conduct.sent(&frame(RST_STREAM, 0, 1, &[0, 0, 0, code]), now));
     }
     assert_eq!(found, Some(Abuse::ProvokedReset));
 }

@@ -59,39 +59,21 @@ impl Record {
     }
 }
 
-/// A pod over HTTP/1, with or without TLS.
-pub(super) async fn over_http1(tls: Option<Arc<ServerConfig>>) -> (Scripted, Record) {
+/// A pod over HTTP/1, or over HTTP/2 where `http2` says so and, with TLS, its client agrees.
+pub(super) async fn recording(http2: bool, tls: Option<Arc<ServerConfig>>) -> (Scripted, Record) {
     let record = Record::default();
     let recording = record.clone();
     let scripted = Scripted::start(move |stream| {
         let (tls, record) = (tls.clone(), recording.clone());
         async move {
             match tls {
+                None if http2 => serve_http2(stream, record).await,
                 None => serve_http1(stream, &record).await,
                 Some(tls) => {
-                    if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
-                        serve_http1(stream, &record).await;
-                    }
-                }
-            }
-        }
-    })
-    .await;
-    (scripted, record)
-}
-
-/// A pod over HTTP/2, with or without TLS.
-pub(super) async fn over_http2(tls: Option<Arc<ServerConfig>>) -> (Scripted, Record) {
-    let record = Record::default();
-    let recording = record.clone();
-    let scripted = Scripted::start(move |stream| {
-        let (tls, record) = (tls.clone(), recording.clone());
-        async move {
-            match tls {
-                None => serve_http2(stream, record).await,
-                Some(tls) => {
-                    if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
-                        serve_http2(stream, record).await;
+                    let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else { return };
+                    match stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                        true => serve_http2(stream, record).await,
+                        false => serve_http1(stream, &record).await,
                     }
                 }
             }
@@ -223,6 +205,6 @@ async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'stati
 }
 
 /// What a pod answers.
-fn token(line: &str) -> &str {
+pub(super) fn token(line: &str) -> &str {
     line.split('?').next().unwrap_or_default().rsplit(['/', ' ']).next().unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Odd requests over HTTP/1, one row each: refused, with which status, or what the pod gets of them. Behind each comes another request,
 //! which is answered with its own answer or not at all.
 
+use super::pods;
 use super::site::{Served, Site, Way};
 use crate::support::PATIENCE;
 use crate::support::client::read_to_end;
@@ -408,7 +409,7 @@ async fn row(served: &Served<'_>, way: &Way, request: &str, expected: Expected) 
     }
     if !head {
         let token = timeout(PATIENCE, read_body(&mut client, &header, &mut read)).await.map_err(|_| "no body comes")?;
-        if token.as_deref() != Some(b"a") {
+        if token.as_deref() != Some(pods::token(line).as_bytes()) {
             return Err(format!("the answer is {token:?}"));
         }
     }

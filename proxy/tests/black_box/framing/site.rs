@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 pub(super) struct Way {
     pub(super) host: &'static str,
     pub(super) over_tls: bool,
-    /// The pod speaks HTTP/2.
+    /// The pod speaks HTTP/2, too.
     pub(super) to_http2: bool,
     pub(super) record: Record,
     _pod: Scripted,
@@ -39,9 +39,10 @@ impl Site {
     pub(super) async fn new() -> Self {
         let ca = TestCa::new("test").unwrap();
         let identity = ca.identity(&["pod.invalid"]).unwrap();
-        let speaking = |protocol: &[u8]| {
+        let speaking = |http2: bool| {
             let mut config = ServerConfig::clone(&identity.server().unwrap());
-            config.alpn_protocols = vec![protocol.to_vec()];
+            // What needs HTTP/1 for its framing gets it from a pod that speaks both.
+            config.alpn_protocols.retain(|protocol| http2 || protocol != b"h2");
             Arc::new(config)
         };
         let (mut ways, mut objects) = (Vec::new(), Vec::new());
@@ -53,11 +54,8 @@ impl Site {
             ("h2edge", "h2edge.example.com", Some("edge"), true),
             ("h2again", "h2again.example.com", Some("reencrypt"), true),
         ] {
-            let tls = (termination == Some("reencrypt")).then(|| speaking(if to_http2 { b"h2" } else { b"http/1.1" }));
-            let (scripted, record) = match to_http2 {
-                true => pods::over_http2(tls).await,
-                false => pods::over_http1(tls).await,
-            };
+            let tls = (termination == Some("reencrypt")).then(|| speaking(to_http2));
+            let (scripted, record) = pods::recording(to_http2, tls).await;
             objects.push(route(name, host, spec(&ca, host, termination)));
             objects.push(match to_http2 && termination != Some("reencrypt") {
                 true => service_with(name, json!({ "appProtocol": "kubernetes.io/h2c" })),
