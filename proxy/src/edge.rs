@@ -1,5 +1,5 @@
 //! The strict edge: what strangers may take of the proxy before anybody knows who they are. Connections, handshakes and request bodies
-//! flow in, leave to go on flows out, or a refusal that is counted. Every limit that a client can meet is a row in [`table`], which
+//! flow in, leave to go on flows out, or a refusal that is counted. Every limit that a client can meet is a row in `table`, which
 //! `docs/limits.md` is written from; those that are no more than a number are enforced where the number is met, by `accept` and `http`.
 //!
 //! Nothing here waits on a lock that others hold for long: a connection takes its source's place once, a request adds to one number.
