@@ -359,9 +359,17 @@ async fn serve_http(stream: Stream, connection: &Connection, server: &Server) ->
 async fn serve_http2(stream: Stream, connection: &Connection, server: &Server) {
     let mut all = server.lifecycle().going();
     let (going, go) = watch::channel(false);
+    let gone = async {
+        drop(all.wait_for(|going| *going).await);
+        // Whoever has just come has its first request on the way, and would take it for lost.
+        tokio::select! {
+            () = connection.streams.begun() => {}
+            () = server.lifecycle().idle_closed() => {}
+        }
+    };
     let told = async {
         tokio::select! {
-            _ = all.wait_for(|going| *going) => {}
+            () = gone => {}
             () = connection.parting.notified() => {}
             () = server.edge().crowd().idled(|| connection.streams.idle_since()) => {
                 server.metrics().exceeded().count(Limit::IdleInCrowd);

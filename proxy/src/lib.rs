@@ -157,7 +157,6 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     )?;
     let access_log = access_log(&config, &registry)?;
     let pipes = PipePool::new(SpliceCounts::new(&registry)?, config.byte_path.splice);
-    let kernel_tls = KernelTls::detect(config.byte_path.kernel_tls, &registry)?;
     let memory = Memory::watched(config.memory, &registry)?;
     let tracer = Tracer::start(&config.trace, &config.node, &registry)?;
     let readiness = Readiness::default();
@@ -188,6 +187,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
         snapshot = snapshots.next() => snapshot,
         () = shutdown.requested() => return Ok(()),
     };
+    let kernel_tls = KernelTls::detect(config.byte_path.kernel_tls, &registry)?;
     for note in &config.tls.notes {
         tracing::warn!("{note}");
     }

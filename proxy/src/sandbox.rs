@@ -35,7 +35,6 @@ impl Sandbox {
     /// [`Unenforced`] where that is required.
     pub(crate) fn enter(self, reach: &Reach) -> Result<(), Unenforced> {
         if self == Self::Off {
-            tracing::warn!("the process is not shut in (--sandbox=false)");
             return Ok(());
         }
         let mut missing = Vec::new();

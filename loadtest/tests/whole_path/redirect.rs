@@ -137,6 +137,8 @@ async fn every_answer_comes_from_the_node_that_was_asked() {
     })
     .await;
     stage.until_published(HOST, &["n2", "n3"]).await;
+    // The router of n1 hears of that by itself.
+    stage.until_status("n1", URL, 307).await;
     let mut sent_on = 0;
     for node in ["n1", "n2", "n3"].repeat(8) {
         let pinned = Client { address: Some(stage.address(node)), ..stage.client() };

@@ -2,11 +2,16 @@
 
 use super::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 /// How many there are.
 #[derive(Debug)]
-pub(crate) struct Streams(Mutex<Count>);
+pub(crate) struct Streams {
+    count: Mutex<Count>,
+    /// The first one has begun.
+    first: SetOnce<()>,
+}
 
 #[derive(Debug)]
 struct Count {
@@ -21,7 +26,7 @@ pub(crate) struct Stream(Arc<Connection>);
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Mutex::new(Count { under_way: 0, since: Instant::now() }))
+        Self { count: Mutex::new(Count { under_way: 0, since: Instant::now() }), first: SetOnce::new() }
     }
 }
 
@@ -32,8 +37,13 @@ impl Streams {
         (count.under_way == 0).then_some(count.since)
     }
 
+    /// Waits until there has been one.
+    pub(crate) async fn begun(&self) {
+        self.first.wait().await;
+    }
+
     fn count(&self) -> MutexGuard<'_, Count> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,6 +51,8 @@ impl Stream {
     /// One more on this connection.
     pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
         connection.streams.count().under_way += 1;
+        // Of the others nobody is told.
+        drop(connection.streams.first.set(()));
         Self(Arc::clone(connection))
     }
 }
