@@ -131,7 +131,7 @@ pub(crate) const H2_STREAMS: u32 = 100;
 /// Bytes of a decoded HTTP/2 header list. More: the stream is reset.
 pub(crate) const H2_HEADER_LIST_BYTES: u32 = 32 * 1024;
 /// Bytes of an answer that wait in one stream of HTTP/2 for the socket; the pod's part in it waits meanwhile.
-pub(crate) const H2_SEND_BUFFER: usize = 128 * 1024;
+pub(crate) const H2_SEND_BUFFER: usize = 64 * 1024;
 /// What is forgiven to one HTTP/2 client connection, at once and each second. More: GOAWAY, and the connection is closed. This: resets of
 /// streams that are [`H2_YOUNG_STREAM`] old at most, less the answers that were begun.
 pub(crate) const H2_ABUSE_RESET: Allowance = Allowance { burst: 100, per_second: 20 };
