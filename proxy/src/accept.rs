@@ -131,7 +131,8 @@ async fn connection(socket: TcpStream, client: SocketAddr, scheme: Scheme, serve
     let ready = Box::pin(prepare(socket, client, scheme, arrival, &server)).await;
     match ready {
         Some(Ready::Http { stream, connection, parting }) => {
-            if serve_http(stream, &connection, &server).await == End::Lingering {
+            let end = serve_http(stream, &connection, &server).await;
+            if end == End::Lingering {
                 Box::pin(parting.linger()).await;
             }
         }

@@ -21,14 +21,12 @@ fn program() -> Result<BpfProgram, String> {
     rules.insert(libc::SYS_socket, families);
     let architecture =
         std::env::consts::ARCH.try_into().map_err(|error: seccompiler::BackendError| error.to_string())?;
-    #[expect(clippy::cast_sign_loss, reason = "numbers of errors are positive")]
     let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
     let filter = SeccompFilter::new(rules, unknown, SeccompAction::Allow, architecture);
     filter.and_then(TryInto::try_into).map_err(|error: seccompiler::BackendError| error.to_string())
 }
 
 /// The first argument of a call is this.
-#[expect(clippy::cast_sign_loss, reason = "numbers of families are positive")]
 fn first_is(family: i32) -> Result<SeccompRule, seccompiler::BackendError> {
     let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family as u64)?;
     SeccompRule::new(vec![condition])
@@ -36,7 +34,7 @@ fn first_is(family: i32) -> Result<SeccompRule, seccompiler::BackendError> {
 
 const FAMILIES: [i32; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
 
-/// On every architecture. Measured over the tests of the proxy (strace), with what C libraries choose instead on other kernels.
+/// On every architecture: with these the tests of the proxy pass. Some are what C libraries choose on other kernels.
 const COMMON: &[i64] = &[
     // Bytes.
     libc::SYS_read,

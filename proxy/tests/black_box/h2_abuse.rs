@@ -112,7 +112,7 @@ async fn flooded(wire: &mut Wire<TcpStream>, mut part: impl FnMut(usize) -> Vec<
         // What the proxy says meanwhile is read, so that it never waits for its client.
         while let Ok(Some(frame)) = timeout(std::time::Duration::ZERO, wire.read()).await {
             if frame.kind == GOAWAY {
-                goaway = goaway.or(Some(frame.code()));
+                goaway = goaway.or_else(|| Some(frame.code()));
             }
         }
         if goaway.is_some() {

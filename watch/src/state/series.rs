@@ -53,13 +53,16 @@ impl Collector for Sources {
     }
 }
 
+/// Samples of one kind, each with the value of the second label.
+type Values = Vec<(Cow<'static, str>, f64)>;
+
 /// A family, and how its samples of a kind are read: each with the value of its second label, if it has one.
 struct Family {
     name: &'static str,
     help: &'static str,
     label: Option<&'static str>,
     is_counter: bool,
-    values: fn(&KindState) -> Vec<(Cow<'static, str>, f64)>,
+    values: fn(&KindState) -> Values,
 }
 
 impl Family {
@@ -160,7 +163,7 @@ const FAMILIES: [Family; 11] = [
     },
 ];
 
-fn one(value: f64) -> Vec<(Cow<'static, str>, f64)> {
+fn one(value: f64) -> Values {
     vec![("".into(), value)]
 }
 
