@@ -227,18 +227,18 @@ async fn streams_are_as_few_as_connections() {
     let (mut client, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
     drop(tokio::spawn(connection));
     let mut under_way = Vec::new();
-    // More than there are places: who asks meanwhile may have had one.
     for _ in 0..24 {
         let request = Request::get(format!("http://{own}/")).body(Full::default()).unwrap();
         under_way.push(tokio::spawn(client.send_request(request)));
     }
+    // Nobody else asks before that, and has a place.
+    met(&proxy, "requests", 8).await;
     let reply = eventually("all places are taken", || async {
         Some(get(proxy.http, HOST, "/").await).filter(|reply| reply.status == 503)
     })
     .await;
     assert!(reply.header("retry-after").is_some());
     assert_eq!(proxy.access_line(HOST).await["reason"], "proxy_busy");
-    met(&proxy, "requests", 1).await;
     under_way.drain(..).for_each(|request| request.abort());
     eventually("there is room again", || async { (get(proxy.http, HOST, "/").await.status == 200).then_some(()) })
         .await;
