@@ -83,8 +83,9 @@ fn restrict(reach: &Reach) -> Result<RulesetStatus, RulesetError> {
     Ok(status.ruleset)
 }
 
-/// What the C library, the kernel and TLS are asked for.
-const SYSTEM: [&str; 9] = [
+/// What the C library, the kernel and TLS are asked for. A static program finds `getrandom(2)` by no name at run time, so that libraries
+/// wait for `/dev/random` and read `/dev/urandom`.
+const SYSTEM: [&str; 10] = [
     "/etc",
     "/usr/lib",
     "/usr/share/zoneinfo",
@@ -93,6 +94,7 @@ const SYSTEM: [&str; 9] = [
     "/proc",
     "/sys/fs/cgroup",
     "/sys/devices/system/cpu",
+    "/dev/random",
     "/dev/urandom",
 ];
 
@@ -134,6 +136,9 @@ mod tests {
             drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
             fs::remove_file(&socket).unwrap();
             assert!(fs::read_to_string("/etc/hosts").is_ok());
+            for source in ["/dev/random", "/dev/urandom"] {
+                assert!(fs::File::open(source).is_ok(), "{source}");
+            }
             assert!(Command::new("/bin/true").status().is_err(), "no program can be started");
         })
         .join()
