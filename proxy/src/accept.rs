@@ -2,6 +2,7 @@
 //! accept → PROXY header from load balancers → first bytes → passthrough, or TLS that ends here, or plain
 //! HTTP → `http`. `main` starts one loop for each listener.
 
+mod below;
 mod client_hello;
 pub(crate) mod client_stream;
 #[cfg(any(test, fuzzing))]

@@ -24,6 +24,7 @@ const DOORS: [(&str, &[&str]); 8] = [
         "pingora::",
         &[
             "proxy/src/accept.rs",
+            "proxy/src/accept/below.rs",
             "proxy/src/accept/client_stream.rs",
             "proxy/src/accept/http1_stream.rs",
             "proxy/src/accept/http2_stream.rs",

@@ -10,19 +10,14 @@
 //! one packet and one TLS record. They leave with a write that is too large to wait, with the flush after the hold, and at the
 //! latest when anything is awaited of the client.
 
+use super::below::is_as_below;
 use super::client_stream::ClientStream;
 use super::tls_stream::TlsStream;
 use crate::connection::{Awaited, Connection};
 use crate::edge::{Exceeded, Limit};
 use crate::limits::{HELD_BYTES, REQUEST_HEAD_BYTES, REQUEST_HEAD_LINES};
 use crate::splice::Sink;
-use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{IO, Stream};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -276,57 +271,7 @@ impl<S: IO> AsyncWrite for Http1Stream<S> {
     }
 }
 
-#[async_trait]
-impl<S: IO> Shutdown for Http1Stream<S> {
-    async fn shutdown(&mut self) {
-        self.below.shutdown().await;
-    }
-}
-
-impl<S: IO> UniqueID for Http1Stream<S> {
-    fn id(&self) -> UniqueIDType {
-        self.below.id()
-    }
-}
-
-impl<S: IO> Ssl for Http1Stream<S> {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.below.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.below.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.below.selected_alpn_proto()
-    }
-}
-
-#[async_trait]
-impl<S: IO> Peek for Http1Stream<S> {
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.below.try_peek(buf).await
-    }
-}
-
-impl<S: IO> GetTimingDigest for Http1Stream<S> {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.below.get_timing_digest()
-    }
-}
-
-impl<S: IO> GetProxyDigest for Http1Stream<S> {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.below.get_proxy_digest()
-    }
-}
-
-impl<S: IO> GetSocketDigest for Http1Stream<S> {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.below.get_socket_digest()
-    }
-}
+is_as_below!(Http1Stream);
 
 impl Head {
     /// More of it came, and it is `complete` with that or not. Whether that is too much.

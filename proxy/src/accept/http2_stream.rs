@@ -2,19 +2,13 @@
 //! [`Conduct`], which looks for floods. A client that floods is sent away (GOAWAY), and its connection ended. One of the few modules that
 //! name Pingora types.
 
+use super::below::is_as_below;
 use crate::deadline::Deadline;
 use crate::http2_abuse::{Abuse, Conduct, goaway};
-use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
-};
+use pingora::protocols::IO;
 use prometheus::IntCounterVec;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -165,54 +159,4 @@ impl<S: IO> AsyncWrite for Http2Stream<S> {
     }
 }
 
-#[async_trait]
-impl<S: IO> Shutdown for Http2Stream<S> {
-    async fn shutdown(&mut self) {
-        self.below.shutdown().await;
-    }
-}
-
-impl<S: IO> UniqueID for Http2Stream<S> {
-    fn id(&self) -> UniqueIDType {
-        self.below.id()
-    }
-}
-
-impl<S: IO> Ssl for Http2Stream<S> {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.below.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.below.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.below.selected_alpn_proto()
-    }
-}
-
-#[async_trait]
-impl<S: IO> Peek for Http2Stream<S> {
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.below.try_peek(buf).await
-    }
-}
-
-impl<S: IO> GetTimingDigest for Http2Stream<S> {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.below.get_timing_digest()
-    }
-}
-
-impl<S: IO> GetProxyDigest for Http2Stream<S> {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.below.get_proxy_digest()
-    }
-}
-
-impl<S: IO> GetSocketDigest for Http2Stream<S> {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.below.get_socket_digest()
-    }
-}
+is_as_below!(Http2Stream);
