@@ -11,7 +11,8 @@ mod traffic;
 pub(crate) mod view;
 
 use crate::lab::counters;
-use anyhow::{Context as _, Result};
+use crate::report_directory::report_directory;
+use anyhow::Result;
 use report::Report;
 use stage::Stage;
 use std::path::PathBuf;
@@ -45,15 +46,11 @@ pub struct Options {
 /// # Errors
 /// When the cluster cannot be built, a program does not start or ends early, or a signal asks to stop.
 pub async fn run(options: &Options) -> Result<bool> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-demo-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let directory = report_directory(options.report.as_deref(), "nearside-demo")?;
     let view = Arc::new(View::new());
     // Dropping the stage removes programs and namespaces, on every way out.
     let (stage, passed) = tokio::select! {
-        outcome = play(options, directory.canonicalize()?, &view) => outcome?,
+        outcome = play(options, directory, &view) => outcome?,
         outcome = stopped() => { outcome?; anyhow::bail!("stopped by a signal; the cluster is removed") }
     };
     if options.keep {

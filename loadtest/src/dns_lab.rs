@@ -15,7 +15,8 @@ mod watcher;
 
 use crate::demo::stopped;
 use crate::demo::view::View;
-use anyhow::{Context as _, Result};
+use crate::report_directory::report_directory;
+use anyhow::Result;
 use load::Load;
 use report::Report;
 use stage::Stage;
@@ -67,12 +68,7 @@ pub enum Answering {
 /// # Errors
 /// When the cluster cannot be built, a program does not start or ends early, DNS does not follow, or a signal asks to stop.
 pub async fn run(options: &Options) -> Result<bool> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-dns-lab-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
+    let directory = report_directory(options.report.as_deref(), "nearside-dns-lab")?;
     // Dropping the stage removes programs and namespaces, on every way out.
     tokio::select! {
         outcome = play(options, &directory) => outcome,

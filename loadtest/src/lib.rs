@@ -16,4 +16,5 @@ pub mod lab;
 pub mod name_servers;
 pub mod pods;
 pub mod programs;
+mod report_directory;
 pub mod rest;

@@ -11,7 +11,8 @@ mod tap;
 mod throughput;
 mod zone;
 
-use anyhow::{Context as _, Result};
+use crate::report_directory::report_directory;
+use anyhow::Result;
 use report::Report;
 use std::path::PathBuf;
 use zone::Zone;
@@ -53,12 +54,7 @@ pub struct Options {
 /// # Errors
 /// When a server is missing, does not start, ends early, or answers otherwise than its zone says.
 pub async fn run(options: &Options) -> Result<()> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-bench-dns-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
+    let directory = report_directory(options.report.as_deref(), "nearside-bench-dns")?;
     let mut report = Report::new(options);
     let zone = Zone::new(options.hosts);
     throughput::measure(&zone, options, &directory, &mut report).await?;

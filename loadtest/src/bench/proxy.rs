@@ -19,6 +19,7 @@ mod report;
 mod size;
 mod tables;
 
+use crate::report_directory::report_directory;
 use anyhow::{Context as _, Result};
 use backend::Backend;
 use cores::Cores;
@@ -128,12 +129,7 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn measure(options: &Options, cores: Cores) -> Result<()> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-bench-proxy-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
+    let directory = report_directory(options.report.as_deref(), "nearside-bench-proxy")?;
     let size = Size::of(options);
     let backend = Backend::start(cores, size.largest())?;
     let world = World::new(cores, &directory, &backend, &options.proxy_flag)?;

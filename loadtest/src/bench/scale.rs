@@ -12,7 +12,8 @@ mod report;
 mod stage;
 mod world;
 
-use anyhow::{Context as _, Result};
+use crate::report_directory::report_directory;
+use anyhow::Result;
 use churn::Churn;
 use report::Report;
 use stage::Stage;
@@ -56,12 +57,7 @@ pub struct Options {
 /// # Errors
 /// When a program does not start, ends early, or does not follow the cluster.
 pub async fn run(options: &Options) -> Result<()> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-bench-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
+    let directory = report_directory(options.report.as_deref(), "nearside-bench")?;
     let world = World::new(options);
     let mut report = Report::new(options);
     report.say(&format!(

@@ -8,6 +8,7 @@ mod node;
 mod report;
 mod tally;
 
+use crate::report_directory::report_directory;
 use anyhow::{Context as _, Result};
 use load::Load;
 use node::{Node, Succession};
@@ -48,12 +49,7 @@ pub struct Options {
 /// # Errors
 /// When a proxy does not start, or ends otherwise than in order.
 pub async fn run(options: &Options) -> Result<bool> {
-    let directory = match &options.report {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("nearside-bench-upgrades-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let directory = directory.canonicalize()?;
+    let directory = report_directory(options.report.as_deref(), "nearside-bench-upgrades")?;
     let mut report = Report::new(options);
     for (succession, times) in [(Succession::Handover, options.upgrades), (Succession::SharedPorts, options.shared)] {
         if times > 0 {
