@@ -2,11 +2,11 @@
 //! changes arrive when they can.
 
 use crate::objects::{route, service};
+use crate::sources::{states, until_reads_everything};
 use crate::stage::{Source, Stage, ZONE};
-use crate::traffic::{HOST, Traffic, arrives, serving};
+use crate::traffic::{HOST, Traffic, arrives, serving, serving_on};
 use nearside_loadtest::api::{Fault, Faults, RequestMatch};
 use rustix::process::Signal;
-use serde_json::Value;
 use std::time::Duration;
 
 const PROGRAMS: [&str; 4] = ["proxy-n1", "proxy-n2", "controller", "dns-sync"];
@@ -23,14 +23,6 @@ fn make(stage: &Stage, name: &str) {
     stage.put(&route(name, &format!("{name}.{ZONE}"), "web"));
 }
 
-/// The states of the kinds on a program's page.
-async fn states(stage: &Stage, program: &str) -> Vec<String> {
-    let (_, page) = stage.admin_page(program, "/sources").await;
-    let page: Value = serde_json::from_str(&page).unwrap_or_default();
-    let states = page["sources"].as_array().into_iter().flatten();
-    states.map(|source| source["state"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
 async fn until_state(stage: &Stage, program: &str, state: &str) {
     let look = async || states(stage, program).await;
     stage.until(&format!("{program} shows {state}"), look, |states| states.iter().any(|it| it == state)).await;
@@ -39,9 +31,7 @@ async fn until_state(stage: &Stage, program: &str, state: &str) {
 /// Every program reads everything that there is.
 async fn until_live(stage: &Stage) {
     for program in PROGRAMS {
-        let look = async || states(stage, program).await;
-        let live = |states: &Vec<String>| !states.is_empty() && states.iter().all(|state| state == "live");
-        stage.until(&format!("{program} reads everything"), look, live).await;
+        until_reads_everything(stage, program).await;
     }
 }
 
@@ -199,12 +189,7 @@ async fn kinds_that_vanish_and_permissions_that_are_revoked_leave_what_is_known_
 async fn programs_that_start_without_an_api_server_serve_what_they_knew() {
     let mut stage = Stage::lay(Source::Api, 2).await;
     stage.keeps_snapshots = true;
-    stage.put_all(&[service("web"), route("web", HOST, "web")]);
-    stage.run_pod("web", 1, "n1");
-    stage.run_pod("web", 2, "n2");
-    stage.start_programs();
-    stage.ready().await;
-    stage.until_published(HOST, &["n1", "n2"]).await;
+    let mut stage = serving_on(stage).await;
     faults(&stage).refuse_connections().await;
     // In order, so that what changed last is written: DNSEndpoints among it.
     for program in PROGRAMS {

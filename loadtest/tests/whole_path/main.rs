@@ -24,6 +24,7 @@ mod separated;
 mod shared_cluster;
 mod shutdown;
 mod soak;
+mod sources;
 mod stage;
 mod start;
 mod tls;

@@ -2,24 +2,11 @@
 //! two dies.
 
 use crate::objects::{annotated, edge, route, secret, service, with_tls};
+use crate::sources::{page, until_reads_everything};
 use crate::stage::{Source, Stage, ZONE};
-use crate::traffic::{HOST, Traffic, arrives};
+use crate::traffic::{HOST, Traffic, arrives, serving_on};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-/// The states of the kinds on the page of a proxy, and what is wrong with them.
-async fn sources(stage: &Stage) -> String {
-    stage.admin_page("proxy-n1", "/sources").await.1
-}
-
-async fn until_live(stage: &Stage) {
-    let live = |page: &String| {
-        let page: Value = serde_json::from_str(page).unwrap_or_default();
-        let sources = page["sources"].as_array().cloned().unwrap_or_default();
-        !sources.is_empty() && sources.iter().all(|source| source["state"] == "live")
-    };
-    stage.until("the proxy reads everything", async || sources(stage).await, live).await;
-}
 
 /// An Ingress whose clients are asked for a password.
 fn guarded(host: &str) -> Value {
@@ -37,14 +24,9 @@ fn guarded(host: &str) -> Value {
 async fn a_proxy_without_credentials_serves_what_another_process_reads_whichever_of_them_dies() {
     let mut stage = Stage::lay(Source::Api, 2).await;
     stage.separates_credentials = true;
-    stage.put_all(&[service("web"), route("web", HOST, "web")]);
-    stage.run_pod("web", 1, "n1");
-    stage.run_pod("web", 2, "n2");
-    stage.start_programs();
-    stage.ready().await;
-    stage.until_published(HOST, &["n1", "n2"]).await;
+    let mut stage = serving_on(stage).await;
     let traffic = Traffic::start(&stage);
-    until_live(&stage).await;
+    until_reads_everything(&stage, "proxy-n1").await;
     // A certificate in a Secret, one in a Route, and passwords, which are read one by one.
     let host = |name: &str| format!("{name}.{ZONE}");
     let identity = stage.ca.identity(&["*.apps.example.com"]).unwrap();
@@ -61,12 +43,12 @@ async fn a_proxy_without_credentials_serves_what_another_process_reads_whichever
     stage.until_status("n1", &format!("http://{}/", host("guarded")), 401).await;
     // The reader dies: the proxy serves on, and says so.
     stage.readers["n1"].signal(Signal::KILL);
-    stage.until("that is told", async || sources(&stage).await, |page| page.contains("FeedUnavailable")).await;
+    stage.until("that is told", async || page(&stage, "proxy-n1").await, |page| page.contains("FeedUnavailable")).await;
     traffic.next(&stage, 40).await;
     stage.put(&route("meanwhile", &host("meanwhile"), "web"));
     stage.start_reader("n1");
     arrives(&stage, "meanwhile").await;
-    until_live(&stage).await;
+    until_reads_everything(&stage, "proxy-n1").await;
     traffic.next(&stage, 20).await;
     traffic.stop().await;
     // The proxy dies: the next one gets everything again.

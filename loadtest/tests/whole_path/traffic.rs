@@ -11,12 +11,16 @@ use tokio::task::JoinSet;
 
 /// Two nodes that both serve, known to DNS.
 pub(crate) async fn serving() -> Stage {
-    let stage = Stage::start(Source::Api, 2, |stage| {
-        stage.put_all(&[service("web"), route("web", HOST, "web")]);
-        stage.run_pod("web", 1, "n1");
-        stage.run_pod("web", 2, "n2");
-    })
-    .await;
+    serving_on(Stage::lay(Source::Api, 2).await).await
+}
+
+/// The same, on a stage of two nodes whose programs do not run yet.
+pub(crate) async fn serving_on(mut stage: Stage) -> Stage {
+    stage.put_all(&[service("web"), route("web", HOST, "web")]);
+    stage.run_pod("web", 1, "n1");
+    stage.run_pod("web", 2, "n2");
+    stage.start_programs();
+    stage.ready().await;
     stage.until_published(HOST, &["n1", "n2"]).await;
     stage
 }
