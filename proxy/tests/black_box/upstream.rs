@@ -2,7 +2,7 @@
 
 use super::support::manifests::{pod, route, service, service_with};
 use super::support::pods::read_header;
-use super::support::{Manifests, Proxy, Scripted, echo_pod, get};
+use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually, get};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,8 +73,11 @@ async fn a_request_is_repeated_only_where_a_pooled_connection_was_dead_and_the_m
     let manifests = web(pod.address);
     let proxy = Proxy::start(&manifests, &[]);
     assert_eq!(get(proxy.http, HOST, "/").await.text(), "ok");
+    eventually("the first request is over", || async { (proxy.access_log().len() == 1).then_some(()) }).await;
     assert_eq!(get(proxy.http, HOST, "/").await.text(), "ok", "repeated on a new connection");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
+    // A client may have its answer before the connection to the pod is in the pool; the log has its line after that.
+    eventually("both requests are over", || async { (proxy.access_log().len() == 2).then_some(()) }).await;
     let post = http::Request::post("/").header("host", HOST);
     assert_eq!(super::support::request(proxy.http, post).await.status, 502, "POST is not repeated");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
