@@ -1,18 +1,21 @@
 //! Plain exchanges over HTTP/1.1 with a pod, without Pingora's pipeline: a request that a pod is to answer flows in, its answer
-//! flows out, by the same phases of `http` in the same order. No task, no channel and no copy stands between the two sockets.
-//! Called by `http`, which leaves everything that is not plain to Pingora: other versions, upgrades over TLS, trailers, TLS to
-//! the pod, relayed requests. One of the few modules that name Pingora types.
+//! flows out, by the same phases of `http` in the same order. No task, no channel and no copy stands between the pod's socket and the
+//! client's connection. Called by `http`, which leaves everything that is not plain to Pingora: HTTP/1.0, requests over HTTP/2 whose body
+//! is still to come, upgrades over TLS or HTTP/2, trailers, TLS to the pod, relayed requests. One of the few modules that name Pingora
+//! types.
 //!
 //! `small` is by far the most usual exchange: `outgoing` is the header for the pod, `answer_head` that of the answer and `body` its body,
 //! `unmeasured` the rest of one whose length nobody knew and that turns out to be large. `exchange` is one whose answer Pingora's reader
 //! reads, `request` the header for that, `spliced` and `sealed` a large answer in the clear and over TLS; `streaming` is one whose
 //! request still comes and `upload` its body, `upgrade` one that becomes a tunnel; `lasting` has those that go on after Pingora.
-//! `client` and `pod` are the two ends, and `pool` has the connections to pods that are idle.
+//! `client` and `pod` are the two ends, `frames` is the body of an answer for a client over HTTP/2, and `pool` has the connections to pods
+//! that are idle.
 
 mod answer_head;
 mod body;
 mod client;
 mod exchange;
+mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod lasting;
@@ -94,11 +97,15 @@ pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mu
 
 fn is_plain(service: &HttpService, session: &Session, ctx: &RequestContext) -> bool {
     let header = session.req_header();
+    let (upgrade, complete) = (ctx.upgrade, ctx.complete);
+    let spoken = match session.as_downstream() {
+        ServerSession::H1(_) => header.version == Version::HTTP_11 && (!upgrade || upgrade::is_plain(service, session)),
+        ServerSession::H2(_) => complete && !upgrade,
+        _ => false,
+    };
     service.shared.config.byte_path.fast
-        && matches!(session.as_downstream(), ServerSession::H1(_))
-        && header.version == Version::HTTP_11
+        && spoken
         && header.raw_path().starts_with(b"/")
-        && (!ctx.upgrade || upgrade::is_plain(service, session))
         && ctx.trailers.is_none()
         && ctx.relay.is_none()
         && !session.as_downstream().retry_buffer_truncated()

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 const HOST: &str = "web.example.com";
 /// What an attack on one connection may cost for good. An answer that is held up costs its own size.
 const GROWTH: u64 = 24 * 1024 * 1024;
-/// Bytes that a stream may take whose client takes nothing of a large answer: half a mebibyte is what Pingora reads ahead.
-const STALLED: u64 = 768 * 1024;
+/// Bytes that a stream may take whose client takes nothing of a large answer: one part of it, and what a request takes.
+const STALLED: u64 = 128 * 1024;
 const ENHANCE_YOUR_CALM: u32 = 11;
 /// More of any frame than anybody may send.
 const FLOOD: usize = 20_000;

@@ -1,9 +1,9 @@
 //! The header of an answer: bytes that a pod sent flow in, the header and how the body that follows ends flow out, where nothing
 //! about them is unusual. Everything else is left to Pingora's reader: interim answers, other framings than one `Content-Length`,
-//! `chunked` or none, switched protocols, bodies that are known to be large, and what the strict grammar does not know. Called by
-//! `small`; one of the few modules that name Pingora types.
+//! `chunked` or none, switched protocols, bodies that are longer than the caller reads, and what the strict grammar does not know. Called
+//! by `small`; one of the few modules that name Pingora types.
 
-use crate::limits::{SMALL_HEADER_FIELDS, SPLICED_LEAST};
+use crate::limits::SMALL_HEADER_FIELDS;
 use bytes::Bytes;
 use http::{HeaderValue, Version};
 use pingora::http::ResponseHeader;
@@ -39,8 +39,9 @@ pub(super) enum BodyEnd {
     Connection,
 }
 
-/// Reads the header of an answer (RFC 9112 §4 to §6) to a request that is none of HEAD or CONNECT.
-pub(super) fn read(bytes: &[u8]) -> Head {
+/// Reads the header of an answer (RFC 9112 §4 to §6) to a request that is none of HEAD or CONNECT, and whose body has less than `limit`
+/// bytes, if it says how many.
+pub(super) fn read(bytes: &[u8], limit: u64) -> Head {
     let mut fields = [httparse::EMPTY_HEADER; SMALL_HEADER_FIELDS];
     let mut parsed = httparse::Response::new(&mut fields);
     let length = match parsed.parse(bytes) {
@@ -48,12 +49,12 @@ pub(super) fn read(bytes: &[u8]) -> Head {
         Ok(httparse::Status::Partial) => return Head::Partial,
         Err(_) => return Head::Other,
     };
-    whole(bytes, length, &parsed).unwrap_or(Head::Other)
+    whole(bytes, length, limit, &parsed).unwrap_or(Head::Other)
 }
 
-fn whole(bytes: &[u8], length: usize, parsed: &httparse::Response<'_, '_>) -> Option<Head> {
+fn whole(bytes: &[u8], length: usize, limit: u64, parsed: &httparse::Response<'_, '_>) -> Option<Head> {
     let status = parsed.code.filter(|status| *status >= 200)?;
-    let Framing { end, serves_on } = Framing::of(parsed.headers)?;
+    let Framing { end, serves_on } = Framing::of(parsed.headers, limit)?;
     let bodiless = matches!(status, 204 | 304);
     let old = match parsed.version {
         Some(1) => false,
@@ -95,14 +96,14 @@ struct Framing {
 
 impl Framing {
     /// What the fields say of what follows them; nothing where they say something unusual.
-    fn of(fields: &[httparse::Header<'_>]) -> Option<Self> {
+    fn of(fields: &[httparse::Header<'_>], limit: u64) -> Option<Self> {
         let (mut end, mut serves_on) = (BodyEnd::Connection, true);
         for field in fields {
             match field.name.len() {
                 14 if is(field, "content-length") => {
                     let digits = !field.value.is_empty() && field.value.iter().all(u8::is_ascii_digit);
                     let length = std::str::from_utf8(field.value).ok().filter(|_| digits)?.parse::<u64>().ok()?;
-                    if end != BodyEnd::Connection || length >= SPLICED_LEAST {
+                    if end != BodyEnd::Connection || length >= limit {
                         return None;
                     }
                     end = BodyEnd::Length(usize::try_from(length).ok()?);
@@ -142,8 +143,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const LIMIT: u64 = 131_072;
+
     fn head(bytes: &str) -> Option<(u16, usize, BodyEnd, bool)> {
-        match read(bytes.as_bytes()) {
+        match read(bytes.as_bytes(), LIMIT) {
             Head::Whole { response, length, end, serves_on } => {
                 Some((response.status.as_u16(), length, end, serves_on))
             }
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     fn names_values_and_reasons_are_those_of_the_pod() {
         let bytes = "HTTP/1.1 200 Fine\r\nX-mIXed:  a b \r\nContent-Length: 0\r\nx-mixed: c\r\n\r\n";
-        let Head::Whole { response, .. } = read(bytes.as_bytes()) else { panic!("not read") };
+        let Head::Whole { response, .. } = read(bytes.as_bytes(), LIMIT) else { panic!("not read") };
         let mut wire = Vec::new();
         response.header_to_h1_wire(&mut wire);
         let wire = String::from_utf8(wire).unwrap();
@@ -235,16 +238,16 @@ mod tests {
             let fields: String = fields.iter().map(|(name, value)| format!("X-{name}: {value}\r\n")).collect();
             let bytes = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n");
             for cut in 0..bytes.len() {
-                prop_assert!(matches!(read(&bytes.as_bytes()[..cut]), Head::Partial));
+                prop_assert!(matches!(read(&bytes.as_bytes()[..cut], LIMIT), Head::Partial));
             }
             let followed = [bytes.as_bytes(), &more].concat();
-            let Head::Whole { length: header, end, .. } = read(&followed) else { return Err(TestCaseError::fail("not read")) };
+            let Head::Whole { length: header, end, .. } = read(&followed, LIMIT) else { return Err(TestCaseError::fail("not read")) };
             prop_assert_eq!((header, end), (bytes.len(), BodyEnd::Length(length)));
         }
 
         #[test]
         fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            read(&bytes);
+            read(&bytes, LIMIT);
         }
     }
 }

@@ -159,6 +159,20 @@ impl PodBody for Body {
             self.read().await?;
         }
     }
+
+    async fn next_kept(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(data) = self.take()? {
+                let read = self.read.split_to(self.spent).freeze();
+                self.spent = 0;
+                return Ok(Some(read.slice(data)));
+            }
+            if self.is_done() {
+                return Ok(None);
+            }
+            self.read().await?;
+        }
+    }
 }
 
 /// What is read of a body at a time.

@@ -3,6 +3,7 @@
 //! and step by step by `streaming`; one of the few modules that name Pingora types.
 
 use super::client;
+use super::frames;
 use super::lasting::{Announced, Rest, Way};
 use super::pod::{PodSocket, kept};
 use super::request;
@@ -96,6 +97,11 @@ pub(super) trait PodBody {
     /// # Errors
     /// The pod breaks it off, or is silent for too long.
     fn next(&mut self) -> impl Future<Output = Result<Option<&[u8]>>> + Send;
+    /// The same, to be kept.
+    ///
+    /// # Errors
+    /// See [`next`](Self::next).
+    fn next_kept(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 }
 
 impl PodBody for HttpSession {
@@ -105,6 +111,10 @@ impl PodBody for HttpSession {
 
     async fn next(&mut self) -> Result<Option<&[u8]>> {
         self.read_body_ref().await.map_err(Error::into_up)
+    }
+
+    async fn next_kept(&mut self) -> Result<Option<Bytes>> {
+        self.read_body_bytes().await.map_err(Error::into_up)
     }
 }
 
@@ -233,6 +243,9 @@ pub(super) async fn begin_answer(
     ctx: &mut RequestContext,
 ) -> Result<bool> {
     let empty = pod.is_done();
+    if matches!(session.as_downstream(), ServerSession::H2(_)) && !gzip::is_compressing(session) {
+        return frames::answer(pod, response, session).await.map(|()| true);
+    }
     let hold = ctx.connection.as_ref().map(|connection| &connection.hold);
     // Where nothing is read of the client any more nothing would end a hold.
     if let (Some(hold), Some(client), false) = (hold, session.as_http1(), empty)

@@ -1,6 +1,6 @@
 //! The fuzz targets of headers on the way without Pingora: what a pod answers, and what it is asked.
 
-use super::answer_head::{BodyEnd, Head, read};
+use super::answer_head::{self, BodyEnd, Head};
 use super::request::{HOP_BY_HOP, of_client};
 use crate::fuzzing::cuts;
 use crate::http::fuzzing::request;
@@ -32,6 +32,11 @@ pub(crate) fn answer_head(bytes: &[u8]) {
     };
     assert_eq!((length, same_end, same_serves_on), (again.len(), end, serves_on));
     assert_eq!(same.headers, response.headers);
+}
+
+/// With bodies of any length.
+fn read(bytes: &[u8]) -> Head {
+    answer_head::read(bytes, u64::MAX)
 }
 
 /// See [`crate::fuzzing::request_head`].

@@ -33,6 +33,9 @@ impl<'c> Outgoing<'c> {
                 headers.append(name, value.clone());
             }
         }
+        if let Some(host) = request::authority(client)? {
+            headers.insert(HOST, host);
+        }
         Ok(Self { client, target: None, headers, cased: Vec::new() })
     }
 

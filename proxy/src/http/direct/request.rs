@@ -1,23 +1,29 @@
 //! The header for a pod before the phases of `http` write to it, and its framing after them: the client's header flows in, that
-//! of one hop further flows out. As Pingora's pipeline does it for a request in origin form over HTTP/1.1. One of the few
-//! modules that name Pingora types.
+//! of one hop further flows out. As Pingora's pipeline does it for a request in origin form. One of the few modules that name Pingora
+//! types.
 
 use crate::chunked::is_of_token;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::authority::validate_request_authority;
 use pingora::{Error, ErrorType, Result};
 
-/// The client's header without what is the business of each hop (RFC 9110 §7.6.1).
+/// The client's header by HTTP/1.1, without what is the business of each hop (RFC 9110 §7.6.1).
 ///
 /// # Errors
 /// The client's `Connection` names what it may not name, or what is no name.
 pub(super) fn of_client(client: &RequestHeader) -> Result<RequestHeader> {
     let nominated = nominated(client)?;
     let mut request = client.clone();
+    if let Some(host) = authority(client)? {
+        request.insert_header(HOST, host)?;
+        request.set_raw_path(client.raw_path())?;
+    }
+    request.set_version(Version::HTTP_11);
     for name in nominated.iter().chain(&HOP_BY_HOP) {
         if request.headers.contains_key(name) {
             request.remove_header(name);
@@ -46,6 +52,16 @@ pub(super) fn settle(request: &mut RequestHeader, has_body: bool) -> Result<()> 
         request.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     Ok(())
+}
+
+/// What a client over HTTP/2 says in the place of `Host` (RFC 9113 §8.3.1), as which a pod is to get it.
+///
+/// # Errors
+/// It is no value of a field.
+pub(super) fn authority(client: &RequestHeader) -> Result<Option<HeaderValue>> {
+    let authority = client.uri.authority().filter(|_| client.version == Version::HTTP_2).map(Authority::as_str);
+    let host = authority.map(HeaderValue::from_str).transpose();
+    host.map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "the authority of a request", error))
 }
 
 /// The fields that `Connection` names.
@@ -123,6 +139,21 @@ mod tests {
             ("Content-Length", "0"),
         ];
         assert_eq!(sent(&fields).unwrap(), ["content-length", "host", "x-other"]);
+    }
+
+    #[test]
+    fn an_authority_is_the_host_of_a_request_in_origin_form() {
+        let (mut parts, ()) = http::Request::get("https://a.example.com:8443/x?y").body(()).unwrap().into_parts();
+        parts.version = Version::HTTP_2;
+        let client = RequestHeader::from(parts);
+        let mut request = of_client(&client).unwrap();
+        settle(&mut request, false).unwrap();
+        assert_eq!((request.version, request.raw_path()), (Version::HTTP_11, &b"/x?y"[..]));
+        assert_eq!(request.headers["host"], "a.example.com:8443");
+        // Whatever host a pod is told instead.
+        request.insert_header("host", "inner").unwrap();
+        settle(&mut request, false).unwrap();
+        assert_eq!(authority(&header(&[("host", "a")])).unwrap(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::outgoing::Outgoing;
 use super::pod::PodSocket;
 use crate::http::HttpService;
 use crate::http::context::RequestContext;
-use crate::limits::SMALL_HEADER_BYTES;
+use crate::limits::{SMALL_HEADER_BYTES, SPLICED_LEAST};
 use bytes::{Buf, BytesMut};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -54,6 +54,8 @@ pub(super) enum Begun {
 /// # Errors
 /// The pod is silent for too long, or the client has left.
 pub(super) async fn begin(mut pod: Box<PodSocket>, patience: Duration, session: &mut Session) -> Result<Begun> {
+    // A long body goes to a socket in a way of its own; the frames of HTTP/2 are made of parts whatever its length.
+    let limit = if session.as_http1().is_some() { SPLICED_LEAST } else { u64::MAX };
     let mut read = BytesMut::with_capacity(USUAL_ANSWER);
     loop {
         let count = tokio::select! {
@@ -63,7 +65,7 @@ pub(super) async fn begin(mut pod: Box<PodSocket>, patience: Duration, session: 
         };
         let silent = |_| Error::explain(ErrorType::ReadTimedout, "while reading response headers").into_up();
         let head = match count.map_err(silent)? {
-            Ok(1..) => answer_head::read(&read),
+            Ok(1..) => answer_head::read(&read, limit),
             // It has closed, or fails: Pingora's reader says so in its own words.
             _ => Head::Other,
         };
