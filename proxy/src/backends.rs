@@ -232,7 +232,7 @@ impl Backends {
         };
         let place = cookies.take(COOKIES).find_map(named)?;
         let fails = standing(&place, demand) != Standing::Good;
-        let passed_over = fails && self.has_more(demand.route, &[place.address()]);
+        let passed_over = fails && self.has_more(demand.route, |address| address == place.address());
         (!passed_over).then_some(place)
     }
 
@@ -248,10 +248,10 @@ impl Backends {
         Place { service, port, local }.begin(false, None)
     }
 
-    /// Whether an endpoint is left for a route besides these.
-    pub(crate) fn has_more(&self, route: &CompiledRoute, besides: &[SocketAddr]) -> bool {
+    /// Whether a route has an endpoint whose address is none of these.
+    pub(crate) fn has_more(&self, route: &CompiledRoute, besides: impl Fn(SocketAddr) -> bool) -> bool {
         let weighted = route.backends.iter().filter(|backend| backend.weight > 0);
-        weighted.flat_map(|backend| self.local(backend)).any(|(_, local)| !besides.contains(&local.endpoint.address))
+        weighted.flat_map(|backend| self.local(backend)).any(|(_, local)| !besides(local.endpoint.address))
     }
 
     /// The Services whose endpoints on this node are others than before.

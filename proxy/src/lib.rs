@@ -7,6 +7,7 @@
 mod accept;
 mod access_log;
 mod admin;
+mod attempts;
 mod authentication;
 mod backends;
 mod background;

@@ -154,11 +154,15 @@ pub(crate) const H2_YOUNG_STREAM: Duration = Duration::from_secs(1);
 /// Streams at a time of one HTTP/2 connection to a pod; further requests open another connection.
 pub(crate) const H2_UPSTREAM_STREAMS: usize = 100;
 
-/// Endpoints that are tried for one request or connection.
+/// Endpoints that are tried for one request or connection, beside those that refuse it.
 pub(crate) const CONNECT_ATTEMPTS: usize = 3;
-/// How often endpoints are asked for one request: attempts to connect, and repetitions on another connection where a kept one turned
-/// out to be dead.
-pub(crate) const CONNECT_TRIES: usize = 8;
+/// Endpoints that refuse one request or connection, as pods do that have ended and are still listed: they say so at once, and nothing
+/// was sent. More: no further one is tried.
+pub(crate) const CONNECT_REFUSALS: usize = 32;
+/// Repetitions of one request on another connection where a kept one turned out to be dead.
+pub(crate) const REPETITIONS: usize = 7;
+/// How often endpoints are asked for one request at most, all that taken together.
+pub(crate) const TRIES: usize = CONNECT_ATTEMPTS + CONNECT_REFUSALS + REPETITIONS;
 /// For a connection attempt while another endpoint is left to try; the last one gets the whole `--connect-timeout`.
 pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 /// Requests that wait for room at one pod (`pod-concurrent-connections`). More: 503.

@@ -13,7 +13,7 @@ use crate::http::authentication::external::Word;
 use crate::http::subrequest::Subrequests;
 use crate::kernel_tls::KernelTls;
 use crate::lifecycle::Lifecycle;
-use crate::limits::{CONNECT_TRIES, EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_SEND_BUFFER, H2_STREAMS, UPSTREAM_POOL};
+use crate::limits::{EXTERNAL_ANSWERS, H2_HEADER_LIST_BYTES, H2_SEND_BUFFER, H2_STREAMS, TRIES, UPSTREAM_POOL};
 use crate::memory::Memory;
 use crate::metrics::{Exchanging, Metrics};
 use crate::options::{Config, Timeouts};
@@ -249,7 +249,7 @@ impl Server {
         let conf = ServerConf {
             threads: processors(),
             upstream_keepalive_pool_size: UPSTREAM_POOL,
-            max_retries: CONNECT_TRIES,
+            max_retries: TRIES,
             ..ServerConf::default()
         };
         let mut http = http_proxy(&Arc::new(conf), HttpService::new(Arc::clone(&shared)));

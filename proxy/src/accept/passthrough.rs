@@ -2,12 +2,13 @@
 //! proxy sees nothing but the server name; without a local pod the connection is closed.
 
 use crate::access_log::ConnectionLine;
+use crate::attempts::{Attempts, Failed};
 use crate::backends::{Demand, Picked, Target, Waiting};
 use crate::balance::Random;
 use crate::connection::Connection;
 use crate::edge::Limit;
 use crate::http::timers::{Steps, Timers};
-use crate::limits::{CONNECT_ATTEMPT_TIME, CONNECT_ATTEMPTS};
+use crate::limits::CONNECT_ATTEMPT_TIME;
 use crate::metrics::{QueueEnd, RouteCounts};
 use crate::proxy_protocol::encode_v2;
 use crate::rate::Unit;
@@ -17,6 +18,7 @@ use crate::state::State;
 use bytes::Bytes;
 use nearside_routing::policy::proxy_protocol::ToPods;
 use nearside_routing::table::{CompiledRoute, MissPolicy};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -124,13 +126,13 @@ async fn connect(
     timers: &mut Timers,
 ) -> Option<(Target, TcpStream)> {
     let mut random = Random::fresh();
-    let mut tried = Vec::new();
+    let mut attempts = Attempts::default();
     let balance = state.balances.of(route);
     // There are no requests here whose parts a key could name.
     let method = balance.method(connection.client.ip(), |_| Vec::new());
     let whole = route.policy.timeouts.connect.unwrap_or_else(|| server.timeouts().connect);
-    for attempt in 1..=CONNECT_ATTEMPTS {
-        let demand = Demand { route, balance: &balance, method, tried: &tried, now: Instant::now() };
+    while attempts.may_go_on() {
+        let demand = Demand { route, balance: &balance, method, tried: attempts.failed(), now: Instant::now() };
         let since = Instant::now();
         let target = match state.backends.pick(&demand, std::iter::empty(), &mut random) {
             Picked::Target(target) => target,
@@ -146,11 +148,12 @@ async fn connect(
         };
         timers.asked(since.elapsed());
         let target = target.counted(&state.series, route);
-        tried.push(target.address);
-        let last = attempt == CONNECT_ATTEMPTS || !state.backends.has_more(route, &tried);
+        let address = target.address;
+        let tried = |other| other == address || attempts.failed().contains(&other);
+        let last = !(attempts.may_lose_another() && state.backends.has_more(route, tried));
         let time = if last { whole } else { whole.min(CONNECT_ATTEMPT_TIME) };
         let started = Instant::now();
-        match timeout(time, TcpStream::connect(target.address)).await {
+        match timeout(time, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => {
                 let now = Instant::now();
                 let took = now.saturating_duration_since(started);
@@ -164,11 +167,25 @@ async fn connect(
                 drop(socket.set_nodelay(true));
                 return Some((target, socket));
             }
-            Ok(Err(error)) => server.connect_failed(&target, &mut random, &error),
-            Err(elapsed) => server.connect_failed(&target, &mut random, &elapsed),
+            Ok(Err(error)) => {
+                server.connect_failed(&target, &mut random, &error);
+                attempts.add(address, how(&error));
+            }
+            Err(elapsed) => {
+                server.connect_failed(&target, &mut random, &elapsed);
+                attempts.add(address, Failed::Otherwise);
+            }
         }
     }
     None
+}
+
+/// As in `http` (`failure::to_connect`).
+fn how(error: &io::Error) -> Failed {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::InvalidInput => Failed::Refused,
+        _ => Failed::Otherwise,
+    }
 }
 
 /// Waits for room at a pod as long as a connection to one may take, unless the client leaves.

@@ -105,7 +105,7 @@ impl<'l> Line<'l> {
             route: ctx.route.as_ref().map(|route| route.source.to_string()).unwrap_or_default(),
             pod: target.map_or("", |target| &target.pod),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
-            retries: ctx.tried.len(),
+            retries: ctx.attempts.count(),
             reason: ctx.reason,
             referer: field(REFERER),
             user_agent: field(USER_AGENT),

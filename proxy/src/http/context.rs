@@ -8,6 +8,7 @@ use super::peer::Described;
 use super::relay::Relay;
 use super::timers::Timers;
 use crate::access_log::capture::CapturedResponse;
+use crate::attempts::Attempts;
 use crate::backends::{Target, Waiting};
 use crate::balance::{Method, Random, RouteBalance};
 use crate::connection::{Connection, Stream};
@@ -18,7 +19,6 @@ use crate::trace::RequestTrace;
 use crate::trailers::Trailers;
 use http::{HeaderName, HeaderValue};
 use nearside_routing::table::CompiledRoute;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,8 +59,10 @@ pub(crate) struct RequestContext {
     pub(crate) replaced: Option<u16>,
     /// Interim answers (1xx) that pods have given.
     pub(super) interim: usize,
-    /// Endpoints that could not be reached.
-    pub(crate) tried: Vec<SocketAddr>,
+    /// Endpoints that could not be reached, or failed it.
+    pub(crate) attempts: Attempts,
+    /// How often it was repeated because a kept connection turned out to be dead.
+    pub(super) repeated: usize,
     /// How the endpoint is asked, where that is known but nobody has done it yet.
     pub(super) peer: Option<Described>,
     /// When the present attempt to connect began.
@@ -148,7 +150,8 @@ impl RequestContext {
             refused: false,
             replaced: None,
             interim: 0,
-            tried: Vec::new(),
+            attempts: Attempts::default(),
+            repeated: 0,
             peer: None,
             connecting: None,
             asked: None,

@@ -34,7 +34,7 @@ mod upload;
 use super::HttpService;
 use super::context::RequestContext;
 use super::{peer, selection};
-use crate::limits::{CONNECT_TRIES, UPSTREAM_IDLE};
+use crate::limits::{TRIES, UPSTREAM_IDLE};
 use exchange::{Exchanged, PodBody};
 pub(crate) use lasting::Handed;
 
@@ -77,7 +77,7 @@ pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mu
     if !is_plain(service, session, ctx) {
         return Ok(false);
     }
-    let mut tries = CONNECT_TRIES;
+    let mut tries = TRIES;
     loop {
         let timeouts = service.next_target(session, ctx).await?;
         let (Some(target), Some(route)) = (&ctx.target, &ctx.route) else {

@@ -14,6 +14,7 @@
 //! | the proxy itself | 500 |
 
 use super::exchange::Exchange;
+use crate::attempts::Failed;
 use crate::chunked::Malformed;
 use crate::edge::Slow;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -40,6 +41,15 @@ impl Failure {
 pub(super) fn of(error: &Error, exchange: Option<&Exchange>) -> Failure {
     let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     exchange.filter(|_| !timed_out).and_then(Exchange::failure).unwrap_or_else(|| classify(error))
+}
+
+/// How an endpoint failed that could not be connected to. Beside a refusal there is what the kernel says at once, such as of an address
+/// that a network plugin keeps no pod behind; no route may be the end of a long search.
+pub(super) fn to_connect(error: &Error) -> Failed {
+    match error.etype() {
+        ErrorType::ConnectRefused | ErrorType::ConnectError => Failed::Refused,
+        _ => Failed::Otherwise,
+    }
 }
 
 fn classify(error: &Error) -> Failure {

@@ -11,8 +11,9 @@ use super::{
     affinity, alt_svc, body, custom_errors, downstream_header, failure, grpc, old_clients, peer, queue, relay,
     response_head, response_rewrite, retry, timeouts, upstream_header, websocket,
 };
+use crate::attempts::Failed;
 use crate::connection::{Awaited, Connection};
-use crate::limits::INTERIM_ANSWERS;
+use crate::limits::{INTERIM_ANSWERS, REPETITIONS};
 use crate::metrics::{Exchanging, QueueEnd};
 use http::header::{ALT_SVC, SERVER};
 use http::request::Parts;
@@ -134,7 +135,7 @@ impl HttpService {
         if let Some(target) = &ctx.target {
             self.shared.connect_failed(target, &mut ctx.random, &error);
             let allowed = retry::after_connect_failure(ctx);
-            error.set_retry(selection::give_up(ctx) && allowed);
+            error.set_retry(selection::give_up(ctx, failure::to_connect(&error)) && allowed);
         }
         error
     }
@@ -153,8 +154,9 @@ impl HttpService {
         }
         // Only a pooled connection that was dead already, and only where the request may be repeated and can be.
         let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if repeatable {
+        if repeatable && ctx.repeated < REPETITIONS {
             error.retry.decide_reuse(reused);
+            ctx.repeated += usize::from(error.retry());
         } else {
             error.set_retry(false);
         }
@@ -170,7 +172,7 @@ impl HttpService {
                 target.exchanging().into_iter().for_each(Exchanging::failed);
             }
             if repeatable && retry::after(&failure, refused, ctx) {
-                error.set_retry(selection::give_up(ctx));
+                error.set_retry(selection::give_up(ctx, Failed::Otherwise));
             }
         }
         error

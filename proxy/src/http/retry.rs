@@ -38,6 +38,6 @@ fn retry(ctx: &RequestContext) -> Option<&Retry> {
 fn has_tries(retry: &Retry, ctx: &RequestContext) -> bool {
     let tries = retry.tries.filter(|tries| *tries > 0).and_then(|tries| usize::try_from(tries).ok());
     let time = retry.timeout.filter(|timeout| !timeout.is_zero());
-    tries.is_none_or(|tries| ctx.tried.len() + 1 < tries)
+    tries.is_none_or(|tries| ctx.attempts.count() + 1 < tries)
         && time.is_none_or(|time| Instant::now().saturating_duration_since(ctx.started) < time)
 }

@@ -6,9 +6,9 @@ use super::context::RequestContext;
 use super::cookies;
 use super::hash_key;
 use super::request::RequestTarget;
+use crate::attempts::Failed;
 use crate::backends::{Demand, Picked};
 use crate::balance::{AffinityCookie, CookieValue, Method, RouteBalance};
-use crate::limits::CONNECT_ATTEMPTS;
 use http::HeaderMap;
 use http::request::Parts;
 use nearside_routing::NodeId;
@@ -41,7 +41,7 @@ pub(super) fn choose_first(header: &Parts, target: &RequestTarget<'_>, ctx: &mut
     };
     let main = balance(&route);
     if let Some(beside) = &route.canary
-        && state.backends.has_more(&beside.route, &[])
+        && state.backends.has_more(&beside.route, |_| false)
     {
         let canary = balance(&beside.route);
         let keeps = |route: &CompiledRoute, (balance, method): &(Arc<RouteBalance>, Method)| {
@@ -100,7 +100,7 @@ fn choose<'v>(ctx: &mut RequestContext, cookies: impl Iterator<Item = &'v [u8]>)
     let (Some(state), Some(route), Some((balance, method))) = (&ctx.state, &ctx.route, &ctx.balance) else {
         return Choice::Nothing;
     };
-    let demand = Demand { route, balance, method: *method, tried: &ctx.tried, now: Instant::now() };
+    let demand = Demand { route, balance, method: *method, tried: ctx.attempts.failed(), now: Instant::now() };
     match state.backends.pick(&demand, cookies, &mut ctx.random) {
         Picked::Target(target) => ctx.target = Some(target.counted(&state.series, route)),
         Picked::Waiting(waiting) => ctx.waiting = Some(waiting),
@@ -115,26 +115,26 @@ fn choose<'v>(ctx: &mut RequestContext, cookies: impl Iterator<Item = &'v [u8]>)
     Choice::Found
 }
 
-/// Whether no other endpoint would be tried after the present one.
+/// Whether no other endpoint would be tried if the present one said nothing.
 pub(super) fn is_last(ctx: &RequestContext) -> bool {
-    let tried: Vec<SocketAddr> =
-        ctx.tried.iter().copied().chain(ctx.target.iter().map(|target| target.address)).collect();
-    !may_try_after(ctx, &tried)
+    let present = ctx.target.as_ref().map(|target| target.address);
+    !(ctx.attempts.may_lose_another() && is_another_left(ctx, present))
 }
 
-/// Notes that the endpoint could not be reached, and says whether another one is to be tried. What could not be reached is
-/// still what the access log names.
-pub(super) fn give_up(ctx: &mut RequestContext) -> bool {
+/// Notes that the endpoint failed, and says whether another one is to be tried. What could not be reached is still what the access
+/// log names.
+pub(super) fn give_up(ctx: &mut RequestContext, how: Failed) -> bool {
     let Some(mut target) = ctx.target.take() else { return false };
     target.leave();
-    ctx.tried.push(target.address);
+    ctx.attempts.add(target.address, how);
     ctx.failed = Some(target);
-    may_try_after(ctx, &ctx.tried)
+    ctx.attempts.may_go_on() && is_another_left(ctx, None)
 }
 
-fn may_try_after(ctx: &RequestContext, tried: &[SocketAddr]) -> bool {
+/// Whether there is an endpoint that was not tried, besides `present`.
+fn is_another_left(ctx: &RequestContext, present: Option<SocketAddr>) -> bool {
     let (Some(state), Some(route)) = (&ctx.state, &ctx.route) else { return false };
     let main = ctx.main.as_ref().map(|(main, _)| main);
-    tried.len() < CONNECT_ATTEMPTS
-        && [Some(route), main].into_iter().flatten().any(|route| state.backends.has_more(route, tried))
+    let besides = |address: SocketAddr| present == Some(address) || ctx.attempts.failed().contains(&address);
+    [Some(route), main].into_iter().flatten().any(|route| state.backends.has_more(route, besides))
 }

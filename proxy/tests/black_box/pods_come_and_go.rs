@@ -1,12 +1,15 @@
 //! Pods that end without a word, and pods that are still listed though nothing answers there: clients notice nothing.
 
-use super::support::manifests::{pod, route, service};
-use super::support::{Manifests, Proxy, echo_pod, eventually, get};
+use super::support::client::get_tls;
+use super::support::manifests::{annotated, pod, route, service};
+use super::support::pods::{Refusing, echo_pod_with};
+use super::support::{Manifests, Proxy, echo_pod, eventually, get, request};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use nearside_loadtest::certificates::TestCa;
 use nearside_loadtest::pods::PodServer;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -49,7 +52,9 @@ async fn a_rolling_update_of_fifty_pods_that_end_at_once_fails_no_get() {
     };
     let mut pods: Vec<_> = (0..50).map(|number| start(&format!("old-{number}"))).collect();
     let objects: Vec<Value> = pods.iter().map(|(_, object)| object.clone()).collect();
-    let manifests = Manifests::with(&[vec![route("web", HOST, json!({})), service("web")], objects].concat());
+    // A request that a pod has taken and never answers is repeated only where its route says so.
+    let web = annotated(route("web", HOST, json!({})), &[("nearside.dev/retry-on", "error")]);
+    let manifests = Manifests::with(&[vec![web, service("web")], objects].concat());
     let proxy = Proxy::start(&manifests, &[]);
     let (ended, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (mut clients, address) = (JoinSet::new(), proxy.http);
@@ -65,27 +70,78 @@ async fn a_rolling_update_of_fifty_pods_that_end_at_once_fails_no_get() {
             }
         });
     }
-    for (number, old) in pods.iter_mut().enumerate() {
-        // A new one comes first, as with a surge; the old one is gone before its object is, by more and more requests. The next follows when
-        // the proxy knows: of several that are listed and gone, one request may meet as many as it tries.
-        let (server, object) = start(&format!("new-{number}"));
-        manifests.put(&object);
-        let (ended_pod, old_object) = std::mem::replace(old, (server, object));
-        drop(ended_pod);
-        let wanted = served.load(Ordering::Relaxed) + number;
+    for (number, wave) in pods.chunks_mut(50 / 4).enumerate() {
+        // New ones come first, as with a surge; the old ones are gone before their objects are, all at once, by many requests.
+        let mut ended_objects = Vec::new();
+        for (place, old) in wave.iter_mut().enumerate() {
+            let (server, object) = start(&format!("new-{number}-{place}"));
+            manifests.put(&object);
+            let (ended_pod, old_object) = std::mem::replace(old, (server, object));
+            drop(ended_pod);
+            ended_objects.push(old_object);
+        }
+        let wanted = served.load(Ordering::Relaxed) + 100;
         let seen = Arc::clone(&served);
         eventually("requests go on", || async { (seen.load(Ordering::Relaxed) >= wanted).then_some(()) }).await;
-        manifests.remove(&old_object);
-        let name = format!("\"old-{number}\"");
-        eventually("it is not listed any more", || async {
-            (!proxy.page("/routes").await.1.contains(&name)).then_some(())
-        })
-        .await;
+        ended_objects.iter().for_each(|object| manifests.remove(object));
     }
-    assert!(!proxy.page("/routes").await.1.contains("old-"), "only new pods are left");
+    eventually("only new pods are left", || async {
+        (!proxy.page("/routes").await.1.contains("\"old-")).then_some(())
+    })
+    .await;
     ended.store(true, Ordering::Relaxed);
     clients.join_all().await;
     assert_eq!(proxy.metric("nearside_http_requests_total", "code=\"5").await, None);
+}
+
+#[tokio::test]
+async fn pods_that_have_ended_and_are_still_listed_cost_no_request_however_many() {
+    let ca = TestCa::new("pods").unwrap();
+    let identity = || ca.identity(&[HOST]).unwrap();
+    // What was refused was not sent, so that the method does not matter, nor who reads and writes, nor whether anybody does.
+    for (way, flag, more) in [
+        ("plain", "--fast-path=true", json!({})),
+        ("by Pingora", "--fast-path=false", json!({})),
+        ("passed through", "--fast-path=true", json!({ "tls": { "termination": "passthrough" } })),
+    ] {
+        let tls = (way == "passed through").then(identity);
+        let ended: Vec<_> = (0..30).map(|_| Refusing::new()).collect();
+        let left: Vec<_> = (0..20)
+            .map(|_| echo_pod_with("left", tls.as_ref().map(|identity| identity.server().unwrap())))
+            .collect();
+        let addresses = ended.iter().map(Refusing::address).chain(left.iter().map(|(_, address)| *address));
+        let pods = addresses.enumerate().map(|(number, address)| pod("web", &format!("web-{number}"), address));
+        // By turns, so that some requests meet all that have ended one after the other.
+        let web = annotated(route("web", HOST, more), &[("nearside.dev/balance", "roundrobin")]);
+        let objects: Vec<Value> = [web, service("web")].into_iter().chain(pods).collect();
+        let proxy = Proxy::of(Manifests::with(&objects), &["--check-interval=0s", flag]);
+        for number in 0..60 {
+            let reply = match &tls {
+                Some(_) => get_tls(proxy.https, &ca, HOST, "/").await.unwrap(),
+                None => {
+                    let method = ["GET", "POST"][number % 2];
+                    request(proxy.http, Request::builder().method(method).uri("/").header("host", HOST)).await
+                }
+            };
+            assert_eq!((reply.status, reply.pod()), (200, Some("left")), "{way}, number {number}");
+        }
+        let refused = proxy.metric("nearside_upstream_connect_failures_total", "").await.unwrap();
+        assert!(refused >= 30.0, "{way}: each was met: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn where_all_refuse_the_search_ends_and_a_route_that_allows_fewer_tries_has_them() {
+    for (annotations, expected) in [(&[][..], 32.0), (&[("nearside.dev/retry-tries", "2")], 2.0)] {
+        let ended: Vec<_> = (0..40).map(|_| Refusing::new()).collect();
+        let pods = ended.iter().enumerate().map(|(number, gone)| pod("web", &format!("web-{number}"), gone.address()));
+        let objects: Vec<Value> =
+            [annotated(route("web", HOST, json!({})), annotations), service("web")].into_iter().chain(pods).collect();
+        let proxy = Proxy::of(Manifests::with(&objects), &["--check-interval=0s"]);
+        assert_eq!(get(proxy.http, HOST, "/").await.status, 503, "{annotations:?}");
+        let refused = proxy.metric("nearside_upstream_connect_failures_total", "").await;
+        assert_eq!(refused, Some(expected), "{annotations:?}");
+    }
 }
 
 /// An address that swallows what is sent to it, as that of a pod whose node has forgotten it: the queue of a listener that accepts

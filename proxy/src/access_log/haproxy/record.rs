@@ -92,7 +92,7 @@ impl<'l> Record<'l> {
             received: line.received,
             termination: letters(ctx.reason, phase(line, &steps), persistence(line), inserted(line)),
             counts: line.counts,
-            retries: ctx.tried.len(),
+            retries: ctx.attempts.count(),
             request: Some(RequestParts {
                 method: &header.method,
                 path: header.uri.path(),
