@@ -143,7 +143,7 @@ test-kernel-tls: ## the tests of the proxy about bytes and TLS under a kernel th
 render: ## the manifests in deploy/ from the chart, and docs/limits.md from its table (test holds them equal)
 	@scripts/deploy-tools
 	scripts/render
-	NEARSIDE_RENDER=1 cargo test --locked --workspace --bin nearside-proxy edge::table
+	NEARSIDE_RENDER=1 cargo test --locked --workspace --lib edge::table
 
 clean: ## remove what was built
 	cargo clean

@@ -39,6 +39,7 @@ mod probe;
 mod proxy_protocol;
 mod rate;
 mod relay;
+mod retry_budget;
 mod rules;
 mod sandbox;
 mod server;

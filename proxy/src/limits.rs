@@ -163,6 +163,13 @@ pub(crate) const CONNECT_REFUSALS: usize = 32;
 pub(crate) const REPETITIONS: usize = 7;
 /// How often endpoints are asked for one request at most, all that taken together.
 pub(crate) const TRIES: usize = CONNECT_ATTEMPTS + CONNECT_REFUSALS + REPETITIONS;
+/// Of so many requests of a rule within [`RETRIES_WINDOW`], one may be sent to another pod after one has had it. More: the client gets
+/// what the first pod makes of it.
+pub(crate) const RETRIES_ONE_IN: u64 = 5;
+/// See [`RETRIES_ONE_IN`].
+pub(crate) const RETRIES_WINDOW: Duration = Duration::from_secs(10);
+/// So many may be in any case, for rules that are asked for little.
+pub(crate) const RETRIES_LEAST: u64 = 10;
 /// For a connection attempt while another endpoint is left to try; the last one gets the whole `--connect-timeout`.
 pub(crate) const CONNECT_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 /// Requests that wait for room at one pod (`pod-concurrent-connections`). More: 503.

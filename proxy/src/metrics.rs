@@ -498,6 +498,7 @@ mod tests {
             canary: Arc::default(),
             cookie: None,
             check: CheckKind { tls: None, path: None },
+            retries: None,
         };
         let now = Instant::now();
         let demand = Demand { route: &route, balance: &balance, method: Choice::Random, tried: &[], now };

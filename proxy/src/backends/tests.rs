@@ -17,6 +17,7 @@ fn by_chance() -> RouteBalance {
         canary: Arc::default(),
         cookie: None,
         check: CheckKind { tls: None, path: None },
+        retries: None,
     }
 }
 
@@ -188,6 +189,7 @@ fn an_endpoint_that_has_just_come_gets_a_small_share_first() {
             canary: Arc::default(),
             cookie: None,
             check: CheckKind { tls: None, path: None },
+            retries: None,
         };
         let now = start + Duration::from_secs(seconds);
         let demand = Demand { route: &route, balance: &balance, method: Method::RoundRobin, tried: &[], now };

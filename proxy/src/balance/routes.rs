@@ -1,10 +1,11 @@
-//! How each route chooses: route tables flow in, the resolved settings and the turns of each rule flow out. The turns of a
-//! rule are those of the rule with the same object, host and path in the table before. Built by `state`.
+//! How each route chooses: route tables flow in, the resolved settings and the turns of each rule flow out. The turns and the
+//! repetitions of a rule are those of the rule with the same object, host and path in the table before. Built by `state`.
 
 use super::choose::{Method, hash};
 use super::cookie::AffinityCookie;
 use super::rotation::Rotation;
 use crate::health::CheckKind;
+use crate::retry_budget::RetryBudget;
 use crate::rules::rules;
 use nearside_routing::policy::affinity::{CookieName, Sticky};
 use nearside_routing::policy::balance::{Algorithm, HashKey};
@@ -12,6 +13,7 @@ use nearside_routing::table::{ChangedHost, CompiledRoute, HostRoutes, Terminatio
 use nearside_routing::{NodeId, RouteTable, SharedMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What routes choose by that say nothing.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct RouteBalance {
     pub(crate) cookie: Option<AffinityCookie>,
     /// How its endpoints are checked, if they are.
     pub(crate) check: CheckKind,
+    /// How many of its requests may be sent again, where it wants any to be.
+    pub(crate) retries: Option<Arc<RetryBudget>>,
 }
 
 impl RouteBalance {
@@ -130,6 +134,10 @@ impl RouteBalances {
             canary: known.map(|known| Arc::clone(&known.canary)).unwrap_or_default(),
             cookie: AffinityCookie::of(route, named_after, self.defaults.cookie_name.as_ref(), self.home(route)),
             check: CheckKind::of(route),
+            retries: route.policy.retry.on.map(|_| {
+                let known = known.and_then(|known| known.retries.clone());
+                known.unwrap_or_else(|| Arc::new(RetryBudget::new(Instant::now())))
+            }),
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Limit {
     Requests,
     /// Requests, or passed-through connections, of a route.
     RequestsPerRoute,
+    /// Requests of a rule that are sent to another pod after one has had them.
+    Retries,
     /// The time that a connection may wait for a request while there is hardly room for others.
     IdleInCrowd,
 }
@@ -36,7 +38,7 @@ pub(crate) enum Limit {
 pub(crate) struct Exceeded(Arc<[IntCounter; Limit::ALL.len()]>);
 
 impl Limit {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::HeaderTime,
         Self::HeaderSize,
         Self::TargetSize,
@@ -47,6 +49,7 @@ impl Limit {
         Self::ConnectionsPerSource,
         Self::Requests,
         Self::RequestsPerRoute,
+        Self::Retries,
         Self::IdleInCrowd,
     ];
 
@@ -63,6 +66,7 @@ impl Limit {
             Self::ConnectionsPerSource => "connections_per_source",
             Self::Requests => "requests",
             Self::RequestsPerRoute => "requests_per_route",
+            Self::Retries => "retries",
             Self::IdleInCrowd => "idle_in_crowd",
         }
     }

@@ -294,6 +294,15 @@ fn requests() -> Vec<Row> {
             client: again,
             counted: Other("nearside_queued_requests_total", "result", "full"),
         },
+        row(
+            "requests of a rule that are sent to another pod after one has had them (`nearside.dev/retry-on`)",
+            Fixed(format!(
+                "one in {RETRIES_ONE_IN} of those within {}, but {RETRIES_LEAST} in any case",
+                time(RETRIES_WINDOW)
+            )),
+            "what the first pod makes of it",
+            Limit::Retries,
+        ),
         Row {
             what: "bytes of a password",
             how_much: Fixed(bytes(PASSWORD_BYTES)),

@@ -171,7 +171,7 @@ impl HttpService {
                 self.shared.pod_failed(target, &mut ctx.random);
                 target.exchanging().into_iter().for_each(Exchanging::failed);
             }
-            if repeatable && retry::after(&failure, refused, ctx) {
+            if repeatable && retry::after(&failure, refused, ctx, self.shared.metrics().exceeded()) {
                 error.set_retry(selection::give_up(ctx, Failed::Otherwise));
             }
         }
@@ -237,7 +237,10 @@ impl HttpService {
         }
         let status = response.status.as_u16();
         let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if repeatable && session.response_written().is_none() && retry::after_status(status, ctx) {
+        if repeatable
+            && session.response_written().is_none()
+            && retry::after_status(status, ctx, self.shared.metrics().exceeded())
+        {
             ctx.refused = true;
             return Error::e_explain(ErrorType::HTTPStatus(status), "another pod is asked");
         }

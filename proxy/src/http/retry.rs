@@ -1,9 +1,11 @@
 //! Whether a request that one pod failed is given to another: the failure and the context flow in, the decision flows out.
-//! `http` sees to it that the request may be repeated and its response has not begun.
+//! `http` sees to it that the request may be repeated and its response has not begun. What a pod has had is sent again only as far as
+//! the rule's budget goes.
 
 use super::context::RequestContext;
 use super::failure::Failure;
 use super::selection;
+use crate::edge::{Exceeded, Limit};
 use nearside_routing::policy::retry::Retry;
 use std::time::Instant;
 
@@ -14,20 +16,35 @@ pub(super) fn after_connect_failure(ctx: &RequestContext) -> bool {
 }
 
 /// After an endpoint failed the request, or its answer was `refused`, because another one is to better it.
-pub(super) fn after(failure: &Failure, refused: bool, ctx: &RequestContext) -> bool {
+pub(super) fn after(failure: &Failure, refused: bool, ctx: &RequestContext, exceeded: &Exceeded) -> bool {
     let Some(retry) = retry(ctx) else { return false };
+    if refused && !matches!(failure.reason, "pod_timeout" | "pod_failed") {
+        // That was decided with the answer.
+        return true;
+    }
     let counts = retry.on.is_some_and(|on| match failure.reason {
         "pod_timeout" => on.timeout,
         "pod_failed" => on.error,
-        _ => refused,
+        _ => false,
     });
-    counts && has_tries(retry, ctx) && !selection::is_last(ctx)
+    counts && has_tries(retry, ctx) && !selection::is_last(ctx) && is_affordable(ctx, exceeded)
 }
 
 /// Whether an endpoint's answer with this status is not to be the client's: the route says so and another one is left.
-pub(super) fn after_status(status: u16, ctx: &RequestContext) -> bool {
+pub(super) fn after_status(status: u16, ctx: &RequestContext, exceeded: &Exceeded) -> bool {
     let Some(retry) = retry(ctx) else { return false };
-    retry.on.is_some_and(|on| on.status(status)) && has_tries(retry, ctx) && !selection::is_last(ctx)
+    let counts = retry.on.is_some_and(|on| on.status(status));
+    counts && has_tries(retry, ctx) && !selection::is_last(ctx) && is_affordable(ctx, exceeded)
+}
+
+/// Whether the rule's budget has another repetition, which it has no more then.
+fn is_affordable(ctx: &RequestContext, exceeded: &Exceeded) -> bool {
+    let Some(budget) = ctx.balance.as_ref().and_then(|(balance, _)| balance.retries.as_ref()) else { return true };
+    let affordable = budget.repeat(Instant::now());
+    if !affordable {
+        exceeded.count(Limit::Retries);
+    }
+    affordable
 }
 
 fn retry(ctx: &RequestContext) -> Option<&Retry> {

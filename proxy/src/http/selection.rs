@@ -82,6 +82,9 @@ pub(super) fn named_elsewhere(header: &Parts, ctx: &RequestContext) -> Option<No
 
 fn choose_with(balance: (Arc<RouteBalance>, Method), header: &Parts, ctx: &mut RequestContext) -> Choice {
     let cookie = Arc::clone(&balance.0);
+    if let Some(retries) = &cookie.retries {
+        retries.request(Instant::now());
+    }
     ctx.balance = Some(balance);
     choose(ctx, kept_values(&cookie, &header.headers))
 }

@@ -314,3 +314,21 @@ async fn where_every_pod_fails_the_client_gets_the_answer_of_the_last() {
     assert_eq!((reply.status, reply.text().as_str()), (503, "sick"));
     assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (1, 1));
 }
+
+#[tokio::test]
+async fn where_every_pod_fails_pods_get_hardly_more_than_clients_ask_for() {
+    const SICK: &str = "HTTP/1.1 503 Sick\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsick";
+    const OFFERED: usize = 200;
+    for (answer, words, status) in [(SICK, "http_503", 503), ("", "error", 502)] {
+        let pods = [answering(answer).await, answering(answer).await, answering(answer).await];
+        let objects =
+            pods.iter().enumerate().map(|(number, (sick, _))| pod("web", &format!("w{number}"), sick.address));
+        let objects = web(&[("nearside.dev/retry-on", words)], objects.collect());
+        let proxy = Proxy::start(&Manifests::with(&objects), &["--check-interval=0s"]);
+        assert_eq!(statuses(&proxy, OFFERED).await, [status; OFFERED], "{words}");
+        let asked: usize = pods.iter().map(|(_, asked)| asked.load(Ordering::Relaxed)).sum();
+        assert!((OFFERED + 10..=OFFERED * 6 / 5).contains(&asked), "{words}: {asked} requests for {OFFERED}");
+        let refused = proxy.metric("nearside_limit_exceeded_total", "limit=\"retries\"").await.unwrap();
+        assert!(refused >= (OFFERED / 2) as f64, "{words}: {refused}");
+    }
+}
