@@ -10,13 +10,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+/// What makes an endpoint the one that it was: its address, the namespace and the name of its pod. A pod of another namespace that has the
+/// address and even the name is another one, with which nothing is shared.
+type Identity = (SocketAddr, Box<str>, Arc<str>);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct BackendsBuilder {
     node: Arc<str>,
     last: Arc<Backends>,
     source: EndpointTable,
-    known: HashMap<(SocketAddr, Arc<str>), Weak<Tracked>>,
+    known: HashMap<Identity, Weak<Tracked>>,
     /// Endpoints of the last snapshot; `None` before the first.
     present: Option<HashSet<u64>>,
 }
@@ -54,7 +58,7 @@ impl BackendsBuilder {
         let mut local = |port: &str, endpoint: &Endpoint| LocalEndpoint {
             cookie: CookieValue::of(key, port, endpoint),
             endpoint: endpoint.clone(),
-            tracked: self.tracked(endpoint, now),
+            tracked: self.tracked(key, endpoint, now),
             hash: hash(endpoint.address.to_string().as_bytes()),
         };
         let ports = all
@@ -65,9 +69,9 @@ impl BackendsBuilder {
         LocalService { key: Arc::new(key.clone()), all: Arc::clone(all), ports }
     }
 
-    fn tracked(&mut self, endpoint: &Endpoint, now: Instant) -> Arc<Tracked> {
+    fn tracked(&mut self, key: &ServiceKey, endpoint: &Endpoint, now: Instant) -> Arc<Tracked> {
         let since = self.present.as_ref().map(|_| now);
-        let known = self.known.entry((endpoint.address, Arc::clone(&endpoint.pod))).or_default();
+        let known = self.known.entry((endpoint.address, key.namespace.clone(), Arc::clone(&endpoint.pod))).or_default();
         let tracked = known.upgrade().unwrap_or_else(|| Arc::new(Tracked::new(since)));
         *known = Arc::downgrade(&tracked);
         // Requests can outlive the time in which their pod was not ready.

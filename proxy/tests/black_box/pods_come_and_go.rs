@@ -3,7 +3,7 @@
 use super::support::client::get_tls;
 use super::support::manifests::{annotated, pod, route, service};
 use super::support::pods::{Refusing, echo_pod_with};
-use super::support::{Manifests, Proxy, echo_pod, eventually, get, request};
+use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually, get, request};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -106,9 +106,8 @@ async fn pods_that_have_ended_and_are_still_listed_cost_no_request_however_many(
     ] {
         let tls = (way == "passed through").then(identity);
         let ended: Vec<_> = (0..30).map(|_| Refusing::new()).collect();
-        let left: Vec<_> = (0..20)
-            .map(|_| echo_pod_with("left", tls.as_ref().map(|identity| identity.server().unwrap())))
-            .collect();
+        let left: Vec<_> =
+            (0..20).map(|_| echo_pod_with("left", tls.as_ref().map(|identity| identity.server().unwrap()))).collect();
         let addresses = ended.iter().map(Refusing::address).chain(left.iter().map(|(_, address)| *address));
         let pods = addresses.enumerate().map(|(number, address)| pod("web", &format!("web-{number}"), address));
         // By turns, so that some requests meet all that have ended one after the other.
@@ -148,7 +147,7 @@ async fn where_all_refuse_the_search_ends_and_a_route_that_allows_fewer_tries_ha
 /// nothing is full. Gone with the value.
 struct BlackHole {
     address: SocketAddr,
-    _listener: tokio::net::TcpListener,
+    _listener: TcpListener,
     _queued: Vec<TcpStream>,
 }
 
@@ -176,5 +175,65 @@ async fn a_pod_that_swallows_everything_costs_a_moment_and_no_request() {
     // So many that chance leads some of them to the hole first, until it is passed over.
     for _ in 0..40 {
         assert_eq!(get(proxy.http, HOST, "/").await.pod(), Some("web-1"));
+    }
+}
+
+fn of_namespace(namespace: &str, mut object: Value) -> Value {
+    object["metadata"]["namespace"] = json!(namespace);
+    object
+}
+
+/// An answer that says whose it is, on a connection that is kept.
+fn answer_of(namespace: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{namespace}", namespace.len()).into_bytes()
+}
+
+#[tokio::test]
+async fn an_address_that_another_tenants_pod_has_now_brings_nobody_to_the_wrong_pod() {
+    const THEIRS: &str = "theirs.example.com";
+    for fast_path in ["--fast-path=true", "--fast-path=false"] {
+        // An address that nobody else takes meanwhile.
+        let listener = TcpListener::bind("127.0.11.11:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Scripted::repeating_on(listener, answer_of("shop"));
+        let our_pod = pod("web", "web-0", address);
+        let theirs = |object| of_namespace("theirs", object);
+        let our_objects = [route("web", HOST, json!({})), service("web"), our_pod.clone()];
+        let their_objects = [theirs(route("web", THEIRS, json!({}))), theirs(service("web"))];
+        let manifests = Manifests::with(&[our_objects.to_vec(), their_objects.to_vec()].concat());
+        let proxy = Proxy::start(&manifests, &[fast_path]);
+        let asked = async |host| {
+            let reply = get(proxy.http, host, "/").await;
+            (reply.status, reply.text())
+        };
+        for _ in 0..4 {
+            assert_eq!(asked(HOST).await, (200, "shop".to_owned()));
+        }
+        assert_eq!(asked(THEIRS).await.0, 503);
+        // Our pod accepts nothing any more, but answers on what the proxy has kept. Another one gets its address and is called alike.
+        drop(ours);
+        let listener = eventually("the address is free", || async { TcpListener::bind(address).await.ok() }).await;
+        let _theirs = Scripted::repeating_on(listener, answer_of("theirs"));
+        manifests.put(&theirs(pod("web", "web-0", address)));
+        let first = eventually("their pod is known", || async {
+            let reply = asked(THEIRS).await;
+            (reply.0 != 503).then_some(reply)
+        })
+        .await;
+        assert_eq!(first, (200, "theirs".to_owned()), "{fast_path}");
+        // The objects are late with what became of ours.
+        manifests.remove(&our_pod);
+        eventually("ours is gone", || async { (asked(HOST).await.0 == 503).then_some(()) }).await;
+        for _ in 0..20 {
+            assert_eq!(asked(THEIRS).await, (200, "theirs".to_owned()), "{fast_path}");
+            assert_eq!(asked(HOST).await.0, 503, "{fast_path}");
+        }
+        // Nor do our requests meet what was kept with the one pod or the other once we have a pod again.
+        let (_again, elsewhere) = echo_pod("web-0");
+        manifests.put(&pod("web", "web-0", elsewhere));
+        eventually("ours is back", || async { (asked(HOST).await.0 == 200).then_some(()) }).await;
+        for _ in 0..20 {
+            assert_eq!(get(proxy.http, HOST, "/").await.pod(), Some("web-0"), "{fast_path}");
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Refusing {
     }
 }
 
-/// A pod that hands each connection to a script. Gone with the value.
+/// A pod that hands each connection to a script. With the value it stops accepting; scripts go on.
 pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -58,7 +58,17 @@ impl Scripted {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
+    }
+
+    /// The same at an address of the test's choice.
+    pub(crate) fn start_on<F>(
+        listener: tokio::net::TcpListener,
+        script: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -70,13 +80,15 @@ impl Scripted {
 
     /// One that answers each request, which has no body, alike.
     pub(crate) async fn repeating(answer: Vec<u8>) -> Self {
-        Self::start(move |mut stream| {
+        Self::repeating_on(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+    }
+
+    /// The same at an address of the test's choice.
+    pub(crate) fn repeating_on(listener: tokio::net::TcpListener, answer: Vec<u8>) -> Self {
+        Self::start_on(listener, move |mut stream| {
             let answer = answer.clone();
-            async move {
-                while !read_header(&mut stream).await.is_empty() && stream.write_all(&answer).await.is_ok() {}
-            }
+            async move { while !read_header(&mut stream).await.is_empty() && stream.write_all(&answer).await.is_ok() {} }
         })
-        .await
     }
 }
 
