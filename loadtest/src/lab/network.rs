@@ -19,6 +19,7 @@ use super::namespace::{self, Namespace};
 use super::place::Place;
 use anyhow::{Context as _, Result, ensure};
 use ipnet::IpNet;
+use shared::Family;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,7 +107,18 @@ impl Network {
             return loopback::build(size);
         }
         namespace::remove_stale();
-        shared::build(size)
+        shared::build(size, Family::V4)
+    }
+
+    /// Builds a network without links in which there is no IPv4 address at all, not even that of loopback; needs root.
+    ///
+    /// # Errors
+    /// When not root, or `ip` is missing or refuses.
+    pub fn without_ipv4(size: Size) -> Result<Self> {
+        check(size)?;
+        ensure!(rustix::process::geteuid().is_root(), "a network without IPv4 needs root");
+        namespace::remove_stale();
+        shared::build(size, Family::V6)
     }
 
     /// Whether its addresses are those of the host's loopback, which a real API server takes for no pod.

@@ -14,6 +14,7 @@ mod credentials;
 mod explained;
 mod faults;
 mod floods;
+mod ipv6;
 mod matching;
 mod objects;
 mod odd_objects;

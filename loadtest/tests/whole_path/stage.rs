@@ -58,7 +58,11 @@ impl Stage {
 
     /// A cluster whose programs do not run yet.
     pub(crate) async fn lay(source: Source, nodes: u8) -> Self {
-        let network = Network::without_links(Size { nodes, clients: 1 }).unwrap();
+        Self::lay_in(Network::without_links(Size { nodes, clients: 1 }).unwrap(), source).await
+    }
+
+    /// The same in a network.
+    pub(crate) async fn lay_in(network: Network, source: Source) -> Self {
         let directory = TempDir::new().unwrap();
         let objects = Objects::new(source, &network, directory.path()).await;
         let cluster = Cluster::new(network.nodes(), objects.store()).unwrap();

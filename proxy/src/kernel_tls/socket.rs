@@ -10,7 +10,7 @@ use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TcpUlp, TlsCryptoInfo};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TlsGetRecordType, recvmsg, setsockopt};
 use socket2::{MsgHdr, SockRef};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::task::{Context, Poll, ready};
 use tokio::io::{Interest, ReadBuf};
@@ -128,7 +128,9 @@ fn record_type(kind: u8) -> [u8; CONTROL] {
 
 /// Whether a suite works, both ways and with records that are no data: between two sockets of the proxy's own.
 pub(super) fn tries(suite: Suite) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // There are clusters without IPv4, where even its loopback address may be missing.
+    let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
+    let listener = TcpListener::bind(&loopback[..])?;
     let mut near = std::net::TcpStream::connect(listener.local_addr()?)?;
     let (far, peer) = listener.accept()?;
     if peer != near.local_addr()? {

@@ -39,10 +39,15 @@ impl Stage {
     pub(crate) async fn published(&self, host: &str) -> BTreeSet<String> {
         let mut nodes = BTreeSet::new();
         // A name server that is still starting has no answer yet.
-        let Ok(answer) = self.names.ask(host, RecordType::A).await else { return nodes };
+        let family = if self.network.control().address().is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let Ok(answer) = self.names.ask(host, family).await else { return nodes };
         for record in answer.answers {
-            if let RData::A(a) = record.data {
-                let address = IpAddr::from(a.0);
+            let address = match record.data {
+                RData::A(a) => Some(IpAddr::from(a.0)),
+                RData::AAAA(aaaa) => Some(IpAddr::from(aaaa.0)),
+                _ => None,
+            };
+            if let Some(address) = address {
                 let node = self.network.nodes().iter().find(|node| node.place().addresses().contains(&address));
                 nodes.insert(node.map_or_else(|| address.to_string(), |node| node.name().to_owned()));
             }
