@@ -4,9 +4,11 @@
 use anyhow::{Context as _, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A certificate authority that lives as long as the value.
@@ -59,11 +61,27 @@ impl TestCa {
     /// # Errors
     /// When a name cannot be in a certificate.
     pub fn identity(&self, names: &[&str]) -> Result<Identity> {
+        self.identity_of(names, None)
+    }
+
+    /// The same from the beginning of one year to that of another.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn identity_between(&self, names: &[&str], years: Range<i32>) -> Result<Identity> {
+        self.identity_of(names, Some(years))
+    }
+
+    fn identity_of(&self, names: &[&str], years: Option<Range<i32>>) -> Result<Identity> {
         let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
             .with_context(|| format!("certificate for {names:?}"))?;
         params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nameless"));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        if let Some(years) = years {
+            let [from, until] = [years.start, years.end].map(|year| date_time_ymd(year, 1, 1));
+            (params.not_before, params.not_after) = (from, until);
+        }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })

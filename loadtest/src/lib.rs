@@ -18,3 +18,4 @@ pub mod pods;
 pub mod programs;
 mod report_directory;
 pub mod rest;
+pub mod wall_clock;

@@ -10,6 +10,7 @@ mod bad_input;
 mod black_hole;
 mod certificates;
 mod claims;
+mod clock;
 mod credentials;
 mod explained;
 mod faults;

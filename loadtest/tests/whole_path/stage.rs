@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     pub(crate) directory: TempDir,
     pub(crate) proxy_flags: Vec<String>,
+    /// What programs are started with beside flags.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// Whether programs keep what they know on disk.
     pub(crate) keeps_snapshots: bool,
     /// Whether proxies have their objects from a process of their own, which alone has credentials.
@@ -83,6 +85,7 @@ impl Stage {
             keeps_snapshots: false,
             separates_credentials: false,
             readers: BTreeMap::new(),
+            environment: Vec::new(),
             proxy_flags: ["--shutdown-delay=300ms", "--drain-timeout=20s"].map(String::from).to_vec(),
             routers: vec![heartbeats],
             pod_tls,
@@ -207,6 +210,9 @@ impl Stage {
         let needs_none = arguments.iter().any(|argument| argument.starts_with("--objects-from="));
         if let Some(kubeconfig) = self.objects.kubeconfig(binary).filter(|_| !needs_none) {
             launch = launch.env("KUBECONFIG", kubeconfig.to_str().unwrap());
+        }
+        for (name, value) in &self.environment {
+            launch = launch.env(name, value);
         }
         launch.start(self.directory.path()).unwrap()
     }

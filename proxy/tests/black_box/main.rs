@@ -15,6 +15,7 @@ mod byte_path;
 mod canary;
 mod certificates;
 mod client_certificates;
+mod clock;
 mod compression;
 mod cors;
 mod custom_errors;
