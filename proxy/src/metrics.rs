@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     sessions: Arc<[Sessions; 2]>,
     connect: Histogram,
     connect_failures: IntCounter,
+    no_local_port: IntCounter,
     ejections: IntCounter,
     queued: IntCounterVec,
     authentications: IntCounterVec,
@@ -221,6 +222,10 @@ impl Metrics {
             )?,
             checks: counters("nearside_endpoint_checks_total", "Checks of pods.", &["check", "result"])?,
             waiting: gauge("nearside_waiting_requests", "Requests that wait for a pod below its limit.")?,
+            no_local_port: counter(
+                "nearside_upstream_no_local_port_total",
+                "Attempts to connect to a pod for which this host had no port left.",
+            )?,
             connect_failures: counter(
                 "nearside_upstream_connect_failures_total",
                 "Attempts to connect to a pod that failed.",
@@ -323,6 +328,11 @@ impl Metrics {
     /// A pod could not be connected to.
     pub(crate) fn connect_failed(&self) {
         self.connect_failures.inc();
+    }
+
+    /// This host had no port left for a connection to a pod.
+    pub(crate) fn no_local_port(&self) {
+        self.no_local_port.inc();
     }
 
     /// A pod is passed over from now on.

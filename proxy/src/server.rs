@@ -225,6 +225,15 @@ impl Shared {
         );
     }
 
+    /// Notes that this host has no port left for a connection to a pod, which says nothing of the pod.
+    pub(crate) fn no_local_port(&self, target: &Target) {
+        self.metrics.no_local_port();
+        tracing::debug!(
+            service = %target.service, pod = &*target.pod, address = %target.address,
+            "this host has no port left for a connection to the pod"
+        );
+    }
+
     /// Notes that a pod did not begin to answer.
     pub(crate) fn pod_failed(&self, target: &Target, random: &mut Random) {
         if target.health().failed(Instant::now(), random.fraction()) {

@@ -16,6 +16,7 @@ mod explained;
 mod faults;
 mod floods;
 mod ipv6;
+mod local_ports;
 mod matching;
 mod objects;
 mod odd_objects;

@@ -63,6 +63,21 @@ impl Stage {
         Self::lay_in(Network::without_links(Size { nodes, clients: 1 }).unwrap(), source).await
     }
 
+    /// One node with links of its own, on which a proxy alone runs; its objects are files. `None`, with a word about it, where there can
+    /// be no such network.
+    pub(crate) async fn start_linked_node(objects: impl FnOnce(&Self)) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root for network namespaces");
+            return None;
+        }
+        let network = Network::namespaces(Size { nodes: 1, clients: 1 }).unwrap();
+        let mut stage = Self::lay_in(network, Source::Manifests).await;
+        objects(&stage);
+        stage.start_proxy("n1");
+        stage.ready().await;
+        Some(stage)
+    }
+
     /// The same in a network.
     pub(crate) async fn lay_in(network: Network, source: Source) -> Self {
         let directory = TempDir::new().unwrap();

@@ -167,6 +167,10 @@ async fn connect(
                 drop(socket.set_nodelay(true));
                 return Some((target, socket));
             }
+            Ok(Err(error)) if error.kind() == ErrorKind::AddrNotAvailable => {
+                server.no_local_port(&target);
+                attempts.add(address, Failed::Otherwise);
+            }
             Ok(Err(error)) => {
                 server.connect_failed(&target, &mut random, &error);
                 attempts.add(address, how(&error));

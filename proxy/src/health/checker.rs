@@ -80,8 +80,10 @@ async fn check(kind: CheckKind, mut plans: watch::Receiver<Arc<Planned>>, tools:
         let permit = tools.permits.acquire().await;
         let passed = tools.probe.passes(&kind, &planned).await;
         drop(permit);
-        tools.metrics.checked(kind.name(), passed);
-        if let Some(up) = tally.note(passed) {
+        if let Some(passed) = passed {
+            tools.metrics.checked(kind.name(), passed);
+        }
+        if let Some(up) = passed.and_then(|passed| tally.note(passed)) {
             planned.tracked.health.set_checked(&kind, up);
             tracing::info!(
                 service = %planned.service, pod = &*planned.pod, address = %planned.address, check = kind.name(),

@@ -5,12 +5,13 @@ use super::check::{CheckKind, CheckedTls};
 use super::plan::Planned;
 use crate::limits::CHECK_TIME;
 use http::header::{CONNECTION, HOST, USER_AGENT};
-use pingora::Result;
 use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
+use pingora::{ErrorType, Result};
+use std::io::ErrorKind;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -22,19 +23,26 @@ impl Probe {
         Self(TransportConnector::new(None))
     }
 
-    /// Whether the endpoint passes, within the time that a check has.
-    pub(super) async fn passes(&self, kind: &CheckKind, planned: &Planned) -> bool {
+    /// Whether the endpoint passes, within the time that a check has. `None` where nothing was learned of it, because this host
+    /// has no port left to ask it from.
+    pub(super) async fn passes(&self, kind: &CheckKind, planned: &Planned) -> Option<bool> {
         let check = async {
             match (&kind.tls, kind.path.as_deref().filter(|_| !planned.h2c)) {
-                (None, None) => TcpStream::connect(planned.address).await.is_ok(),
-                (_, None) => self.connect(kind, planned).await.is_ok(),
-                (_, Some(path)) => match self.connect(kind, planned).await {
-                    Ok(stream) => ask(stream, path, planned).await.is_ok_and(|status| (200..400).contains(&status)),
-                    Err(_) => false,
+                (None, None) => match TcpStream::connect(planned.address).await {
+                    Err(error) if error.kind() == ErrorKind::AddrNotAvailable => None,
+                    connected => Some(connected.is_ok()),
+                },
+                (_, path) => match (self.connect(kind, planned).await, path) {
+                    (Ok(_), None) => Some(true),
+                    (Ok(stream), Some(path)) => {
+                        Some(ask(stream, path, planned).await.is_ok_and(|status| (200..400).contains(&status)))
+                    }
+                    (Err(error), _) if *error.root_etype() == ErrorType::BindError => None,
+                    (Err(_), _) => Some(false),
                 },
             }
         };
-        timeout(CHECK_TIME, check).await.unwrap_or(false)
+        timeout(CHECK_TIME, check).await.unwrap_or(Some(false))
     }
 
     async fn connect(&self, kind: &CheckKind, planned: &Planned) -> Result<Stream> {

@@ -4,6 +4,7 @@
 //! | what failed | status |
 //! |---|---|
 //! | no pod could be reached (connect, TLS to the pod) | 503 |
+//! | this host has no port left for a connection to a pod | 503 |
 //! | a pod that was reached says nothing in time | 504 |
 //! | a pod that was reached breaks off or breaks the protocol | 502 |
 //! | the client's request breaks the protocol | 400 |
@@ -36,6 +37,12 @@ impl Failure {
     }
 }
 
+/// Whether this host had no port, or no address, of its own for a connection to a pod: nothing that the pod did.
+pub(super) fn wants_local_port(error: &Error) -> bool {
+    // Pingora's connector wraps what it could not bind.
+    *error.root_etype() == ErrorType::BindError
+}
+
 /// See the table of the module. What the connection of the exchange says comes first: to Pingora a silence that it ended
 /// is a broken connection.
 pub(super) fn of(error: &Error, exchange: Option<&Exchange>) -> Failure {
@@ -57,6 +64,7 @@ fn classify(error: &Error) -> Failure {
         (_, ErrorType::HTTPStatus(503)) => (Some(503), "no_endpoint"),
         (_, ErrorType::HTTPStatus(413)) => (Some(413), "body_size"),
         (_, ErrorType::HTTPStatus(status)) => (Some(*status), "refused"),
+        (ErrorSource::Upstream, _) if wants_local_port(error) => (Some(503), "no_local_port"),
         (ErrorSource::Upstream, kind) => upstream(kind),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) if is_slow(error) => return TOO_SLOW,
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => (Some(408), "client_timeout"),
@@ -105,7 +113,6 @@ fn upstream(kind: &ErrorType) -> (Option<u16>, &'static str) {
         | ErrorType::ConnectRefused
         | ErrorType::ConnectNoRoute
         | ErrorType::ConnectError
-        | ErrorType::BindError
         | ErrorType::SocketError => (Some(503), "connect_failed"),
         ErrorType::TLSHandshakeFailure
         | ErrorType::TLSHandshakeTimedout
@@ -129,6 +136,9 @@ mod tests {
     fn each_fault_has_its_status() {
         assert_eq!(status(Error::new_up(ErrorType::ConnectRefused)), Some(503));
         assert_eq!(status(Error::new_up(ErrorType::InvalidCert)), Some(503));
+        let wrapped = Error::because(ErrorType::InternalError, "", Error::new(ErrorType::BindError)).into_up();
+        let no_port = Failure { status: Some(503), reason: "no_local_port" };
+        assert_eq!((classify(&wrapped), no_port.blames_pod()), (no_port, false));
         assert_eq!(status(Error::new_up(ErrorType::ReadTimedout)), Some(504));
         assert_eq!(status(Error::new_up(ErrorType::ConnectionClosed)), Some(502));
         assert_eq!(status(Error::new_up(ErrorType::InvalidHTTPHeader)), Some(502));

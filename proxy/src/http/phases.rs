@@ -133,7 +133,10 @@ impl HttpService {
             error.set_retry(false);
         }
         if let Some(target) = &ctx.target {
-            self.shared.connect_failed(target, &mut ctx.random, &error);
+            match failure::wants_local_port(&error) {
+                true => self.shared.no_local_port(target),
+                false => self.shared.connect_failed(target, &mut ctx.random, &error),
+            }
             let allowed = retry::after_connect_failure(ctx);
             error.set_retry(selection::give_up(ctx, failure::to_connect(&error)) && allowed);
         }

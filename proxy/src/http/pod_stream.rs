@@ -20,7 +20,7 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, Result};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -64,7 +64,12 @@ impl L4Connect for PodConnector {
         let Ok(connected) = timeout(self.timeout, connecting).await else {
             return Error::e_explain(ErrorType::ConnectTimedout, "by the connector for pods");
         };
-        let socket = connected.or_err(ErrorType::ConnectError, "by the connector for pods")?;
+        let socket = connected.map_err(|error| {
+            // As Pingora's own connector calls it where this host has no port left.
+            let no_port = error.kind() == io::ErrorKind::AddrNotAvailable;
+            let kind = if no_port { ErrorType::BindError } else { ErrorType::ConnectError };
+            Error::because(kind, "by the connector for pods", error)
+        })?;
         Ok(match &self.exchange {
             Some(exchange) => VirtualSocketStream::new(Box::new(PodStream::new(socket, Arc::clone(exchange)))).into(),
             None => socket.into(),

@@ -106,8 +106,8 @@ fn kind(error: &io::Error) -> ErrorType {
         ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
         ErrorKind::TimedOut => ErrorType::ConnectTimedout,
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        // Nothing about the pod: no local port, or no leave.
-        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied => ErrorType::InternalError,
+        // Nothing about the pod: this host has no port or no address for it. Pingora's connector calls it so.
+        ErrorKind::AddrNotAvailable => ErrorType::BindError,
         _ => ErrorType::ConnectError,
     }
 }
