@@ -53,6 +53,7 @@ mod paths;
 mod pipelining;
 mod pod_limits;
 mod pods_come_and_go;
+mod processor_time;
 mod proxy_protocol;
 mod public_health;
 mod redirects;
