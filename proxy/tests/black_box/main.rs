@@ -56,6 +56,7 @@ mod pods_come_and_go;
 mod processor_time;
 mod proxy_protocol;
 mod public_health;
+mod reconnects;
 mod redirects;
 mod relay;
 mod requests;
