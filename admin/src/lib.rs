@@ -20,7 +20,7 @@ mod tls;
 
 pub use arguments::{AdminArguments, AdminMistake, AdminSecurity};
 pub use command_line::{Configured, configure, configure_from, parse_arguments, unusable_flags};
-pub use log::{LogFormat, init_logging};
+pub use log::{LogFormat, LogThread, init_logging};
 pub use printable::printable;
 pub use readiness::{Blocker, Readiness};
 pub use server::{AdminError, AdminServer, Page};

@@ -30,7 +30,7 @@ use command::{Command, command};
 use desired::{Planner, RouterIdentity};
 use leader::{Candidate, Fence};
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Page, Readiness, Shutdown, configure_from, init_logging};
+use nearside_admin::{AdminError, AdminServer, LogThread, Page, Readiness, Shutdown, configure_from, init_logging};
 use nearside_watch::{SnapshotError, Source, SourceError, register_metrics, snapshots, token_reviews};
 use options::{Arguments, Options, Place, Surroundings};
 use out::{LockError, OutDirectory, OutLock};
@@ -56,6 +56,13 @@ fn main() -> ExitCode {
     init_logging(configured.config.log_format);
     configured.log_environment();
     let options = configured.config;
+    let log = match LogThread::start() {
+        Ok(log) => log,
+        Err(error) => {
+            tracing::error!(%error, "the log cannot be started");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -63,7 +70,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(options));
+    let ended = runtime.block_on(run(options, &log));
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,9 +97,10 @@ enum StartError {
     Signals(std::io::Error),
 }
 
-async fn run(options: Options) -> Result<(), StartError> {
+async fn run(options: Options, log: &LogThread) -> Result<(), StartError> {
     let shutdown = Shutdown::on_signals().map_err(StartError::Signals)?;
     let registry = Registry::new();
+    log.register(&registry)?;
     let metrics = Metrics::register(&registry)?;
     let readiness = Readiness::default();
     let first_sync = readiness.block("first sync");

@@ -3,7 +3,7 @@
 mod command;
 
 use command::RunError;
-use nearside_admin::{LogFormat, init_logging, parse_arguments, unusable_flags};
+use nearside_admin::{LogFormat, LogThread, init_logging, parse_arguments, unusable_flags};
 use nearside_dns_sync::config::{Cli, Command, ConfirmConfig, PlanConfig, PublishConfig, ServeConfig, StatusConfig};
 use std::future::Future;
 use std::process::ExitCode;
@@ -16,18 +16,12 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Serve(args) => match ServeConfig::try_from(args) {
-            Ok(config) => {
-                init_logging(config.program.log_format);
-                run(command::serve(config))
-            }
+            Ok(config) => logging(config.program.log_format, |log| run(command::serve(config, log))),
             Err(error) => unusable_flags(PROGRAM, &[error]),
         },
         Command::Publish(args) => match PublishConfig::try_from(args) {
             Ok(config) if config.check => command::say(&format!("{}\n", config.publication.summary())),
-            Ok(config) => {
-                init_logging(config.program.log_format);
-                run(command::publish(config))
-            }
+            Ok(config) => logging(config.program.log_format, |log| run(command::publish(config, log))),
             Err(error) => unusable_flags(PROGRAM, error.mistakes()),
         },
         Command::Status(args) => match StatusConfig::try_from(args) {
@@ -48,6 +42,18 @@ fn main() -> ExitCode {
             Ok(config) => command::confirm(&config),
             Err(error) => unusable_flags(PROGRAM, error.mistakes()),
         },
+    }
+}
+
+/// Runs a command that never waits for the reader of its log.
+fn logging(format: LogFormat, command: impl FnOnce(&LogThread) -> ExitCode) -> ExitCode {
+    init_logging(format);
+    match LogThread::start() {
+        Ok(log) => command(&log),
+        Err(error) => {
+            error!(%error, "the log cannot be started");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -60,7 +60,7 @@ use kernel_tls::KernelTls;
 use lifecycle::Lifecycle;
 use memory::Memory;
 use metrics::Metrics;
-use nearside_admin::{AdminError, AdminServer, Readiness, Shutdown, configure, init_logging};
+use nearside_admin::{AdminError, AdminServer, LogThread, Readiness, Shutdown, configure, init_logging};
 use nearside_routing::Scheme;
 use nearside_watch::{FeedError, SnapshotError, SourceError, register_metrics, token_reviews};
 use options::{Arguments, Config, ObjectPassing};
@@ -95,6 +95,13 @@ pub fn main() -> ExitCode {
         tracing::error!("{error}");
         return ExitCode::FAILURE;
     }
+    let log = match LogThread::start() {
+        Ok(log) => log,
+        Err(error) => {
+            tracing::error!("{}", Failure::Log(error));
+            return ExitCode::FAILURE;
+        }
+    };
     // An error means that a provider is installed already; there is only this one in the program.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -103,7 +110,7 @@ pub fn main() -> ExitCode {
     }
     let served = runtime.enable_all().build().and_then(|runtime| Ok((runtime, background::runtime()?)));
     let served = served.map_err(Failure::Runtime).and_then(|(runtime, background)| {
-        let served = runtime.block_on(run(config, background.handle()));
+        let served = runtime.block_on(run(config, background.handle(), &log));
         // What it is at is of no use any more.
         background.shutdown_background();
         served
@@ -124,6 +131,8 @@ enum Failure {
     Runtime(#[source] io::Error),
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error("the log cannot be started: {0}")]
+    Log(#[source] io::Error),
     #[error("the access log cannot be started: {0}")]
     AccessLog(#[source] io::Error),
     #[error("the default certificate cannot be used: {0}")]
@@ -142,7 +151,7 @@ enum Failure {
     Bind(#[from] BindError),
 }
 
-async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
+async fn run(config: Config, background: &Handle, log: &LogThread) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::Runtime)?;
     if let ObjectPassing::At(path) = &config.objects {
         let source = feed::source(&config).await?;
@@ -151,6 +160,7 @@ async fn run(config: Config, background: &Handle) -> Result<(), Failure> {
     let registry = Registry::new();
     // The value lives on in the registry.
     drop(panics::count(&registry)?);
+    log.register(&registry)?;
     let metrics = Metrics::new(
         Arc::clone(&config.node),
         config.metrics.pod_series,

@@ -1,7 +1,7 @@
 //! `publish`: the parts of the publisher, built and joined.
 
 use super::RunError;
-use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
+use nearside_admin::{AdminServer, LogThread, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::PublishConfig;
 use nearside_dns_sync::overview::html;
 use nearside_dns_sync::publish::Publisher;
@@ -15,10 +15,11 @@ use prometheus::Registry;
 use tracing::{error, info};
 
 /// Publishes until the end is asked for.
-pub(crate) async fn run(config: PublishConfig) -> Result<(), RunError> {
+pub(crate) async fn run(config: PublishConfig, log: &LogThread) -> Result<(), RunError> {
     let program = &config.program;
     let shutdown = Shutdown::on_signals()?;
     let registry = Registry::new();
+    log.register(&registry)?;
     let readiness = Readiness::default();
     let unsynced = readiness.block("the first complete list of DNSEndpoints");
     let source = Source::from_options(&program.source.manifests).await?.with_snapshot(program.snapshot.as_ref())?;

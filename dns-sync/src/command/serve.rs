@@ -1,7 +1,7 @@
 //! `serve`: the parts of the embedded name server, built and joined.
 
 use super::RunError;
-use nearside_admin::{AdminServer, Page, Readiness, Shutdown};
+use nearside_admin::{AdminServer, LogThread, Page, Readiness, Shutdown};
 use nearside_dns_sync::config::ServeConfig;
 use nearside_dns_sync::metrics::Metrics;
 use nearside_dns_sync::peer_watch::PeerWatch;
@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 /// Serves until the end is asked for.
-pub(crate) async fn run(config: ServeConfig) -> Result<(), RunError> {
+pub(crate) async fn run(config: ServeConfig, log: &LogThread) -> Result<(), RunError> {
     let program = &config.program;
     let shutdown = Shutdown::on_signals()?;
     let registry = Registry::new();
+    log.register(&registry)?;
     let metrics = Arc::new(Metrics::register(&registry)?);
     let readiness = Readiness::default();
     let unsynced = readiness.block("the first complete list of DNSEndpoints");

@@ -67,6 +67,7 @@ mod rules;
 mod sandbox;
 mod server_alias;
 mod server_names;
+mod standing_readers;
 mod sticky;
 mod succession;
 mod support;

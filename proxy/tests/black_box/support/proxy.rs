@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -126,6 +126,23 @@ impl Proxy {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Reads neither log until the value is gone; their pipes run full.
+    pub(crate) fn stop_reading(&self) -> Unread {
+        let (access_log, log) = (Arc::clone(&self.access_log), Arc::clone(&self.log));
+        let (end, ended) = channel();
+        let (stopped, stands) = channel();
+        thread::spawn(move || {
+            // Who reads has nowhere to put a line.
+            let held = (access_log.lock().unwrap(), log.lock().unwrap());
+            stopped.send(()).unwrap();
+            // The value is gone.
+            let _ = ended.recv();
+            drop(held);
+        });
+        stands.recv().unwrap();
+        Unread { _end: end }
+    }
+
     /// Memory that the process holds, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -157,11 +174,17 @@ impl Proxy {
     }
 }
 
+/// While it lives nobody reads the logs.
+pub(crate) struct Unread {
+    _end: Sender<()>,
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         if thread::panicking() {
-            let lines = self.log();
-            let access: Vec<String> = self.access_log.lock().unwrap().clone();
+            // Not those of a proxy whose logs nobody reads on purpose.
+            let lines = self.log.try_lock().map(|lines| lines.join("\n")).unwrap_or_default();
+            let access = self.access_log.try_lock().map(|lines| lines.clone()).unwrap_or_default();
             let mut err = std::io::stderr();
             drop(std::io::Write::write_all(&mut err, format!("{lines}\n{}\n", access.join("\n")).as_bytes()));
         }
