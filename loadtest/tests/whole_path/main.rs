@@ -17,6 +17,7 @@ mod faults;
 mod floods;
 mod ipv6;
 mod local_ports;
+mod lossy_paths;
 mod matching;
 mod objects;
 mod odd_objects;
