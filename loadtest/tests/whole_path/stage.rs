@@ -78,7 +78,7 @@ impl Stage {
         Some(stage)
     }
 
-    /// The same in a network.
+    /// A cluster in a network, whose programs do not run yet.
     pub(crate) async fn lay_in(network: Network, source: Source) -> Self {
         let directory = TempDir::new().unwrap();
         let objects = Objects::new(source, &network, directory.path()).await;
