@@ -54,7 +54,8 @@ pub(super) fn of(error: &Error, exchange: Option<&Exchange>) -> Failure {
 /// that a network plugin keeps no pod behind; no route may be the end of a long search.
 pub(super) fn to_connect(error: &Error) -> Failed {
     match error.etype() {
-        ErrorType::ConnectRefused | ErrorType::ConnectError => Failed::Refused,
+        // Without a port of our own every other attempt would fail as well.
+        ErrorType::ConnectRefused | ErrorType::ConnectError if !wants_local_port(error) => Failed::Refused,
         _ => Failed::Otherwise,
     }
 }
