@@ -2,6 +2,7 @@
 //! is a module of its own.
 
 pub mod dns;
+mod free_addresses;
 pub mod proxy;
 pub mod scale;
 mod statistics;

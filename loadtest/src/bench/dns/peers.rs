@@ -3,11 +3,12 @@
 //! `throughput`.
 
 use super::zone::{ORIGIN, Zone};
+use crate::bench::free_addresses::free_addresses;
 use crate::lab::Place;
 use crate::programs::{Launch, Program};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -44,7 +45,7 @@ impl Peer {
     pub(super) async fn start(self, zone: &Zone, directory: &Path) -> Result<Running> {
         let directory = directory.join(self.name());
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let address = free_address()?;
+        let [address] = free_addresses()?;
         let launch = match self {
             Self::Embedded => embedded(zone, address, &directory)?,
             Self::Knot => knot(zone, address, &directory)?,
@@ -140,18 +141,6 @@ fn foreign(path: &str, name: &str, package: &str, arguments: &[&str]) -> Result<
     })
 }
 
-/// An address that was free just now, for UDP and TCP.
-pub(super) fn free_address() -> Result<SocketAddr> {
-    for _ in 0..TRIES {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        if UdpSocket::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no port of 127.0.0.1 is free for UDP and TCP")
-}
-
-const TRIES: u32 = 20;
 /// For a server to answer, or to answer otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);

@@ -1,10 +1,11 @@
 //! The ways from DNSEndpoints to answers: the embedded server reads and answers them; or `nearside-dns-sync publish` reads them and
 //! updates a name server, through a tap. An API flows in, running programs flow out. Called by `latency`.
 
-use super::peers::{PATIENCE, free_address};
+use super::peers::PATIENCE;
 use super::tap::Tap;
 use super::zone::ORIGIN;
 use crate::api::ApiServer;
+use crate::bench::free_addresses::free_addresses;
 use crate::lab::Place;
 use crate::name_servers::{NameServer, Setup, Software, TsigKey, Zone, zone_text};
 use crate::programs::{Launch, Program};
@@ -53,13 +54,12 @@ impl Publisher {
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let kubeconfig = directory.join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig_yaml())?;
-        let admin = free_address()?;
+        let [admin, listen] = free_addresses()?;
         let mut arguments = vec![format!("--admin-listen={admin}")];
         let (server, tap, name_server) = match self {
             Self::Embedded => {
-                let address = free_address()?;
-                arguments.splice(0..0, ["serve".to_owned(), format!("--zone={ORIGIN}"), format!("--listen={address}")]);
-                (address, None, None)
+                arguments.splice(0..0, ["serve".to_owned(), format!("--zone={ORIGIN}"), format!("--listen={listen}")]);
+                (listen, None, None)
             }
             Self::Updates(software) => {
                 let key = TsigKey::new("nearside", "hmac-sha256", "bench");

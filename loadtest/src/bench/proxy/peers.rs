@@ -10,12 +10,13 @@ mod traefik;
 use super::backend::{Backend, Traffic};
 use super::client::{Answer, Connection, Sink, Target, Tls, Transport};
 use super::cores::Cores;
+use crate::bench::free_addresses::free_addresses;
 use crate::certificates::{Identity, TestCa};
 use crate::lab::Place;
 use crate::programs::{Launch, Program};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -55,6 +56,8 @@ struct Site<'a> {
     directory: &'a Path,
     http: SocketAddr,
     https: SocketAddr,
+    /// For what a proxy says of itself, where it must have such a port.
+    admin: SocketAddr,
     /// Hosts beside [`HOST`], each with a backend of its own, which all are the same pod.
     routes: u32,
 }
@@ -119,7 +122,8 @@ impl Peer {
     pub(super) async fn start_with(&self, world: &World, routes: u32) -> Result<Running> {
         let directory = world.directory.join(self.name.replace([' ', ','], "-").to_lowercase());
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let site = Site { world, directory: &directory, http: free_address()?, https: free_address()?, routes };
+        let [http, https, admin] = free_addresses()?;
+        let site = Site { world, directory: &directory, http, https, admin, routes };
         let launch = match &self.kind {
             Kind::Nearside { program } => nearside::launch(program, &site)?,
             Kind::Haproxy { program, splice } => haproxy::launch(program, &site, *splice)?,
@@ -233,11 +237,6 @@ fn installed(name: &str) -> Option<PathBuf> {
     let more = ["/usr/local/sbin", "/usr/sbin", "/sbin", ".tools/bin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(more).map(|folder| folder.join(name)).find(|path| path.is_file())?;
     found.canonicalize().ok()
-}
-
-/// An address that was free just now.
-pub(super) fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// The host that is asked for.

@@ -7,12 +7,13 @@ use super::process::Usage;
 use super::report::Report;
 use super::world::World;
 use crate::api::{ApiServer, Options as ApiOptions};
+use crate::bench::free_addresses::free_addresses;
 use crate::certificates::TestCa;
 use crate::lab::Place;
 use crate::programs::{Launch, Program, get};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,6 +28,9 @@ pub(super) struct Stage {
     pub(super) controller: Option<Actor>,
     /// Where the proxy serves plain HTTP.
     pub(super) http: SocketAddr,
+    https: SocketAddr,
+    /// Where it says how it is.
+    admin: SocketAddr,
     /// Pods that are not ready, or not there, at present.
     pub(super) unready: BTreeSet<u32>,
     pub(super) gone: BTreeSet<u32>,
@@ -72,17 +76,19 @@ impl Stage {
         let listener = listener.with_context(|| format!("port {POD_PORT}, where the pods of the benchmark listen"))?;
         let pods = tokio::spawn(play_pods(listener));
         let (unready, gone) = (BTreeSet::new(), BTreeSet::new());
-        let (directory, http) = (directory.to_path_buf(), free_address()?);
-        Ok(Self { world, api, ca, proxy: None, controller: None, http, unready, gone, directory, pods })
+        let directory = directory.to_path_buf();
+        let [http, https, admin] = free_addresses()?;
+        let (proxy, controller) = (None, None);
+        Ok(Self { world, api, ca, proxy, controller, http, https, admin, unready, gone, directory, pods })
     }
 
     pub(super) async fn start_proxy(&mut self, report: &mut Report) -> Result<()> {
-        let admin = free_address()?;
+        let admin = self.admin;
         let own = self.world.own_pods().count();
         let arguments = [
             ("--node-name", World::node_name(0)),
             ("--http-listen", self.http.to_string()),
-            ("--https-listen", free_address()?.to_string()),
+            ("--https-listen", self.https.to_string()),
             ("--admin-listen", admin.to_string()),
             ("--allow-endpoints", "127.0.0.0/8".to_owned()),
         ];
@@ -94,7 +100,7 @@ impl Stage {
 
     /// Starts it and waits until every host has its DNSEndpoint.
     pub(super) async fn start_controller(&mut self, report: &mut Report) -> Result<()> {
-        let admin = free_address()?;
+        let [admin] = free_addresses()?;
         let arguments = [
             ("--namespace", NAMESPACE.to_owned()),
             ("--node-address-type", "InternalIP".to_owned()),
@@ -198,11 +204,6 @@ async fn play_pods(listener: tokio::net::TcpListener) {
             }
         });
     }
-}
-
-/// An address that was free just now.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 pub(super) fn megabytes(bytes: u64) -> f64 {

@@ -2,6 +2,7 @@
 //! beside the one before or after its death.
 
 use super::clients::Target;
+use crate::bench::free_addresses::free_addresses;
 use crate::certificates::TestCa;
 use crate::lab::Place;
 use crate::pods::{PodIdentity, PodServer, Socket};
@@ -212,13 +213,6 @@ fn objects(ca: &TestCa, pod: SocketAddr) -> Result<Value> {
                     "containers": [{ "name": "c", "ports": [{ "name": "http", "containerPort": pod.port() }] }] },
           "status": { "podIP": ip, "podIPs": [{ "ip": ip }], "conditions": [{ "type": "Ready", "status": "True" }] } },
     ] }))
-}
-
-/// Ports that nobody has, all at the same time.
-fn free_addresses() -> Result<[SocketAddr; 3]> {
-    let held = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
-    let [one, two, three] = held;
-    Ok([one?.local_addr()?, two?.local_addr()?, three?.local_addr()?])
 }
 
 const HOST: &str = "web.example.com";

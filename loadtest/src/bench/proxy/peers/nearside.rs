@@ -1,6 +1,6 @@
 //! Nearside on a directory of manifests: a site comes in, the objects and a command come out.
 
-use super::{HOST, Site, foreign, free_address};
+use super::{HOST, Site, foreign};
 use crate::programs::Launch;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) fn launch(program: &Path, site: &Site<'_>) -> Result<Launch> {
         format!("--manifests={}", manifests.display()),
         format!("--http-listen={}", site.http),
         format!("--https-listen={}", site.https),
-        format!("--admin-listen={}", free_address()?),
+        format!("--admin-listen={}", site.admin),
         "--allow-endpoints=127.0.0.0/8".to_owned(),
         "--access-log=off".to_owned(),
         // All clients are one.

@@ -3,10 +3,11 @@
 
 use super::objects::{self, NODE, OTHER_NODE, changing_of};
 use crate::api::{ApiServer, Options as ApiOptions};
+use crate::bench::free_addresses::free_addresses;
 use crate::bench::proxy::client::Target;
 use crate::bench::proxy::cores::Cores;
 use crate::bench::proxy::metric::Metric;
-use crate::bench::proxy::peers::{Peer, Running, World, free_address};
+use crate::bench::proxy::peers::{Peer, Running, World};
 use crate::lab::Place;
 use crate::programs::{Launch, get};
 use anyhow::{Context as _, Result};
@@ -131,7 +132,7 @@ impl Stage {
         std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let kubeconfig = directory.join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig_yaml())?;
-        let (http, https, admin) = (free_address()?, free_address()?, free_address()?);
+        let [http, https, admin] = free_addresses()?;
         let mut arguments = vec![
             format!("--node-name={NODE}"),
             format!("--http-listen={http}"),
