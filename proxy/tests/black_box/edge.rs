@@ -7,11 +7,10 @@ mod slow;
 
 use super::support::canary::Canary;
 use super::support::client::{connect_tls, read_to_end};
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::on_both_ports;
 use super::support::{Manifests, Proxy, Scripted, echo_pod, eventually};
 use nearside_loadtest::certificates::TestCa;
 use nearside_loadtest::pods::PodServer;
-use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -27,13 +26,7 @@ fn web(flags: &[&str]) -> (PodServer, Proxy, TestCa) {
 
 /// A proxy before a pod.
 fn before(address: SocketAddr, flags: &[&str]) -> (Proxy, TestCa) {
-    let ca = TestCa::new("test").unwrap();
-    let identity = ca.identity(&[HOST]).unwrap();
-    let tls = json!({
-        "termination": "edge", "certificate": identity.certificate, "key": identity.key,
-        "insecureEdgeTerminationPolicy": "Allow",
-    });
-    let objects = [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)];
+    let (objects, ca) = on_both_ports(HOST, address);
     (Proxy::of(Manifests::with(&objects), flags), ca)
 }
 

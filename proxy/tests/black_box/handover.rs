@@ -2,7 +2,7 @@
 //! changes nothing.
 
 use super::support::client::{connect_tls, get_h2, get_tls, read_to_end, read_until};
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::on_both_ports;
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,7 +12,6 @@ use nearside_loadtest::pods::websocket::{self, Frame};
 use nearside_loadtest::pods::{PodServer, media};
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
-use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
@@ -36,13 +35,7 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let (server, address) = echo_pod("web-1");
-        let ca = TestCa::new("test").unwrap();
-        let identity = ca.identity(&[HOST]).unwrap();
-        let tls = json!({
-            "termination": "edge", "certificate": identity.certificate, "key": identity.key,
-            "insecureEdgeTerminationPolicy": "Allow",
-        });
-        let objects = [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)];
+        let (objects, ca) = on_both_ports(HOST, address);
         Self { manifests: Manifests::with(&objects), ca, folder: TempDir::new().unwrap(), _pod: server }
     }
 

@@ -1,11 +1,10 @@
 //! Connections between two requests: what they hold, how they go on and how they end.
 
 use super::support::client::{connect_tls, read_until};
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::on_both_ports;
 use super::support::{Manifests, Proxy, echo_pod};
 use nearside_loadtest::certificates::TestCa;
 use nearside_loadtest::pods::PodServer;
-use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -13,13 +12,7 @@ const HOST: &str = "web.example.com";
 
 fn web() -> (PodServer, Proxy, TestCa) {
     let (server, address) = echo_pod("web-1");
-    let ca = TestCa::new("test").unwrap();
-    let identity = ca.identity(&[HOST]).unwrap();
-    let tls = json!({
-        "termination": "edge", "certificate": identity.certificate, "key": identity.key,
-        "insecureEdgeTerminationPolicy": "Allow",
-    });
-    let objects = [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)];
+    let (objects, ca) = on_both_ports(HOST, address);
     (server, Proxy::of(Manifests::with(&objects), &[]), ca)
 }
 

@@ -2,10 +2,8 @@
 //! same. As root on Linux, with control groups of version 1 or 2 that a test may make; elsewhere the test says so and passes.
 
 use super::support::client::get_tls;
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::on_both_ports;
 use super::support::{Manifests, Proxy, echo_pod, eventually, get};
-use nearside_loadtest::certificates::TestCa;
-use serde_json::json;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -26,13 +24,8 @@ async fn probes_are_answered_while_others_have_taken_the_processor() {
         }
     };
     let (_pod, address) = echo_pod("web-1");
-    let ca = Arc::new(TestCa::new("test").unwrap());
-    let identity = ca.identity(&[HOST]).unwrap();
-    let tls = json!({
-        "termination": "edge", "certificate": identity.certificate, "key": identity.key,
-        "insecureEdgeTerminationPolicy": "Allow",
-    });
-    let objects = [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)];
+    let (objects, ca) = on_both_ports(HOST, address);
+    let ca = Arc::new(ca);
     let proxy = Proxy::of(Manifests::with(&objects), &[]);
     group.take(proxy.process());
     let mut clients = JoinSet::new();

@@ -1,14 +1,13 @@
 //! All clients come at once, as after a node has come back, to a proxy that has just started: every one is answered, none is refused.
 
 use super::support::client::read_until;
-use super::support::manifests::{pod, route, service};
+use super::support::manifests::on_both_ports;
 use super::support::pods::echo_pod_on;
 use super::support::{Manifests, PATIENCE, Proxy};
 use nearside_loadtest::certificates::TestCa;
 use nearside_loadtest::pods::PodServer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::ServerName;
-use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,13 +57,7 @@ impl Site {
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         socket.listen(8192).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let ca = TestCa::new("test").unwrap();
-        let identity = ca.identity(&[HOST]).unwrap();
-        let tls = json!({
-            "termination": "edge", "certificate": identity.certificate, "key": identity.key,
-            "insecureEdgeTerminationPolicy": "Allow",
-        });
-        let objects = [route("web", HOST, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)];
+        let (objects, ca) = on_both_ports(HOST, address);
         Self { manifests: Manifests::with(&objects), ca, _pod: echo_pod_on(socket.into(), "web-1") }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::support::client::{connect_tls, read_to_end, read_until};
 use super::super::support::grpc;
-use super::super::support::manifests::{pod, route, service_with};
+use super::super::support::manifests::{pod, route, service, service_with};
 use super::super::support::pods::read_header;
 use super::super::support::{Manifests, PATIENCE, Proxy, Scripted, get};
 use super::{Canary, HOST, exceeded, met, web};
@@ -209,10 +209,10 @@ fn beside(scripted: &Scripted, flags: &[&str]) -> (PodServer, Proxy) {
     let to_own = json!({ "to": { "kind": "Service", "name": "own" } });
     let manifests = Manifests::with(&[
         route("web", HOST, json!({})),
-        super::service("web"),
+        service("web"),
         pod("web", "web-1", address),
         route("own", OWN, to_own),
-        super::service("own"),
+        service("own"),
         pod("own", "own-1", scripted.address),
     ]);
     (server, Proxy::of(manifests, flags))
@@ -293,7 +293,7 @@ async fn a_stream_of_grpc_may_be_quiet() {
     let to_own = json!({ "to": { "kind": "Service", "name": "own" } });
     let manifests = Manifests::with(&[
         route("web", HOST, json!({})),
-        super::service("web"),
+        service("web"),
         pod("web", "web-1", address),
         route("own", OWN, to_own),
         service_with("own", json!({ "appProtocol": "kubernetes.io/h2c" })),

@@ -1,6 +1,7 @@
 //! A directory of manifests that a test writes and the proxy reads.
 
 use super::NODE;
+use nearside_loadtest::certificates::TestCa;
 use nearside_routing::NodeId;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -68,6 +69,17 @@ pub(crate) fn route(name: &str, host: &str, more: Value) -> Value {
     let mut spec = json!({ "host": host, "to": { "kind": "Service", "name": name } });
     merge(&mut spec, more);
     json!({ "apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata("shop", name), "spec": spec })
+}
+
+/// A Route of one pod that is served with TLS and without, and who signed its certificate.
+pub(crate) fn on_both_ports(host: &str, address: SocketAddr) -> ([Value; 3], TestCa) {
+    let ca = TestCa::new("test").unwrap();
+    let identity = ca.identity(&[host]).unwrap();
+    let tls = json!({
+        "termination": "edge", "certificate": identity.certificate, "key": identity.key,
+        "insecureEdgeTerminationPolicy": "Allow",
+    });
+    ([route("web", host, json!({ "tls": tls })), service("web"), pod("web", "web-1", address)], ca)
 }
 
 /// An Ingress of namespace `shop` and class `nearside`: `paths` are type, path and Service, all for one host.
