@@ -97,10 +97,11 @@ pub(super) async fn serve(service: &HttpService, session: &mut Session, ctx: &mu
 
 fn is_plain(service: &HttpService, session: &Session, ctx: &RequestContext) -> bool {
     let header = session.req_header();
-    let (upgrade, complete) = (ctx.upgrade, ctx.complete);
     let spoken = match session.as_downstream() {
-        ServerSession::H1(_) => header.version == Version::HTTP_11 && (!upgrade || upgrade::is_plain(service, session)),
-        ServerSession::H2(_) => complete && !upgrade,
+        ServerSession::H1(_) => {
+            header.version == Version::HTTP_11 && (!ctx.upgrade || upgrade::is_plain(service, session))
+        }
+        ServerSession::H2(_) => ctx.complete && !ctx.upgrade,
         _ => false,
     };
     service.shared.config.byte_path.fast

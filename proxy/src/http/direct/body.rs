@@ -107,6 +107,19 @@ impl Body {
         Ok(Some(decoded.data).filter(|data| !data.is_empty()))
     }
 
+    /// The next data, read first where there is none yet. `None` after the last.
+    async fn next_data(&mut self) -> Result<Option<Range<usize>>> {
+        loop {
+            if let Some(data) = self.take()? {
+                return Ok(Some(data));
+            }
+            if self.is_done() {
+                return Ok(None);
+            }
+            self.read().await?;
+        }
+    }
+
     /// Reads more, of which there is some.
     async fn read(&mut self) -> Result<()> {
         // Not more than was announced: what comes beyond it is no part of it.
@@ -149,29 +162,14 @@ impl PodBody for Body {
     }
 
     async fn next(&mut self) -> Result<Option<&[u8]>> {
-        loop {
-            if let Some(data) = self.take()? {
-                return Ok(Some(&self.read[data]));
-            }
-            if self.is_done() {
-                return Ok(None);
-            }
-            self.read().await?;
-        }
+        Ok(self.next_data().await?.map(|data| &self.read[data]))
     }
 
     async fn next_kept(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            if let Some(data) = self.take()? {
-                let read = self.read.split_to(self.spent).freeze();
-                self.spent = 0;
-                return Ok(Some(read.slice(data)));
-            }
-            if self.is_done() {
-                return Ok(None);
-            }
-            self.read().await?;
-        }
+        let Some(data) = self.next_data().await? else { return Ok(None) };
+        let read = self.read.split_to(self.spent).freeze();
+        self.spent = 0;
+        Ok(Some(read.slice(data)))
     }
 }
 

@@ -242,10 +242,10 @@ pub(super) async fn begin_answer(
     session: &mut Session,
     ctx: &mut RequestContext,
 ) -> Result<bool> {
-    let empty = pod.is_done();
     if matches!(session.as_downstream(), ServerSession::H2(_)) && !gzip::is_compressing(session) {
         return frames::answer(pod, response, session).await.map(|()| true);
     }
+    let empty = pod.is_done();
     let hold = ctx.connection.as_ref().map(|connection| &connection.hold);
     // Where nothing is read of the client any more nothing would end a hold.
     if let (Some(hold), Some(client), false) = (hold, session.as_http1(), empty)

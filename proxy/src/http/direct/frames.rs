@@ -5,6 +5,7 @@
 use super::exchange::{PodBody, gone};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::HttpSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
@@ -13,12 +14,8 @@ use pingora::{Error, ErrorType, Result};
 /// # Errors
 /// What failed, marked with the side that did.
 pub(super) async fn answer(pod: &mut impl PodBody, response: Box<ResponseHeader>, session: &mut Session) -> Result<()> {
-    let ServerSession::H2(stream) = session.as_downstream_mut() else {
-        return Error::e_explain(ErrorType::InternalError, "the client does not speak HTTP/2");
-    };
-    let empty = pod.is_done();
-    stream.write_response_header(response, empty).map_err(Error::into_down)?;
-    let mut over = empty;
+    let mut over = pod.is_done();
+    stream(session)?.write_response_header(response, over).map_err(Error::into_down)?;
     while !over {
         let part = tokio::select! {
             biased;
@@ -26,8 +23,14 @@ pub(super) async fn answer(pod: &mut impl PodBody, response: Box<ResponseHeader>
             error = gone(session.as_downstream_mut()) => return Err(error),
         };
         over = part.is_empty() || pod.is_done();
-        let ServerSession::H2(stream) = session.as_downstream_mut() else { break };
-        stream.write_body(part, over).await.map_err(Error::into_down)?;
+        stream(session)?.write_body(part, over).await.map_err(Error::into_down)?;
     }
     Ok(())
+}
+
+fn stream(session: &mut Session) -> Result<&mut HttpSession> {
+    match session.as_downstream_mut() {
+        ServerSession::H2(stream) => Ok(stream),
+        _ => Error::e_explain(ErrorType::InternalError, "the client does not speak HTTP/2"),
+    }
 }
